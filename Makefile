@@ -1,0 +1,43 @@
+# make demo: the embedded study.   make test: the tests.   make check: style and types.
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+BIN := .venv/bin
+
+.PHONY: demo test check format docs constraints clean
+
+demo: .venv/.complete
+	$(BIN)/snakemake --cores all --resources gpu=1
+
+test: .venv/.complete
+	$(BIN)/python -m pytest
+
+check: .venv/.complete
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/mypy
+
+format: .venv/.complete
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+# Writes config.schema.json and the table of keys in README.md from the configuration model.
+docs: .venv/.complete
+	PYTHONPATH=workflow_scripts $(BIN)/python -m purelens.config_reference
+
+# uv does not read pip's settings: a folder of local wheels, if there is one, is handed on.
+.venv/.complete: pyproject.toml envs/constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	UV_FIND_LINKS="$(PIP_FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -r pyproject.toml --extra dev -c envs/constraints.txt
+	touch $@
+
+# Pins every package anew, at the newest versions that go together.
+constraints: .venv/.complete
+	printf 'torch==2.13.0\ntorchvision==0.28.0\n' | $(BIN)/uv pip compile --universal --python-version 3.11 \
+		--extra dev --no-header --no-annotate --upgrade -c - -o envs/constraints.txt pyproject.toml
+
+clean:
+	rm -rf .venv .snakemake .pytest_cache .mypy_cache .ruff_cache

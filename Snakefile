@@ -1,0 +1,37 @@
+# PureLens: split polysemantic neurons into pure virtual neurons. See README.md.
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+# A study given with --configfile stands alone; config.yaml is the embedded one.
+if "models" not in config:
+
+    configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/world.smk"
+include: "rules/prepare.smk"
+include: "rules/circuits.smk"
+include: "rules/patches.smk"
+include: "rules/evaluate.smk"
+include: "rules/figures.smk"
+
+
+wildcard_constraints:
+    dataset=one_of(study.datasets),
+    model=one_of(study.models),
+    layer=one_of(layer_names()),
+    embedder=one_of(study.embedders),
+
+
+rule all:
+    default_target: True
+    input:
+        targets(),
+
+
+onstart:
+    check_files(study)

@@ -1,0 +1,95 @@
+"""References, circuits, and the virtual neurons that they make.
+
+REQUIRED INPUTS  {dataset}/images.h5, {dataset}/{model}/model.*, .../embeddings/*.h5
+OUTPUTS          {dataset}/{model}/{layer}/activations.h5, relevances.h5, virtual_neurons.h5
+"""
+
+
+rule activations:
+    input:
+        images_h5=path("dataset"),
+        weights=path("model"),
+        card=path("model_card"),
+    output:
+        activations_h5=path("activations"),
+    params:
+        layer="{layer}",
+        n_references=study.references,
+        channels=lambda w: layer_of(w).channels,
+        device=study.device,
+        batch_size=study.batch_size,
+        code=code_digest("activations"),
+    log:
+        log_path("activations/{dataset}/{model}/{layer}"),
+    benchmark:
+        path("benchmark", name="activations/{dataset}/{model}/{layer}")
+    threads: 8
+    resources:
+        gpu=1,
+    conda:
+        "../envs/purelens.yaml"
+    message:
+        "recording the activations of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
+    script:
+        "../workflow_scripts/activations.py"
+
+
+rule relevances:
+    input:
+        images_h5=path("dataset"),
+        weights=path("model"),
+        card=path("model_card"),
+        activations_h5=path("activations"),
+    output:
+        relevances_h5=path("relevances"),
+    params:
+        layer="{layer}",
+        lower_layers=lower_layers_of,
+        neurons=lambda w: layer_of(w).neurons,
+        channels=lambda w: layer_of(w).channels,
+        normalize=study.relevances.normalize,
+        device=study.device,
+        batch_size=study.batch_size,
+        code=code_digest("relevances"),
+    log:
+        log_path("relevances/{dataset}/{model}/{layer}"),
+    benchmark:
+        path("benchmark", name="relevances/{dataset}/{model}/{layer}")
+    threads: 8
+    resources:
+        gpu=1,
+    conda:
+        "../envs/purelens.yaml"
+    message:
+        "attributing the neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset} to lower layers"
+    script:
+        "../workflow_scripts/relevances.py"
+
+
+rule virtual_neurons:
+    input:
+        relevances_h5=path("relevances"),
+        activations_h5=path("activations"),
+        embeddings=embedding_paths,
+    output:
+        virtual_neurons_h5=path("virtual_neurons"),
+    params:
+        embedders=list(study.embedders),
+        n_clusters=study.virtual_neurons.n_clusters,
+        restarts=study.virtual_neurons.restarts,
+        activations_baseline=study.virtual_neurons.activations_baseline,
+        embedder_baselines=study.virtual_neurons.embedder_baselines,
+        random_baseline=study.virtual_neurons.random_baseline,
+        seed=study.seed,
+        code=code_digest("virtual_neurons"),
+    log:
+        log_path("virtual_neurons/{dataset}/{model}/{layer}"),
+    benchmark:
+        path("benchmark", name="virtual_neurons/{dataset}/{model}/{layer}")
+    threads: 1
+    conda:
+        "../envs/purelens.yaml"
+    message:
+        "splitting the neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
+    script:
+        "../workflow_scripts/virtual_neurons.py"

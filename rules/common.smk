@@ -1,0 +1,82 @@
+"""The validated study, the paths of its artifacts, its targets, and the digests that decide what is stale."""
+
+import re
+import sys
+
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
+
+from purelens.checks import check_files, check_study, made_by_the_world
+from purelens.config import load_config
+from purelens.digests import code_digest, file_digest, folder_digest
+from purelens.errors import UserError
+from purelens.paths import artifact_path
+
+try:
+    study = load_config(config)
+    lower_layers = check_study(study)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+
+def path(artifact, **names):
+    """Path of an artifact; what is not named stays a wildcard."""
+    return artifact_path(study.results, artifact, **names)
+
+
+def log_path(rule):
+    """Log of a rule's job: one file for each combination of its wildcards."""
+    return path("log", name=rule)
+
+
+def one_of(names):
+    """Regular expression that matches these names and nothing else."""
+    return "|".join(re.escape(str(name)) for name in names)
+
+
+def layer_names():
+    """All layers of all models."""
+    return sorted({layer for model in study.models.values() for layer in model.layers})
+
+
+def model_of(wildcards):
+    """Configuration of the model of a job."""
+    return study.models[wildcards.model]
+
+
+def layer_of(wildcards):
+    """Configuration of the layer of a job."""
+    return study.models[wildcards.model].layers[wildcards.layer]
+
+
+def lower_layers_of(wildcards):
+    """Lower layers of the layer of a job, the default resolved."""
+    return lower_layers[wildcards.model, wildcards.layer]
+
+
+def file_input(value):
+    """A path as an input of a rule if it is a file; folders and names of published weights are params."""
+    return [value] if Path(value).is_file() or made_by_the_world(study, value) else []
+
+
+def factory_digest(architecture):
+    """Digest of the user's file with the architecture, or of the .json of a model config; None for a library's name."""
+    file = architecture.rpartition(":")[0] if ".py:" in architecture else architecture
+    return file_digest(file) if file.endswith((".py", ".json")) else None
+
+
+def embedding_paths(wildcards):
+    """Artifacts of all embedders for the layer of a job."""
+    return [path("embeddings", **dict(wildcards), embedder=name) for name in study.embedders]
+
+
+def targets():
+    """What a study makes."""
+    made = []
+    for model_name, model in study.models.items():
+        for dataset in model.datasets or study.datasets:
+            for layer in model.layers:
+                names = {"dataset": dataset, "model": model_name, "layer": layer}
+                kinds = ["interpretability_summary", "alignment_summary", "layer_figures"]
+                kinds += ["neuron_figures"] if study.figures.neurons else []
+                made += [path(kind, **names) for kind in kinds]
+    return made

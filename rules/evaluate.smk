@@ -1,0 +1,61 @@
+"""Is the split real? Distances and correlations in the space of each embedder.
+
+REQUIRED INPUTS  {dataset}/{model}/{layer}/relevances.h5, activations.h5, virtual_neurons.h5, embeddings/*.h5
+OUTPUTS          {dataset}/{model}/{layer}/interpretability*.csv, alignment*.csv
+"""
+
+
+rule interpretability:
+    input:
+        relevances_h5=path("relevances"),
+        virtual_neurons_h5=path("virtual_neurons"),
+        embeddings=embedding_paths,
+    output:
+        interpretability_csv=path("interpretability"),
+        summary_csv=path("interpretability_summary"),
+    params:
+        embedders=list(study.embedders),
+        bootstrap=study.evaluation.bootstrap,
+        confidence=study.evaluation.confidence,
+        seed=study.seed,
+        code=code_digest("interpretability"),
+    log:
+        log_path("interpretability/{dataset}/{model}/{layer}"),
+    benchmark:
+        path("benchmark", name="interpretability/{dataset}/{model}/{layer}")
+    threads: 1
+    conda:
+        "../envs/purelens.yaml"
+    message:
+        "measuring the virtual neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
+    script:
+        "../workflow_scripts/interpretability.py"
+
+
+rule alignment:
+    input:
+        relevances_h5=path("relevances"),
+        activations_h5=path("activations"),
+        embeddings=embedding_paths,
+    output:
+        alignment_csv=path("alignment"),
+        summary_csv=path("alignment_summary"),
+    params:
+        embedders=list(study.embedders),
+        n_references=study.evaluation.alignment_references,
+        n_groups=study.evaluation.alignment_groups,
+        bootstrap=study.evaluation.bootstrap,
+        confidence=study.evaluation.confidence,
+        seed=study.seed,
+        code=code_digest("alignment"),
+    log:
+        log_path("alignment/{dataset}/{model}/{layer}"),
+    benchmark:
+        path("benchmark", name="alignment/{dataset}/{model}/{layer}")
+    threads: 1
+    conda:
+        "../envs/purelens.yaml"
+    message:
+        "correlating the distances of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
+    script:
+        "../workflow_scripts/alignment.py"

@@ -1,0 +1,70 @@
+"""The patches that neurons look at, and what embedders see in them.
+
+REQUIRED INPUTS  {dataset}/images.h5, {dataset}/{model}/model.*, .../activations.h5
+OUTPUTS          {dataset}/{model}/{layer}/patches.h5, embeddings/{embedder}.h5
+"""
+
+
+rule patches:
+    input:
+        images_h5=path("dataset"),
+        weights=path("model"),
+        card=path("model_card"),
+        activations_h5=path("activations"),
+    output:
+        patches_h5=path("patches"),
+    params:
+        layer="{layer}",
+        neurons=lambda w: layer_of(w).neurons,
+        channels=lambda w: layer_of(w).channels,
+        attribution=lambda w: model_of(w).attribution,
+        blur=study.patches.blur,
+        threshold=study.patches.threshold,
+        crop_rule=study.patches.crop_rule,
+        heat_size=study.patches.heat_size,
+        device=study.device,
+        batch_size=study.batch_size,
+        code=code_digest("patches"),
+    log:
+        log_path("patches/{dataset}/{model}/{layer}"),
+    benchmark:
+        path("benchmark", name="patches/{dataset}/{model}/{layer}")
+    threads: 8
+    resources:
+        gpu=1,
+    conda:
+        "../envs/purelens.yaml"
+    message:
+        "locating the patches of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
+    script:
+        "../workflow_scripts/patches.py"
+
+
+rule embeddings:
+    input:
+        lambda w: file_input(study.embedders[w.embedder].weights or ""),
+        images_h5=path("dataset"),
+        patches_h5=path("patches"),
+    output:
+        embeddings_h5=path("embeddings"),
+    params:
+        embedder=lambda w: study.embedders[w.embedder].model_dump(),
+        factory_digest=lambda w: factory_digest(study.embedders[w.embedder].architecture or ""),
+        contrast_stretch=study.patches.contrast_stretch,
+        device=study.device,
+        batch_size=study.batch_size,
+        seed=study.seed,
+        code=code_digest("embeddings"),
+    log:
+        log_path("embeddings/{dataset}/{model}/{layer}/{embedder}"),
+    benchmark:
+        path("benchmark", name="embeddings/{dataset}/{model}/{layer}/{embedder}")
+    threads: 8
+    resources:
+        gpu=1,
+    conda:
+        "../envs/purelens.yaml"
+    message:
+        "embedding the patches of {wildcards.model} {wildcards.layer} on {wildcards.dataset} with {wildcards.embedder}"
+    script:
+        "../workflow_scripts/embeddings.py"

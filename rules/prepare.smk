@@ -1,0 +1,65 @@
+"""Decode the images and load the networks.
+
+REQUIRED INPUTS  the images and weights that the study names
+OUTPUTS          {dataset}/images.h5, {dataset}/{model}/model.safetensors and .json
+"""
+
+
+rule dataset:
+    input:
+        lambda w: file_input(study.datasets[w.dataset].images),
+    output:
+        images_h5=path("dataset"),
+    params:
+        images=lambda w: study.datasets[w.dataset].images,
+        source_digest=lambda w: folder_digest(study.datasets[w.dataset].images),
+        size=lambda w: study.datasets[w.dataset].size,
+        resize=lambda w: study.datasets[w.dataset].resize,
+        interpolation=lambda w: study.datasets[w.dataset].interpolation,
+        min_side=lambda w: study.datasets[w.dataset].min_side,
+        on_bad_image=lambda w: study.datasets[w.dataset].on_bad_image,
+        code=code_digest("dataset"),
+    log:
+        log_path("dataset/{dataset}"),
+    benchmark:
+        path("benchmark", name="dataset/{dataset}")
+    threads: 8
+    conda:
+        "../envs/purelens.yaml"
+    message:
+        "decoding the images of {wildcards.dataset}"
+    script:
+        "../workflow_scripts/dataset.py"
+
+
+rule model:
+    input:
+        lambda w: file_input(model_of(w).weights),
+        images_h5=path("dataset"),
+    output:
+        model_safetensors=path("model"),
+        card_json=path("model_card"),
+    params:
+        weights=lambda w: model_of(w).weights,
+        architecture=lambda w: model_of(w).architecture,
+        factory_digest=lambda w: factory_digest(model_of(w).architecture),
+        options=lambda w: model_of(w).options,
+        mean=lambda w: model_of(w).mean,
+        std=lambda w: model_of(w).std,
+        device=study.device,
+        batch_size=study.batch_size,
+        seed=study.seed,
+        code=code_digest("model"),
+    log:
+        log_path("model/{dataset}/{model}"),
+    benchmark:
+        path("benchmark", name="model/{dataset}/{model}")
+    threads: 8
+    resources:
+        gpu=1,
+    conda:
+        "../envs/purelens.yaml"
+    message:
+        "loading {wildcards.model}"
+    script:
+        "../workflow_scripts/model.py"

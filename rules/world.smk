@@ -1,0 +1,76 @@
+"""The embedded world: made only where a path of the study asks for it.
+
+REQUIRED INPUTS  none
+OUTPUTS          world/{train,probe,test}.h5, world/scene_cnn.*, world/scene_clip.*
+"""
+
+
+rule world_scenes:
+    output:
+        scenes_h5=path("scenes"),
+    params:
+        part="{part}",
+        n_scenes=lambda w: getattr(study.world, f"{w.part}_scenes"),
+        seed=study.seed,
+        code=code_digest("world.world_scenes"),
+    log:
+        log_path("world_scenes/{part}"),
+    benchmark:
+        path("benchmark", name="world_scenes/{part}")
+    wildcard_constraints:
+        part="train|probe|test",
+    threads: 2
+    conda:
+        "../envs/purelens.yaml"
+    message:
+        "drawing the {wildcards.part} scenes of the embedded world"
+    script:
+        "../workflow_scripts/world_scenes.py"
+
+
+rule world_cnn:
+    input:
+        train_h5=path("scenes", part="train"),
+        test_h5=path("scenes", part="test"),
+    output:
+        weights=path("scene_cnn"),
+        accuracy_json=path("scene_cnn_accuracy"),
+    params:
+        epochs=study.world.cnn_epochs,
+        seed=study.seed,
+        code=code_digest("world.world_cnn"),
+    log:
+        log_path("world_cnn"),
+    benchmark:
+        path("benchmark", name="world_cnn")
+    threads: 1
+    conda:
+        "../envs/purelens.yaml"
+    message:
+        "training the CNN of the embedded world"
+    script:
+        "../workflow_scripts/world_cnn.py"
+
+
+rule world_clip:
+    input:
+        train_h5=path("scenes", part="train"),
+        test_h5=path("scenes", part="test"),
+    output:
+        weights=path("scene_clip"),
+        accuracy_json=path("scene_clip_accuracy"),
+    params:
+        epochs=study.world.clip_epochs,
+        seed=study.seed,
+        code=code_digest("world.world_clip"),
+    log:
+        log_path("world_clip"),
+    benchmark:
+        path("benchmark", name="world_clip")
+    threads: 1
+    conda:
+        "../envs/purelens.yaml"
+    message:
+        "training the CLIP of the embedded world"
+    script:
+        "../workflow_scripts/world_clip.py"

@@ -1,0 +1,98 @@
+"""Fixtures shared by all tests."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from purelens.dataset import dataset
+from purelens.model import model
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("PURELENS_DATA", ROOT / "data"))
+CIFAR_RESNET = f"{ROOT}/configs/networks/cifar_resnet.py:cifar_resnet"
+
+needs_data = pytest.mark.skipif(
+    not DATA.is_dir(), reason="trained weights and images are not here (set PURELENS_DATA to their folder)"
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Folder of real weights and images; the test is skipped where it is absent."""
+    if not DATA.is_dir():
+        pytest.skip("trained weights and images are not here (set PURELENS_DATA to their folder)")
+    return DATA
+
+
+def randomize(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Give BatchNorms statistics that are not the identity, as training would."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.copy_(torch.randn(layer.running_mean.shape, generator=generator) * 0.1)
+            layer.running_var.copy_(torch.rand(layer.running_var.shape, generator=generator) + 0.5)
+            layer.weight.data.copy_(torch.rand(layer.weight.shape, generator=generator) + 0.5)
+            layer.bias.data.copy_(torch.randn(layer.bias.shape, generator=generator) * 0.1)
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty random images of 32x32 in two classes, smooth so that neurons differ."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        coarse = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
+        path = folder / ("even" if number % 2 == 0 else "odd") / f"{number:02d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(coarse).resize((32, 32), Image.Resampling.BICUBIC).save(path)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> dict[str, str]:
+    """Paths of a dataset and of a small random residual network with 64 neurons in ``layer3``."""
+    folder = tmp_path_factory.mktemp("small")
+    paths = {
+        "images_h5": f"{folder}/images.h5",
+        "weights": f"{folder}/model.safetensors",
+        "card": f"{folder}/model.json",
+    }
+    dataset(str(image_folder), paths["images_h5"], size=32)
+    checkpoint = folder / "random.pth"
+    torch.manual_seed(0)
+    from purelens.models import load_factory
+
+    path, name = CIFAR_RESNET.rsplit(":", 1)
+    torch.save(randomize(load_factory(path, name)(depth=14, num_classes=2)).state_dict(), checkpoint)
+    model(
+        paths["images_h5"],
+        str(checkpoint),
+        paths["weights"],
+        paths["card"],
+        CIFAR_RESNET,
+        {"depth": 14, "num_classes": 2},
+    )
+    return paths
+
+
+@pytest.fixture
+def run_stage(small: dict[str, str], tmp_path: Path) -> Callable[..., str]:
+    """Run a GPU stage on the small network; returns the path of its artifact."""
+
+    def run(stage: Callable[..., None], **arguments: object) -> str:
+        path = tmp_path / f"{stage.__name__}.h5"
+        inputs = dict(small) | {f"{stage.__name__}_h5": str(path)}
+        stage(**inputs, **arguments)
+        return str(path)
+
+    return run

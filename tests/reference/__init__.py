@@ -1,0 +1,1 @@
+"""Slow transcriptions of the definitions, to compare the library with."""

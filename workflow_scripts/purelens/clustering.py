@@ -1,0 +1,184 @@
+"""k-means and silhouettes of many small sets of vectors at once, from their Gram matrices.
+
+The references of a neuron are about a hundred vectors of thousands of components. All that k-means and the silhouette
+need of them is the matrix of their scalar products, which all restarts and all numbers of clusters share.
+"""
+
+import math
+
+import numpy as np
+
+MAX_ITERATIONS = 300
+
+
+def gram_matrices(vectors: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Scalar products of centred vectors.
+
+    Parameters
+    ----------
+    vectors
+        (b, n, d).
+    valid
+        (b, n) which vectors count; the others become zero.
+
+    Returns
+    -------
+    numpy.ndarray
+        (b, n, n) float64.
+    """
+    vectors = np.where(valid[..., None], vectors, 0).astype(np.float64)
+    centre = vectors.sum(axis=1, keepdims=True) / np.maximum(valid.sum(axis=1), 1)[:, None, None]
+    vectors = np.where(valid[..., None], vectors - centre, 0)
+    return vectors @ vectors.transpose(0, 2, 1)
+
+
+def squared_distances(gram: np.ndarray) -> np.ndarray:
+    """Squared Euclidean distances (b, n, n) from scalar products (b, n, n)."""
+    norms = np.diagonal(gram, axis1=1, axis2=2)
+    return np.maximum(norms[:, :, None] + norms[:, None, :] - 2 * gram, 0)
+
+
+def k_means(
+    gram: np.ndarray, valid: np.ndarray, n_clusters: int, n_restarts: int, seeds: list[list[int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cluster each set of vectors with Lloyd's k-means from greedy k-means++ starts.
+
+    Parameters
+    ----------
+    gram
+        (b, n, n) scalar products (see `gram_matrices`).
+    valid
+        (b, n) which vectors count.
+    n_clusters
+        k.
+    n_restarts
+        Starts of which the one with the lowest inertia is kept.
+    seeds
+        One seed for each set, so that a result does not depend on its neighbours.
+
+    Returns
+    -------
+    tuple
+        Labels (b, n) int8 and inertia (b,). Labels count from 0 in order of size, then of first appearance; -1 for
+        vectors that do not count. A set with fewer than k valid vectors gets -1 and NaN.
+    """
+    enough = valid.sum(axis=1) >= n_clusters
+    labels = np.full(valid.shape, -1, dtype=np.int8)
+    inertia = np.full(len(valid), np.nan)
+    if enough.any():
+        draws = np.stack([_draws(seed, n_clusters, n_restarts) for seed, use in zip(seeds, enough, strict=True) if use])
+        found, inertia[enough] = _best_restart(gram[enough], valid[enough], n_clusters, draws)
+        labels[enough] = in_order_of_size(found, valid[enough])
+    return labels, inertia
+
+
+def _draws(seed: list[int], n_clusters: int, n_restarts: int) -> np.ndarray:
+    """Uniform draws (restarts, k, trials) of one set."""
+    n_trials = 2 + int(math.log(n_clusters))
+    return np.random.default_rng([*seed, n_clusters]).random((n_restarts, n_clusters, n_trials))
+
+
+def _best_restart(
+    gram: np.ndarray, valid: np.ndarray, n_clusters: int, draws: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    centres = _plus_plus(squared_distances(gram), valid, draws)
+    labels = _nearest_centre(gram, centres)
+    for _ in range(MAX_ITERATIONS):
+        distances = _to_centroids(gram, labels, valid, n_clusters)
+        updated = distances.argmin(axis=3)
+        if (updated == labels).all():
+            break
+        labels = updated
+    inertia = (distances.min(axis=3) * valid[:, None]).sum(axis=2)
+    best = inertia.argmin(axis=1)
+    sets = np.arange(len(gram))
+    return labels[sets, best], np.maximum(inertia[sets, best], 0)
+
+
+def _plus_plus(distances: np.ndarray, valid: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Choose starting points: (b, restarts, k) indices (Arthur & Vassilvitskii 2007, with greedy trials)."""
+    n_sets, n_restarts, n_clusters, _ = draws.shape
+    sets = np.arange(n_sets)[:, None]
+    centres = np.zeros((n_sets, n_restarts, n_clusters), dtype=np.int64)
+    uniform = np.broadcast_to(valid[:, None, :].astype(float), (n_sets, n_restarts, valid.shape[1]))
+    centres[:, :, 0] = _sample(uniform, draws[:, :, 0, :1])[..., 0]
+    closest = distances[sets, centres[:, :, 0]] * valid[:, None]
+    for number in range(1, n_clusters):
+        weights = np.where(closest.sum(axis=2, keepdims=True) > 0, closest, uniform)
+        candidates = _sample(weights, draws[:, :, number])
+        reached = np.minimum(closest[:, :, None, :], distances[sets[..., None], candidates] * valid[:, None, None])
+        best = reached.sum(axis=3).argmin(axis=2)[..., None]
+        centres[:, :, number] = np.take_along_axis(candidates, best, axis=2)[..., 0]
+        closest = np.take_along_axis(reached, best[..., None], axis=2)[:, :, 0]
+    return centres
+
+
+def _sample(weights: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Draw indices with probability proportional to weights (b, r, n): (b, r, trials)."""
+    cumulated = weights.cumsum(axis=2)
+    thresholds = draws * cumulated[:, :, -1:]
+    return (cumulated[:, :, None, :] <= thresholds[..., None]).sum(axis=3).clip(max=weights.shape[2] - 1)
+
+
+def _nearest_centre(gram: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Assign points to the nearest of the points chosen as centres: (b, restarts, n)."""
+    distances = squared_distances(gram)
+    sets = np.arange(len(gram))[:, None, None]
+    return distances[sets, centres].argmin(axis=2)
+
+
+def _to_centroids(gram: np.ndarray, labels: np.ndarray, valid: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Squared distances of all points to the centroids of a labelling: (b, restarts, n, k)."""
+    member = (labels[..., None] == np.arange(n_clusters)) & valid[:, None, :, None]
+    member = member.astype(np.float64)
+    size = member.sum(axis=2, keepdims=True)
+    share = member / np.maximum(size, 1)
+    products = gram[:, None] @ share
+    centroid_norms = (share * products).sum(axis=2, keepdims=True)
+    norms = np.diagonal(gram, axis1=1, axis2=2)[:, None, :, None]
+    return np.where(size > 0, norms - 2 * products + centroid_norms, np.inf)
+
+
+def in_order_of_size(labels: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Renumber clusters (b, n) by size, then by first appearance; -1 where not valid."""
+    renumbered = np.full(labels.shape, -1, dtype=np.int8)
+    for row, (found, use) in enumerate(zip(labels, valid, strict=True)):
+        names, first, counts = np.unique(found[use], return_index=True, return_counts=True)
+        order = np.lexsort((first, -counts))
+        rank = np.empty(len(names), dtype=np.int8)
+        rank[order] = np.arange(len(names))
+        renumbered[row, use] = rank[np.searchsorted(names, found[use])]
+    return renumbered
+
+
+def silhouettes(distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Mean silhouette of each set (Rousseeuw 1987).
+
+    Parameters
+    ----------
+    distances
+        (b, n, n) Euclidean distances.
+    labels
+        (b, n), -1 for vectors that do not count.
+
+    Returns
+    -------
+    numpy.ndarray
+        (b,); NaN where there are fewer than two clusters. A vector alone in its cluster counts 0.
+    """
+    n_clusters = max(int(labels.max(initial=-1)) + 1, 1)
+    member = (labels[..., None] == np.arange(n_clusters)).astype(np.float64)
+    size = member.sum(axis=1)
+    total = distances @ member
+    own = np.maximum(labels, 0)[..., None]
+    own_size = np.take_along_axis(size[:, None, :], own, axis=2)[..., 0]
+    within = np.take_along_axis(total, own, axis=2)[..., 0] / np.maximum(own_size - 1, 1)
+    others = np.where(size[:, None, :] > 0, total / np.maximum(size, 1)[:, None, :], np.inf)
+    np.put_along_axis(others, own, np.inf, axis=2)
+    between = others.min(axis=2)
+    larger = np.maximum(within, between)
+    score = np.where((own_size > 1) & (larger > 0), (between - within) / np.where(larger > 0, larger, 1), 0)
+    valid = labels >= 0
+    several = (size > 0).sum(axis=1) > 1
+    mean = np.where(valid & several[:, None], score, 0).sum(axis=1) / np.maximum(valid.sum(axis=1), 1)
+    return np.where(several, mean, np.nan)

@@ -1,0 +1,73 @@
+"""Where to compute, and how much at a time."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import torch
+
+from purelens.errors import UserError
+
+logger = logging.getLogger("purelens")
+
+T = TypeVar("T")
+
+DEFAULT_BATCH_SIZE = {"cpu": 32, "cuda": 256, "mps": 64}
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """CUDA if there is one, else MPS, else the CPU; or the one that is named.
+
+    Raises
+    ------
+    UserError
+        If the device named is not there.
+    """
+    if device == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(name)
+    try:
+        chosen = torch.device(device)
+        torch.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"config: device {device!r} is not available: {' '.join(str(error).split())[:120]}") from None
+    return chosen
+
+
+def in_batches(
+    function: Callable[[int, int], T], n_items: int, device: torch.device, batch_size: int | None = None
+) -> Iterator[tuple[int, int, T]]:
+    """Call ``function(start, stop)`` over consecutive batches; halve them when the memory of the device ends.
+
+    Parameters
+    ----------
+    function
+        Computes one batch.
+    n_items
+        How many there are in all.
+    device
+        Where it computes: decides the first batch size.
+    batch_size
+        The first batch size, if not the device's default.
+
+    Yields
+    ------
+    tuple
+        ``start, stop`` and the result of each batch.
+    """
+    size = batch_size or DEFAULT_BATCH_SIZE.get(device.type, 32)
+    start = 0
+    while start < n_items:
+        stop = min(start + size, n_items)
+        try:
+            result = function(start, stop)
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            size = max(1, size // 2)
+            logger.warning("out of memory on %s: going on with %d at a time", device, size)
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+            continue
+        yield start, stop, result
+        start = stop

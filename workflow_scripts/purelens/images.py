@@ -1,0 +1,235 @@
+"""Decode images: from a folder of classes, a CSV of paths and labels, or an HDF5 file; each exactly once."""
+
+import csv
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+from PIL import Image, ImageOps
+
+from purelens.errors import UserError, listed, nearest
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+EXTRAS = ("concept", "concept_label", "caption", "mask")
+READ_AHEAD = 256
+RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+class BadImageError(Exception):
+    """An image that cannot be used, with the reason."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How an image becomes the square that the models see."""
+
+    size: int
+    resize: int
+    interpolation: str
+    min_side: int
+
+    def apply(self, image: Image.Image) -> np.ndarray:
+        """Resize the short side, crop the centre: an RGB image to (size, size, 3) uint8.
+
+        The same numbers as torchvision's ``Resize`` and ``CenterCrop`` on a PIL image.
+        """
+        width, height = image.size
+        if min(width, height) < self.min_side:
+            raise BadImageError(f"{width}x{height} pixels, a side is shorter than {self.min_side}")
+        short = min(width, height)
+        if short != self.resize:
+            shape = (int(self.resize * width / short), int(self.resize * height / short))
+            image = image.resize(shape, RESAMPLING[self.interpolation])
+        left = round((image.width - self.size) / 2)
+        top = round((image.height - self.size) / 2)
+        return np.asarray(image.crop((left, top, left + self.size, top + self.size)))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A list of images, not yet decoded, and what is known about each."""
+
+    n_images: int
+    labels: np.ndarray
+    classes: list[str]
+    paths: list[str]
+    folder: Path | None = None
+    stack: Path | None = None
+    stack_name: str = ""
+    extras: dict[str, np.ndarray] = field(default_factory=dict)
+    """``concept``, ``concept_label``, ``caption`` and ``mask`` where the source has them."""
+
+    def load(self, index: int) -> Image.Image:
+        """Open one image as upright RGB.
+
+        Raises
+        ------
+        BadImageError
+            If it cannot be decoded.
+        """
+        if self.stack is not None:
+            with h5py.File(self.stack, "r") as file:
+                return Image.fromarray(file[self.stack_name][index])
+        assert self.folder is not None
+        return decode(self.folder / self.paths[index])
+
+
+def decode(path: Path) -> Image.Image:
+    """Decode an image file as upright 8-bit RGB: the first frame, orientation applied, 16 bits scaled to 8.
+
+    Raises
+    ------
+    BadImageError
+        If the file is missing, empty, truncated or no image.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise BadImageError("the file is empty")
+        with Image.open(path) as image:
+            image.seek(0)
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            return _to_rgb(upright)
+    except BadImageError:
+        raise
+    except FileNotFoundError:
+        raise BadImageError("the file does not exist") from None
+    except Image.UnidentifiedImageError:
+        raise BadImageError("not an image") from None
+    except Exception as error:  # Pillow's decoders raise anything from SyntaxError to struct.error on damaged files
+        raise BadImageError(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = np.asarray(image, dtype=np.float64)
+        scale = 255 / 65535 if grey.max(initial=0) > 255 else 1
+        return Image.fromarray(np.clip(np.rint(grey * scale), 0, 255).astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
+
+
+def open_source(images: str | Path) -> Source:
+    """List the images of a folder tree, a CSV or an HDF5 file.
+
+    Raises
+    ------
+    UserError
+        If there is nothing usable there; the message names the file, folder or column.
+    """
+    path = Path(images)
+    if not path.exists():
+        raise UserError(f"images: {path} does not exist")
+    if path.is_dir():
+        return _folder_source(path)
+    if path.suffix.lower() == ".csv":
+        return _csv_source(path)
+    if path.suffix.lower() in (".h5", ".hdf5"):
+        return _stack_source(path)
+    raise UserError(f"images: {path} is neither a folder, a .csv nor an .h5 file")
+
+
+def _folder_source(folder: Path) -> Source:
+    """A folder of class folders, in the order of torchvision's ``ImageFolder``."""
+    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not classes:
+        raise UserError(f"images: {folder} has no class folders; expected {folder}/<class>/<image>.jpg")
+    paths: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        found = sorted(
+            file.relative_to(folder).as_posix()
+            for file in (folder / name).rglob("*")
+            if file.suffix.lower() in EXTENSIONS and not file.name.startswith(".")
+        )
+        if not found:
+            raise UserError(f"images: class folder {folder / name} has no images ({listed(EXTENSIONS, 20)})")
+        paths += found
+        labels += [label] * len(found)
+    return Source(len(paths), np.array(labels), classes, paths, folder=folder)
+
+
+def _csv_source(path: Path) -> Source:
+    """A table with a column ``path`` (relative to the table) and, if known, ``label`` and ``caption``."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or [])
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"images: cannot read {path} as a CSV table: {error}") from None
+    if "path" not in columns:
+        raise UserError(f"images: {path} has no column 'path'{nearest('path', columns)}; it has {listed(columns)}")
+    if not rows:
+        raise UserError(f"images: {path} lists no images")
+    empty = [number for number, row in enumerate(rows, 2) if not row["path"]]
+    if empty:
+        raise UserError(f"images: {path} has no path in line {listed(empty)}")
+    names = [row.get("label") or "" for row in rows]
+    classes = sorted(set(names) - {""}, key=_label_order(names))
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = np.array([numbers.get(name, -1) for name in names])
+    captions = {"caption": np.array([row["caption"] or "" for row in rows])} if "caption" in columns else {}
+    return Source(len(rows), labels, classes, [row["path"] for row in rows], folder=path.parent, extras=captions)
+
+
+def _label_order(names: list[str]) -> Callable[[str], int | str]:
+    """Sort labels that are all whole numbers as numbers, others as text."""
+    return int if all(name.isdigit() for name in names if name) else str
+
+
+def _stack_source(path: Path) -> Source:
+    """An HDF5 file with ``pixels`` or ``images`` (N, H, W, 3) uint8 and, if known, ``label`` and more."""
+    try:
+        with h5py.File(path, "r") as file:
+            name = next((name for name in ("pixels", "images") if name in file), None)
+            if name is None:
+                raise UserError(f"images: {path} has no dataset 'pixels' or 'images'; it has {listed(file)}")
+            shape, dtype = file[name].shape, file[name].dtype
+            if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8 or shape[0] == 0:
+                raise UserError(f"images: {path}: {name} must be (N, H, W, 3) uint8, not {shape} {dtype}")
+            arrays = {key: _texts(file[key]) for key in ("label", "class_name", "path", *EXTRAS) if key in file}
+    except OSError as error:
+        raise UserError(f"images: cannot read {path} as HDF5: {error}") from None
+    n_images = shape[0]
+    for key in ("label", "path", "concept", "caption", "mask"):
+        if key in arrays and len(arrays[key]) != n_images:
+            raise UserError(f"images: {path}: {key} has {len(arrays[key])} rows for {n_images} images")
+    labels = arrays.get("label", np.full(n_images, -1)).astype(int)
+    classes = [str(c) for c in arrays.get("class_name", np.arange(labels.max(initial=-1) + 1))]
+    if labels.max(initial=-1) >= len(classes) or labels.min(initial=0) < -1:
+        raise UserError(f"images: {path}: label goes beyond the {len(classes)} names in class_name")
+    paths = [str(p) for p in arrays.get("path", [f"{path.name}[{i}]" for i in range(n_images)])]
+    extras = {key: arrays[key] for key in EXTRAS if key in arrays}
+    return Source(n_images, labels, classes, paths, stack=path, stack_name=name, extras=extras)
+
+
+def _texts(dataset: h5py.Dataset) -> np.ndarray:
+    """Read an array; text as str."""
+    values = dataset[...]
+    if values.dtype.kind in "SO":
+        return np.array([v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values])
+    return values
+
+
+def decoded(source: Source, geometry: Geometry, threads: int) -> Iterator[tuple[int, np.ndarray | BadImageError]]:
+    """Decode every image of a source once, in order, on several threads.
+
+    Yields
+    ------
+    tuple
+        Index in the source, and the pixels (size, size, 3) uint8 or why there are none.
+    """
+
+    def work(index: int) -> np.ndarray | BadImageError:
+        try:
+            return geometry.apply(source.load(index))
+        except BadImageError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
+        for start in range(0, source.n_images, READ_AHEAD):
+            indices = range(start, min(start + READ_AHEAD, source.n_images))
+            yield from zip(indices, pool.map(work, indices), strict=True)

@@ -1,0 +1,335 @@
+"""Layer-wise relevance propagation for any network of convolutions, linear layers, activations, pooling and sums.
+
+The rules are zennit's: flat in the first layer, z+ in convolutions, epsilon in linear layers (composite EpsilonPlusFlat).
+What is canonised is found by watching a forward pass instead of by recognising classes of blocks: a BatchNorm whose input
+is the output of a convolution is merged into it, and a sum of two activations shares relevance by what each contributed.
+An operation that has no rule is an error.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from zennit.canonizers import NamedMergeBatchNorm
+from zennit.core import BasicHook, mod_params, stabilize
+from zennit.rules import Epsilon, Flat, Norm, ZPlus
+from zennit.types import Activation, AvgPool, BatchNorm, Convolution, Linear
+
+from purelens.errors import UserError, listed
+
+NO_RULE_NEEDED = (
+    torch.nn.Identity,
+    torch.nn.Flatten,
+    torch.nn.Unflatten,
+    torch.nn.MaxPool1d,
+    torch.nn.MaxPool2d,
+    torch.nn.AdaptiveMaxPool2d,
+    torch.nn.Dropout,
+    torch.nn.Dropout1d,
+    torch.nn.Dropout2d,
+    torch.nn.ChannelShuffle,
+    torch.nn.PixelShuffle,
+    torch.nn.ZeroPad2d,
+)
+"""Modules whose gradient is their relevance propagation: they choose or move values."""
+
+SUMS = {torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__, torch.Tensor.__iadd__}
+
+MOVING_FUNCTIONS = frozenset(
+    [
+        "relu",
+        "relu_",
+        "cat",
+        "concat",
+        "concatenate",
+        "stack",
+        "flatten",
+        "reshape",
+        "view",
+        "pad",
+        "getitem",
+        "__getitem__",
+        "__get__",
+        "contiguous",
+        "clone",
+        "permute",
+        "transpose",
+        "movedim",
+        "squeeze",
+        "unsqueeze",
+        "narrow",
+        "chunk",
+        "split",
+        "unbind",
+        "expand",
+        "to",
+        "type",
+        "dropout",
+        "max_pool2d",
+        "max_pool2d_with_indices",
+        "_max_pool2d",
+        "channel_shuffle",
+        "pixel_shuffle",
+        "identity",
+        "detach",
+        "requires_grad_",
+        "alias",
+    ]
+)
+"""Names of functions that choose or move values, as ``NO_RULE_NEEDED`` among modules; ReLU is one."""
+
+
+class _Sum(torch.autograd.Function):
+    """A sum that hands relevance to each summand by its share of the sum (zennit's ``Norm`` rule)."""
+
+    @staticmethod
+    def forward(ctx: Any, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(first, second)
+        return first + second
+
+    @staticmethod
+    def backward(ctx: Any, *relevance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        first, second = ctx.saved_tensors
+        share = relevance[0] / stabilize(first + second)
+        return first * share, second * share
+
+
+def _is_sum_of_activations(function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    return (
+        function in SUMS
+        and len(args) >= 2
+        and all(isinstance(arg, torch.Tensor) and arg.requires_grad for arg in args[:2])
+        and args[0].shape == args[1].shape
+    )
+
+
+class RelevanceSums(TorchFunctionMode):
+    """While active, sums of two activations propagate relevance instead of gradients."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if _is_sum_of_activations(func, args) and not (kwargs or {}).get("alpha"):
+            return _Sum.apply(args[0], args[1])  # type: ignore[no-untyped-call]
+        return func(*args, **(kwargs or {}))
+
+
+class ZPlusOneBranch(BasicHook):
+    """zennit's z+ rule without its second branch, which is zero where an input has no negative values."""
+
+    def __init__(self) -> None:
+        both = ZPlus()
+        super().__init__(
+            input_modifiers=both.input_modifiers[:1],
+            param_modifiers=both.param_modifiers[:1],
+            output_modifiers=both.output_modifiers[:1],
+            gradient_mapper=lambda relevance, outputs: [relevance / stabilize(outputs[0])],
+            reducer=_times_input,
+        )
+
+
+def _times_input(inputs: list[torch.Tensor], gradients: list[torch.Tensor]) -> torch.Tensor:
+    return inputs[0] * gradients[0]
+
+
+class _Propagate(torch.autograd.Function):
+    """A module's output whose backward pass propagates relevance by a zennit rule, as often as it is called.
+
+    What the rule needs of the input is computed in the first backward pass and kept for the others.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, input: torch.Tensor, output: torch.Tensor, module: torch.nn.Module, rule: BasicHook | None
+    ) -> torch.Tensor:
+        ctx.save_for_backward(input)
+        ctx.module, ctx.rule, ctx.branches = module, rule, None
+        return output.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *relevance: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        if ctx.rule is None:
+            return relevance[0], None, None, None
+        if ctx.branches is None:
+            ctx.branches = _branches(ctx.rule, ctx.module, ctx.saved_tensors[0].detach())
+        inputs, outputs = ctx.branches
+        seeds = ctx.rule.gradient_mapper(relevance[0], outputs)
+        gradients = torch.autograd.grad(outputs, inputs, seeds, retain_graph=True)
+        with torch.no_grad():
+            return ctx.rule.reducer(inputs, gradients), None, None, None
+
+
+def _branches(
+    rule: BasicHook, module: torch.nn.Module, input: torch.Tensor
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Run a module with the inputs and parameters that a rule wants."""
+    inputs, outputs = [], []
+    for of_input, of_param, of_output in zip(
+        rule.input_modifiers, rule.param_modifiers, rule.output_modifiers, strict=True
+    ):
+        modified_input = of_input(input).requires_grad_()
+        params = {"param_keys": rule.param_keys, "require_params": rule.require_params}
+        with mod_params(module, of_param, **params) as modified, torch.enable_grad():
+            outputs.append(of_output(modified.forward(modified_input)))
+        inputs.append(modified_input)
+    return inputs, outputs
+
+
+@dataclass
+class Plan:
+    """What a forward pass showed: the rule of each module (None: relevance passes), and which BatchNorms can be merged."""
+
+    rules: dict[str, BasicHook | None] = field(default_factory=dict)
+    merges: list[tuple[str, str]] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+
+class _Watcher(TorchFunctionMode):
+    """Watch one forward pass: the modules used, who feeds whom, and the functions called outside known modules."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.plan = Plan()
+        self._inside: list[str] = []
+        self._producer: dict[int, tuple[str, torch.Tensor]] = {}
+        self._seen_linear = False
+        self._handles = []
+        for name, layer in module.named_modules():
+            if isinstance(layer, (Linear, BatchNorm, AvgPool, Activation, *NO_RULE_NEEDED)):
+                self._handles.append(layer.register_forward_pre_hook(self._enter(name)))
+                self._handles.append(layer.register_forward_hook(self._leave(name)))
+
+    def close(self) -> None:
+        """Take the hooks off the network."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _enter(self, name: str) -> Callable[..., None]:
+        def hook(layer: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+            self._inside.append(name)
+            if isinstance(layer, Linear) and name in self.plan.rules:
+                self.plan.unknown.append(f"{name} ({type(layer).__name__}, used more than once)")
+
+        return hook
+
+    def _leave(self, name: str) -> Callable[..., None]:
+        def hook(layer: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            self._inside.pop()
+            self._choose(name, layer, inputs)
+            if isinstance(layer, Linear) and isinstance(output, torch.Tensor):
+                self._producer[id(output)] = (name, output)
+
+        return hook
+
+    def _choose(self, name: str, layer: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        if isinstance(layer, torch.nn.MultiheadAttention):
+            self.plan.unknown.append(f"{name} (MultiheadAttention)")
+        elif isinstance(layer, BatchNorm):
+            linear, _ = self._producer.get(id(inputs[0]), (None, None))
+            if linear is not None:
+                self.plan.merges.append((linear, name))
+            self.plan.rules[name] = None
+        elif isinstance(layer, Linear):
+            later = ZPlus() if isinstance(layer, Convolution) else Epsilon()
+            self.plan.rules[name] = later if self._seen_linear else Flat()
+            self._seen_linear = True
+        elif isinstance(layer, Activation):
+            self.plan.rules[name] = None
+        elif isinstance(layer, AvgPool):
+            self.plan.rules[name] = Norm()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not self._inside and _is_activation(result) and not _is_sum_of_activations(func, args):
+            name = getattr(func, "__name__", str(func))
+            operands = [arg for arg in args if isinstance(arg, torch.Tensor) and arg.requires_grad]
+            adds_constant = func in SUMS and len(operands) == 1
+            if name not in MOVING_FUNCTIONS and not adds_constant:
+                self.plan.unknown.append(f"function {name}")
+        return result
+
+
+def _is_activation(result: Any) -> bool:
+    return isinstance(result, torch.Tensor) and result.requires_grad and result.grad_fn is not None
+
+
+def plan_rules(module: torch.nn.Module, forward: Callable[[], object], layer: str) -> Plan:
+    """Decide how relevance is propagated through all that a forward pass uses.
+
+    Parameters
+    ----------
+    module
+        The network.
+    forward
+        Runs it up to the layer, on images that require a gradient.
+    layer
+        The layer's name, for the message.
+
+    Raises
+    ------
+    UserError
+        If the pass uses operations for which there is no rule.
+    """
+    watcher = _Watcher(module)
+    try:
+        with watcher:
+            forward()
+    finally:
+        watcher.close()
+    if watcher.plan.unknown:
+        unknown = listed(dict.fromkeys(watcher.plan.unknown))
+        raise UserError(
+            f"LRP has no rule for what lies below layer {layer!r}: {unknown}; "
+            f"set attribution: gradient for this model to locate patches by input x gradient"
+        )
+    return watcher.plan
+
+
+class Propagation:
+    """Make the backward passes of a network propagate relevance, within a ``with`` block.
+
+    Forward passes are to be run with ``RelevanceSums`` active.
+
+    Parameters
+    ----------
+    module
+        The network.
+    plan
+        From `plan_rules`.
+    """
+
+    def __init__(self, module: torch.nn.Module, plan: Plan) -> None:
+        self._module = module
+        self._plan = plan
+        self._merged: list[NamedMergeBatchNorm] = []
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+
+    def __enter__(self) -> "Propagation":
+        names = [([linear], batch_norm) for linear, batch_norm in self._plan.merges]
+        self._merged = NamedMergeBatchNorm(names).apply(self._module)
+        for name, rule in self._plan.rules.items():
+            handle = self._module.get_submodule(name).register_forward_hook(self._hook(rule))
+            self._handles.append(handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        for merge in self._merged:
+            merge.remove()
+        self._handles.clear()
+        self._merged = []
+
+    @staticmethod
+    def _hook(rule: BasicHook | None) -> Callable[..., torch.Tensor]:
+        def hook(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+            chosen = rule
+            if isinstance(rule, ZPlus) and not (inputs[0] < 0).any():
+                chosen = ZPlusOneBranch()
+            return _Propagate.apply(inputs[0], output.detach(), module, chosen)  # type: ignore[no-untyped-call]
+
+        return hook

@@ -1,0 +1,267 @@
+"""The rule ``neuron_figures``: a UMAP with the patches at their points, and a contact sheet, for each chosen neuron."""
+
+import logging
+import shutil
+import textwrap
+import warnings
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from PIL import Image
+
+from purelens.artifacts import Provenance, read, strings
+from purelens.dataset import Images, open_images
+from purelens.errors import UserError, listed
+from purelens.progress import Progress
+from purelens.style import PALETTE, paper_style, save
+
+logger = logging.getLogger("purelens")
+
+THUMBNAIL = 96
+COLUMNS = 10
+
+
+def neuron_figures(
+    images_h5: str,
+    patches_h5: str,
+    relevances_h5: str,
+    virtual_neurons_h5: str,
+    folder: str,
+    neurons: int | list[int] = 8,
+    n_references: int = 20,
+    n_clusters: int = 2,
+    neighbours: int = 6,
+    min_dist: float = 0.3,
+    seed: int = 0,
+    provenance: Provenance | None = None,  # noqa: ARG001
+) -> None:
+    """Draw neurons of a layer.
+
+    Parameters
+    ----------
+    images_h5, patches_h5, relevances_h5, virtual_neurons_h5
+        Artifacts of the rules of these names.
+    folder
+        Where ``neuron_<number>_umap.png`` and ``neuron_<number>_sheet.png`` go.
+    neurons
+        Which neurons; or how many, those whose circuits separate best (by silhouette).
+    n_references
+        References drawn, best first.
+    n_clusters
+        Number of virtual neurons drawn.
+    neighbours, min_dist, seed
+        Of the UMAP (McInnes et al. 2018).
+    provenance
+        Not used: a figure carries none.
+
+    Raises
+    ------
+    UserError
+        If a neuron to draw is not among those of the study.
+    """
+    mpl.use("Agg")
+    made = Path(folder).with_name(f".{Path(folder).name}.part")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    with ExitStack() as stack:
+        images = stack.enter_context(open_images(images_h5))
+        patches = stack.enter_context(read(patches_h5, "patches"))
+        relevance = stack.enter_context(read(relevances_h5, "relevances"))
+        clusters = stack.enter_context(read(virtual_neurons_h5, "virtual_neurons"))
+        rows = choose_neurons(clusters, neurons, n_clusters)
+        stack.enter_context(paper_style())
+        progress = stack.enter_context(Progress(len(rows), "neuron figures", "neurons"))
+        for row in rows:
+            neuron = collect(images, patches, relevance, clusters, row, n_references, n_clusters)
+            if len(neuron.patches):
+                save(draw_sheet(neuron), made / f"neuron_{neuron.number:05d}_sheet.png")
+                points = project(neuron.vectors, neighbours, min_dist, seed)
+                save(draw_umap(neuron, points), made / f"neuron_{neuron.number:05d}_umap.png")
+            progress.advance(1)
+    shutil.rmtree(folder, ignore_errors=True)
+    made.replace(folder)
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """What is drawn of a neuron: its references, best first.
+
+    Attributes
+    ----------
+    number, lower_layer
+        The neuron, and the layer that its circuits are of.
+    patches
+        Thumbnails.
+    vectors
+        (n, C_lower) relevances.
+    label
+        (n,) virtual neuron of each, -1 where it was not split.
+    classes
+        (n,) class name of each image, empty where it has none.
+    """
+
+    number: int
+    lower_layer: str
+    patches: list[Image.Image]
+    vectors: np.ndarray
+    label: np.ndarray
+    classes: list[str]
+
+    @property
+    def virtual_neurons(self) -> list[int]:
+        """The virtual neurons that have references here."""
+        return sorted(set(self.label.tolist()) - {-1})
+
+
+def _first_circuits(clusters: h5py.File) -> tuple[int, str]:
+    """Position and lower layer of the first PURE method."""
+    methods = strings(clusters["method"])
+    position = next(i for i, method in enumerate(methods) if method.startswith("pure:"))
+    return position, methods[position].removeprefix("pure:")
+
+
+def choose_neurons(clusters: h5py.File, neurons: int | list[int], n_clusters: int) -> list[int]:
+    """Rows of the neurons to draw: those that are named, or the best separated."""
+    numbers = clusters["neuron"][...].tolist()
+    if not isinstance(neurons, int):
+        missing = [number for number in neurons if number not in numbers]
+        if missing:
+            raise UserError(
+                f"figures.neurons: {listed(missing)} not among the neurons of the study ({listed(numbers)})"
+            )
+        return [numbers.index(number) for number in neurons]
+    position, _ = _first_circuits(clusters)
+    k = clusters["n_clusters"][...].tolist().index(n_clusters)
+    silhouette = np.nan_to_num(clusters["silhouette"][position, k], nan=-2)
+    return np.argsort(-silhouette, kind="stable")[:neurons].tolist()
+
+
+def collect(
+    images: Images,
+    patches: h5py.File,
+    relevance: h5py.File,
+    clusters: h5py.File,
+    row: int,
+    n_references: int,
+    n_clusters: int,
+) -> Neuron:
+    """Gather what is drawn of one neuron."""
+    position, lower_layer = _first_circuits(clusters)
+    k = clusters["n_clusters"][...].tolist().index(n_clusters)
+    ids = clusters["reference_id"][row, :n_references]
+    ids = ids[ids >= 0]
+    names = strings(images.file["class_name"])
+    classes = []
+    for number in images.file["label"][...][ids]:
+        classes.append(names[number] if number >= 0 else "")
+    pixels = images.take(ids) if len(ids) else []
+    boxes = patches["box"][row, : len(ids)]
+    return Neuron(
+        number=int(clusters["neuron"][row]),
+        lower_layer=lower_layer,
+        patches=[thumbnail(image, box) for image, box in zip(pixels, boxes, strict=True)],
+        vectors=relevance[f"relevance/{lower_layer}"][row, : len(ids)],
+        label=clusters["label"][position, k, row, : len(ids)],
+        classes=classes,
+    )
+
+
+def thumbnail(image: np.ndarray, box: np.ndarray) -> Image.Image:
+    """Cut a patch (top, left, bottom, right) out of an image and bring it to the size it is drawn at."""
+    top, left, bottom, right = box.tolist()
+    patch = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
+    return patch.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC)
+
+
+def project(vectors: np.ndarray, neighbours: int, min_dist: float, seed: int) -> np.ndarray:
+    """Project relevances (n, d) to the plane (n, 2); too few for a UMAP are laid on their principal axes."""
+    if len(vectors) < max(5, neighbours + 1):
+        centred = vectors - vectors.mean(axis=0)
+        left, scale, _ = np.linalg.svd(centred, full_matrices=False)
+        flat = (left * scale)[:, :2]
+        return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
+    from umap import UMAP
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns that a seed makes it run on one core, which is wanted
+        return UMAP(n_neighbors=neighbours, min_dist=min_dist, random_state=seed).fit_transform(vectors)
+
+
+def draw_umap(neuron: Neuron, points: np.ndarray) -> plt.Figure:
+    """Draw the patches at their points, framed in the colour of their virtual neuron, over a density."""
+    figure, axes = plt.subplots(figsize=(6.2, 5.6), layout="constrained")
+    spread = np.maximum(np.ptp(points, axis=0), 1e-3)
+    for number in neuron.virtual_neurons:
+        chosen = points[neuron.label == number]
+        if len(chosen) >= 3 and (np.ptp(chosen, axis=0) > 1e-6).all():
+            sns.kdeplot(
+                x=chosen[:, 0], y=chosen[:, 1], ax=axes, fill=True, levels=5, thresh=0.15, alpha=0.35,
+                color=PALETTE[number], warn_singular=False,
+            )  # fmt: skip
+    for point, patch, number in zip(points, neuron.patches, neuron.label.tolist(), strict=True):
+        frame = {"edgecolor": _colour(number), "linewidth": 2.2, "boxstyle": "square,pad=0"}
+        picture = OffsetImage(np.asarray(patch), zoom=0.34)
+        axes.add_artist(AnnotationBbox(picture, tuple(point), bboxprops=frame, pad=0.1))
+    low, high = points.min(axis=0), points.max(axis=0)
+    axes.set_xlim(low[0] - 0.14 * spread[0], high[0] + 0.14 * spread[0])
+    axes.set_ylim(low[1] - 0.14 * spread[1], high[1] + 0.14 * spread[1])
+    axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
+    axes.set_title(f"neuron {neuron.number}: circuits in {neuron.lower_layer}")
+    handles = [mpl.patches.Patch(color=PALETTE[n], label=describe(neuron, n, 30)) for n in neuron.virtual_neurons]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    sns.despine(ax=axes, left=True, bottom=True)
+    return figure
+
+
+def _colour(number: int) -> Any:
+    return PALETTE[number] if number >= 0 else "0.6"
+
+
+def describe(neuron: Neuron, number: int, width: int = 60) -> str:
+    """Name a virtual neuron: its number, its share, and the classes it has most of."""
+    chosen = np.flatnonzero(neuron.label == number)
+    names, counts = np.unique([neuron.classes[i] for i in chosen if neuron.classes[i]], return_counts=True)
+    top = ", ".join(names[np.lexsort((names, -counts))][:3]) if len(names) else ""
+    text = f"{neuron.number}.{number + 1}: {len(chosen)} of {len(neuron.label)}"
+    return text + (f" · {textwrap.shorten(top, width, placeholder='…')}" if top else "")
+
+
+def draw_sheet(neuron: Neuron) -> plt.Figure:
+    """Draw all references, then a row of patches for each virtual neuron."""
+    parts: list[tuple[str, np.ndarray, Any]] = [
+        (f"neuron {neuron.number}: {len(neuron.patches)} references", np.arange(len(neuron.patches)), "0.75")
+    ]
+    for number in neuron.virtual_neurons:
+        parts.append((describe(neuron, number), np.flatnonzero(neuron.label == number), PALETTE[number]))
+    heights = [0.45 + -(-len(chosen) // COLUMNS) for _, chosen, _ in parts]
+    figure = plt.figure(figsize=(0.82 * COLUMNS, 0.82 * sum(heights)))
+    top = sum(heights)
+    for (title, chosen, colour), height in zip(parts, heights, strict=True):
+        figure.text(
+            0.0, (top - 0.38) / sum(heights), title, weight="bold", color=_darker(colour), va="bottom", size=9.5
+        )
+        for place, index in enumerate(chosen):
+            row, column = divmod(place, COLUMNS)
+            bottom = (top - 0.45 - row - 1 + 0.04) / sum(heights)
+            axes = figure.add_axes((column / COLUMNS, bottom, 0.94 / COLUMNS, 0.94 / sum(heights)))
+            axes.imshow(neuron.patches[index])
+            axes.set(xticks=[], yticks=[])
+            for spine in axes.spines.values():
+                spine.set(color=colour, linewidth=2)
+        top -= height
+    return figure
+
+
+def _darker(colour: Any) -> Any:
+    """A colour dark enough for text on white."""
+    red, green, blue = mpl.colors.to_rgb(colour)
+    return (0.6 * red, 0.6 * green, 0.6 * blue)

@@ -1,0 +1,45 @@
+"""Where every artifact lies: the only place that knows."""
+
+from pathlib import PurePosixPath
+
+TEMPLATES = {
+    "scenes": "world/{part}.h5",
+    "scene_cnn": "world/scene_cnn.safetensors",
+    "scene_clip": "world/scene_clip.safetensors",
+    "scene_cnn_accuracy": "world/scene_cnn.json",
+    "scene_clip_accuracy": "world/scene_clip.json",
+    "dataset": "{dataset}/images.h5",
+    "model": "{dataset}/{model}/model.safetensors",
+    "model_card": "{dataset}/{model}/model.json",
+    "activations": "{dataset}/{model}/{layer}/activations.h5",
+    "relevances": "{dataset}/{model}/{layer}/relevances.h5",
+    "patches": "{dataset}/{model}/{layer}/patches.h5",
+    "embeddings": "{dataset}/{model}/{layer}/embeddings/{embedder}.h5",
+    "virtual_neurons": "{dataset}/{model}/{layer}/virtual_neurons.h5",
+    "interpretability": "{dataset}/{model}/{layer}/interpretability.csv",
+    "interpretability_summary": "{dataset}/{model}/{layer}/interpretability_summary.csv",
+    "alignment": "{dataset}/{model}/{layer}/alignment.csv",
+    "alignment_summary": "{dataset}/{model}/{layer}/alignment_summary.csv",
+    "neuron_figures": "{dataset}/{model}/{layer}/figures/neurons",
+    "layer_figures": "{dataset}/{model}/{layer}/figures/layer",
+    "log": "logs/{name}.log",
+    "benchmark": "benchmarks/{name}.tsv",
+}
+
+
+def artifact_path(results: str, artifact: str, **names: str) -> str:
+    """Return the path of an artifact; names left out stay as wildcards.
+
+    Parameters
+    ----------
+    results
+        The results folder.
+    artifact
+        A key of ``TEMPLATES``.
+    names
+        Values of the placeholders: ``dataset``, ``model``, ``layer``, ``embedder``, ...
+    """
+    template = TEMPLATES[artifact]
+    for key, value in names.items():
+        template = template.replace("{" + key + "}", value)
+    return str(PurePosixPath(results) / template)

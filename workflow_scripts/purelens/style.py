@@ -1,0 +1,51 @@
+"""The look of all figures: colour-blind safe, light, legible at the size they are shown."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+PALETTE = sns.color_palette("colorblind")
+DPI = 150
+
+
+@contextmanager
+def paper_style() -> Iterator[None]:
+    """Apply the look within a block."""
+    settings = {
+        "figure.dpi": DPI,
+        "savefig.dpi": DPI,
+        "font.size": 10,
+        "axes.titlesize": 11,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "text.parse_math": False,
+    }
+    with mpl.rc_context({**sns.axes_style("ticks"), **sns.plotting_context("notebook", font_scale=0.85), **settings}):
+        yield
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG and close it; the same figure gives the same bytes."""
+    figure.savefig(path, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
+    plt.close(figure)
+
+
+def method_label(method: str) -> str:
+    """What a method is called in figures."""
+    kind, _, name = method.partition(":")
+    if kind == "pure":
+        return f"PURE\n({name})"
+    return {"embedder": name, "none": "no split", "random": "random\nsplit"}.get(kind, kind)
+
+
+METHOD_ORDER = ("embedder", "pure", "activations", "random", "none")
+
+
+def in_order(methods: list[str]) -> list[str]:
+    """Sort methods as figures and tables show them."""
+    return sorted(methods, key=lambda method: (METHOD_ORDER.index(method.partition(":")[0]), method))

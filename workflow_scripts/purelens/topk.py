@@ -1,0 +1,54 @@
+"""The references of each neuron, kept while images stream by."""
+
+import torch
+
+
+class References:
+    """The largest values of each neuron over all images seen so far.
+
+    Order: value descending, equal values by image id ascending, whatever the batches. A value that is not above zero
+    is no reference.
+
+    Parameters
+    ----------
+    n_neurons
+        C.
+    n_references
+        K.
+    device
+        Where the values are.
+    """
+
+    def __init__(self, n_neurons: int, n_references: int, device: torch.device | str = "cpu") -> None:
+        self.value = torch.zeros(n_neurons, n_references, device=device)
+        self.image_id = torch.full((n_neurons, n_references), -1, dtype=torch.int32, device=device)
+        self.position = torch.full((n_neurons, n_references), -1, dtype=torch.int32, device=device)
+
+    def update(self, first_id: int, value: torch.Tensor, position: torch.Tensor) -> None:
+        """Take a batch of images into account. Batches come in the order of the image ids.
+
+        Parameters
+        ----------
+        first_id
+            Id of the first image of the batch.
+        value
+            (b, C) largest activation over positions.
+        position
+            (b, C) where it is.
+        """
+        candidates = (value > self.value[:, -1]).any(dim=0).nonzero().squeeze(1)
+        if not len(candidates):
+            return
+        ids = torch.arange(first_id, first_id + len(value), device=value.device, dtype=torch.int32)
+        columns = value[:, candidates].T
+        merged = torch.cat([self.value[candidates], columns.clamp(min=0)], dim=1)
+        # a stable sort keeps earlier images before later ones of the same value
+        merged, order = torch.sort(merged, dim=1, descending=True, stable=True)
+        kept = slice(self.value.shape[1])
+        self.value[candidates] = merged[:, kept]
+        for table, new in (
+            (self.image_id, ids.expand(len(candidates), -1)),
+            (self.position, position[:, candidates].T.int()),
+        ):
+            new = torch.where(columns > 0, new, -1)
+            table[candidates] = torch.cat([table[candidates], new], dim=1).gather(1, order)[:, kept]
