@@ -39,8 +39,8 @@ class World(Section):
     train_scenes: int = Field(10000, ge=100, description="scenes the two networks are trained on")
     probe_scenes: int = Field(2000, ge=16, description="scenes the study looks at; not among the training scenes")
     test_scenes: int = Field(1000, ge=16, description="scenes on which the accuracies are measured; in neither set")
-    cnn_epochs: Positive = Field(4, description="passes of the residual CNN over the training scenes")
-    clip_epochs: Positive = Field(4, description="passes of the CLIP over the training scenes")
+    cnn_epochs: Positive = Field(3, description="passes of the residual CNN over the training scenes")
+    clip_epochs: Positive = Field(3, description="passes of the CLIP over the training scenes")
 
 
 class Dataset(Section):
