@@ -3,20 +3,32 @@
 import torch
 from torch.nn import functional
 
-from purelens.vision import torchvision
-
 
 def blurred(heat: torch.Tensor, kernel: int) -> torch.Tensor:
-    """Blur heatmaps (n, H, W) with torchvision's Gaussian kernel, absolute value, divided by the maximum of each.
+    """Blur heatmaps (n, H, W), take the absolute value, and divide each by its maximum.
 
-    A heatmap without any relevance stays zero.
+    The kernel is torchvision's Gaussian of this side, with reflected borders, applied to columns and rows in turn. A heatmap
+    without any relevance stays zero.
     """
     if kernel > 1:
-        transforms = torchvision().transforms.functional
-        heat = transforms.gaussian_blur(heat.unsqueeze(1), kernel_size=kernel).squeeze(1)
+        weights = gaussian(kernel).to(heat)
+        margin = min(kernel // 2, min(heat.shape[1:]) - 1)
+        if margin < kernel // 2:
+            weights = gaussian(2 * margin + 1).to(heat)
+        padded = functional.pad(heat.unsqueeze(1), (margin,) * 4, mode="reflect")
+        heat = functional.conv2d(padded, weights[None, None, :, None])
+        heat = functional.conv2d(heat, weights[None, None, None, :]).squeeze(1)
     heat = heat.abs()
     highest = heat.amax(dim=(1, 2), keepdim=True)
     return torch.where(highest > 0, heat / highest, heat)
+
+
+def gaussian(kernel: int) -> torch.Tensor:
+    """(kernel,) weights; the standard deviation is torchvision's default for a kernel of this side, in pixels."""
+    sigma = 0.15 * kernel + 0.35
+    distance = torch.arange(kernel) - (kernel - 1) / 2
+    weights = torch.exp(-0.5 * (distance / sigma) ** 2)
+    return weights / weights.sum()
 
 
 def boxes(heat: torch.Tensor, threshold: float, rule: str = "inclusive") -> torch.Tensor:

@@ -123,7 +123,7 @@ def _draw_gaps(axes: Axes, table: pd.DataFrame, embedder: str) -> None:
     axes.set_xlabel("number of virtual neurons k")
     axes.set_ylabel("inter - intra distance")
     axes.set_title("how far virtual neurons are apart")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2)
 
 
 def _draw_correlations(axes: Axes, table: pd.DataFrame, embedder: str) -> None:

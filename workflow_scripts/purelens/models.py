@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from purelens.errors import UserError, listed, nearest
-from purelens.vision import timm, torchvision
+from purelens.vision import timm, torchvision, with_torchvision
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -83,10 +83,9 @@ def load_factory(path: str, name: str) -> Any:
         raise UserError(f"architecture: there is no file {path}")
     spec = importlib.util.spec_from_file_location(f"purelens_user_{Path(path).stem}", path)
     assert spec is not None and spec.loader is not None
-    torchvision()  # the file may import it, which beside a CPU-only torch needs preparation
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with_torchvision(lambda: spec.loader.exec_module(module))
     except Exception as error:  # the user's own code may raise anything
         raise UserError(f"architecture: {path} cannot be imported: {type(error).__name__}: {error}") from None
     factory = getattr(module, name, None)

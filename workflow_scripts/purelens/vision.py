@@ -6,24 +6,33 @@ written in Python work.
 """
 
 import importlib
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
+from typing import TypeVar
 
 import torch
 
+T = TypeVar("T")
+
 _DECLARED: list[torch.library.Library] = []
+
+
+def with_torchvision(action: Callable[[], T]) -> T:
+    """Do something that may import torchvision; where its compiled part does not load, declare its operators and retry."""
+    try:
+        return action()
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+        _declare_operators()
+        return action()
 
 
 @cache
 def torchvision() -> ModuleType:
     """Import torchvision."""
-    try:
-        module = importlib.import_module("torchvision")
-    except RuntimeError as error:
-        if "torchvision::" not in str(error):
-            raise
-        _declare_operators()
-        module = importlib.import_module("torchvision")
+    module = with_torchvision(lambda: importlib.import_module("torchvision"))
     importlib.import_module("torchvision.models")
     return module
 
