@@ -23,7 +23,7 @@ rule activations:
         log_path("activations/{dataset}/{model}/{layer}"),
     benchmark:
         path("benchmark", name="activations/{dataset}/{model}/{layer}")
-    threads: 8
+    threads: study.threads
     resources:
         gpu=1,
     conda:
@@ -55,7 +55,7 @@ rule relevances:
         log_path("relevances/{dataset}/{model}/{layer}"),
     benchmark:
         path("benchmark", name="relevances/{dataset}/{model}/{layer}")
-    threads: 8
+    threads: study.threads
     resources:
         gpu=1,
     conda:

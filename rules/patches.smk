@@ -29,7 +29,7 @@ rule patches:
         log_path("patches/{dataset}/{model}/{layer}"),
     benchmark:
         path("benchmark", name="patches/{dataset}/{model}/{layer}")
-    threads: 8
+    threads: study.threads
     resources:
         gpu=1,
     conda:
@@ -59,7 +59,7 @@ rule embeddings:
         log_path("embeddings/{dataset}/{model}/{layer}/{embedder}"),
     benchmark:
         path("benchmark", name="embeddings/{dataset}/{model}/{layer}/{embedder}")
-    threads: 8
+    threads: study.threads
     resources:
         gpu=1,
     conda:

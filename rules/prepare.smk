@@ -54,7 +54,7 @@ rule model:
         log_path("model/{dataset}/{model}"),
     benchmark:
         path("benchmark", name="model/{dataset}/{model}")
-    threads: 8
+    threads: study.threads
     resources:
         gpu=1,
     conda:

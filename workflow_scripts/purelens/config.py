@@ -205,6 +205,7 @@ class Config(Section):
     seed: int = Field(0, ge=0, description="seed of everything that is drawn at random")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     batch_size: int | None = Field(None, ge=1, description="images at a time; null: by device, halved when memory ends")
+    threads: Positive = Field(8, description="CPU threads of a step that uses the GPU, if there are as many cores")
     references: int = Field(100, ge=2, description="images of a neuron: those that activate it most")
     world: World = Field(World(), description="the embedded world")
     datasets: dict[Name, Dataset] = Field(description="sets of images, by a name of yours", min_length=1)

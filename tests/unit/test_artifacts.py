@@ -1,0 +1,130 @@
+"""Artifacts: whole or not at all, self-describing, damage is noticed."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import xarray
+
+from purelens.artifacts import Provenance, Scratch, create, read, read_identity, strings, write_json
+from purelens.errors import UserError
+
+
+def write(path: Path, **provenance: object) -> None:
+    with create(path, "embeddings", Provenance(**provenance), "cpu") as out:  # type: ignore[arg-type]
+        out.coordinate("neuron", np.array([3, 7]))
+        out.coordinate("reference", 4)
+        out.coordinate("component", 5)
+        out.variable("reference_id", data=np.arange(8).reshape(2, 4))
+        out.variable("embedding", data=np.arange(40.0).reshape(2, 4, 5))
+
+
+def test_xarray_reads_what_was_written(tmp_path: Path) -> None:
+    write(tmp_path / "a.h5", params={"size": 3}, code="abc", seed=4)
+    with xarray.open_dataset(tmp_path / "a.h5", engine="h5netcdf") as found:
+        assert found["embedding"].dims == ("neuron", "reference", "component")
+        assert found["embedding"].sel(neuron=7, reference=2, component=1) == 31
+        assert found["embedding"].attrs["description"].startswith("embedding of the patch")
+        assert found.attrs["schema"] == "embeddings"
+        assert found.attrs["params"] == '{"size": 3}'
+        assert found.attrs["seed"] == 4
+
+
+def test_every_dataset_has_a_checksum_and_a_description(tmp_path: Path) -> None:
+    write(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5") as file:
+        for name in file:
+            assert file[name].fletcher32, name
+            assert file[name].attrs["description"], name
+            assert file[name].attrs["units"], name
+
+
+def test_identity_depends_on_what_it_is_made_from(tmp_path: Path) -> None:
+    made = [{}, {"params": {"a": 1}}, {"code": "x"}, {"inputs": {"i": "1"}}, {"seed": 2}]
+    identities = set()
+    for provenance in made:
+        write(tmp_path / "a.h5", **provenance)
+        identities.add(read_identity(tmp_path / "a.h5"))
+    assert len(identities) == len(made)
+    write(tmp_path / "a.h5")
+    assert read_identity(tmp_path / "a.h5") in identities
+
+
+def test_a_failed_write_leaves_the_old_artifact(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    write(path)
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError), create(path, "embeddings") as out:
+        out.coordinate("neuron", 2)
+        raise RuntimeError("disk full")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda b: b"", "damaged or not an HDF5 file"),
+        (lambda b: b"plain text", "damaged or not an HDF5 file"),
+        (lambda b: b[: len(b) // 2], "damaged"),
+    ],
+)
+def test_damaged_artifacts_are_refused(tmp_path: Path, damage, message: str) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "a.h5"
+    write(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match=f"{message}.*snakemake --cores all --resources gpu=1 --force .*a.h5"):
+        with read(path, "embeddings") as file:
+            file["embedding"][...]
+
+
+def test_a_flipped_byte_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    write(path)
+    content = bytearray(path.read_bytes())
+    place = content.index(np.arange(40.0, dtype="f4").tobytes()) + 50
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="cannot be read, it is damaged"), read(path, "embeddings") as file:
+        file["embedding"][...]
+
+
+def test_another_artifact_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.h5")
+    with pytest.raises(UserError, match="of kind embeddings version 1, not patches"), read(tmp_path / "a.h5", "patches"):
+        pass
+    with pytest.raises(UserError, match="does not exist; rebuild"), read(tmp_path / "b.h5", "patches"):
+        pass
+
+
+def test_text_survives(tmp_path: Path) -> None:
+    texts = ["", "nan", "None", "naïve 🌳", "a\tb", "<b>", "x" * 300]
+    with create(tmp_path / "a.h5", "dataset") as out:
+        out.coordinate("class", len(texts))
+        out.coordinate("rejected", 0)
+        out.variable("class_name", data=texts)
+        out.variable("rejected_path", data=[])
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert strings(file["class_name"]) == texts
+        assert strings(file["rejected_path"]) == []
+
+
+def test_scratch_rows_in_any_order(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(12, 3)).astype("f4")
+    order = np.random.default_rng(1).permutation(11)
+    with h5py.File(tmp_path / "out.h5", "w") as file, Scratch(tmp_path / "a.h5", "x", 12, 3) as scratch:
+        for part in np.array_split(order, 4):
+            scratch.write(part, values[part])
+        target = file.create_dataset("t", (4, 3, 3), "f4")
+        scratch.copy_to(target)
+        found = target[...].reshape(12, 3)
+    values[11] = 0
+    np.testing.assert_array_equal(found, values)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.h5"]
+
+
+def test_json_is_written_whole(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"x": object()})
+    assert list(tmp_path.iterdir()) == []

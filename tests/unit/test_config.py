@@ -1,0 +1,122 @@
+"""The configuration: what is accepted, and how a mistake is told."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from purelens import config_reference
+from purelens.config import load_config, neuron_ids
+from purelens.errors import UserError
+
+STUDIES = sorted((ROOT / "configs").glob("*.yaml")) + [ROOT / "config.yaml"]
+
+
+@pytest.fixture
+def study() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def change(study: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(study)
+    *path, last = key.split("/")
+    section = changed
+    for name in path:
+        section = section.setdefault(name, {})
+    section[last] = value
+    return changed
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
+def test_ready_studies_are_valid(path: Path) -> None:
+    assert load_config(path).models
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("refrences", 10, ["unknown key 'refrences'", "did you mean 'references'?"]),
+        ("patches/treshold", 0.1, ["patches.treshold", "did you mean 'threshold'?"]),
+        ("models/scene_cnn/layers/layer3/lower_layer", [], ["layer3.lower_layer", "'lower_layers'"]),
+        ("models/scene_cnn/wieghts", "x", ["models.scene_cnn.wieghts", "'weights'"]),
+        ("datasets/scenes/sizes", 3, ["datasets.scenes.sizes", "'size'"]),
+        ("datasets", {}, ["datasets"]),
+        ("references", "many", ["references", "'many'"]),
+        ("references", 5, ["virtual_neurons.n_clusters", "5 clusters"]),
+        ("patches/blur", 4, ["patches", "odd"]),
+        ("patches/crop_rule", "publishd", ["patches.crop_rule", "'published'"]),
+        ("datasets/scenes/resize", 32, ["resize (32) must be at least size (64)"]),
+        ("models/scene_cnn/datasets", ["scene"], ["no dataset 'scene'", "did you mean 'scenes'?"]),
+        ("figures/n_clusters", 7, ["figures.n_clusters", "2, 3, 4, 5"]),
+        ("embedders/scene_clip/source", "openclip", ["embedders.scene_clip.source", "'open_clip'"]),
+        ("embedders/other", {"source": "file"}, ["embedders.other", "weights"]),
+        ("embedders/other", {"source": "network", "architecture": "timm:x"}, ["layer and size"]),
+        ("models/a b", {"architecture": "x", "layers": {"y": None}}, ["'a b' cannot be a name"]),
+        ("models/world", {"architecture": "x", "layers": {"y": None}}, ["'world' cannot be a name"]),
+    ],
+)
+def test_mistakes_are_told_in_a_line(study: dict[str, Any], key: str, value: Any, words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(change(study, key, value))
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("key", ["datasets", "models", "embedders"])
+def test_missing_keys_are_named(study: dict[str, Any], key: str) -> None:
+    del study[key]
+    with pytest.raises(UserError, match=f"missing key '{key}'"):
+        load_config(study)
+
+
+def test_missing_key_inside_a_section(study: dict[str, Any]) -> None:
+    del study["datasets"]["scenes"]["images"]
+    with pytest.raises(UserError, match=r"missing key 'datasets\.scenes\.images': folder of class folders"):
+        load_config(study)
+
+
+def test_all_mistakes_are_told_at_once(study: dict[str, Any]) -> None:
+    study = change(change(study, "refrences", 3), "sede", 1)
+    with pytest.raises(UserError) as caught:
+        load_config(study)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_files_that_are_no_configuration(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1, 2")
+    with pytest.raises(UserError, match="is not YAML"):
+        load_config(broken)
+    broken.write_text("just text")
+    with pytest.raises(UserError, match="expected keys and values"):
+        load_config(broken)
+    with pytest.raises(UserError, match="cannot read"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_neurons_are_numbers_and_ranges() -> None:
+    assert neuron_ids("all", 3, "l") == [0, 1, 2]
+    assert neuron_ids([7, "2-4", "3"], 8, "l") == [2, 3, 4, 7]
+    for wrong in (["4-2"], [8], ["x"], [-1], ["0-8"]):
+        with pytest.raises(UserError, match="layer l"):
+            neuron_ids(wrong, 8, "l")
+
+
+def test_schema_and_readme_are_in_step() -> None:
+    assert config_reference.SCHEMA.read_text() == config_reference.schema_text(), "run: make docs"
+    readme = config_reference.README.read_text()
+    assert readme == config_reference.readme_text(readme), "run: make docs"
+
+
+def test_schema_accepts_the_ready_studies() -> None:
+    import json
+
+    import jsonschema
+
+    schema = json.loads(config_reference.SCHEMA.read_text())
+    for path in STUDIES:
+        jsonschema.validate(yaml.safe_load(path.read_text()), schema)

@@ -1,0 +1,31 @@
+"""Streaming references against a full sort, with ties, under any split into batches."""
+
+import pytest
+import torch
+from reference import circuits
+
+from purelens.topk import References
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 50])
+def test_any_batches_give_the_definition(seed: int, batch_size: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randint(-3, 6, (50, 8), generator=generator).float() / 2
+    values[:, 3] = -1
+    positions = torch.randint(0, 9, (50, 8), generator=generator)
+    references = References(8, 12)
+    for start in range(0, 50, batch_size):
+        stop = start + batch_size
+        references.update(start, values[start:stop], positions[start:stop])
+    assert references.image_id.tolist() == circuits.references(values, 12)
+    for neuron in range(8):
+        for rank, image in enumerate(references.image_id[neuron].tolist()):
+            assert references.value[neuron, rank] == (values[image, neuron] if image >= 0 else 0)
+            assert references.position[neuron, rank] == (positions[image, neuron] if image >= 0 else -1)
+
+
+def test_a_dead_neuron_has_no_references() -> None:
+    references = References(1, 3)
+    references.update(0, torch.zeros(5, 1), torch.zeros(5, 1))
+    assert references.image_id.tolist() == [[-1, -1, -1]]
