@@ -128,11 +128,12 @@ class Segment:
         try:
             self._module(images)
         except _Reached:
-            output = self._recorded.pop(self._target)
-            missing = [name for name in self._lower_layers if name not in self._recorded]
+            recorded, self._recorded = self._recorded, {}
+            output = recorded.pop(self._target)
+            missing = [name for name in self._lower_layers if name not in recorded]
             if missing:
                 raise UserError(f"layer {missing[0]!r} does not lie below {self._target!r}: it runs later") from None
-            return output, self._recorded
+            return output, recorded
         raise UserError(f"layer {self._target!r} is not used in a forward pass")
 
     def _record(self, name: str):  # type: ignore[no-untyped-def]
