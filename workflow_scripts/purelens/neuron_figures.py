@@ -14,6 +14,7 @@ import matplotlib as mpl
 import numpy as np
 import seaborn as sns
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
@@ -27,6 +28,8 @@ logger = logging.getLogger("purelens")
 
 THUMBNAIL = 96
 COLUMNS = 10
+PATCH_SHARE = 0.105
+"""Side of a patch as a share of the UMAP."""
 
 
 def neuron_figures(
@@ -54,7 +57,8 @@ def neuron_figures(
     neurons
         Which neurons; or how many, those whose circuits separate best (by silhouette).
     n_references
-        References drawn, best first.
+        References drawn as patches, best first: on the sheet, and shared among the virtual neurons on the UMAP. The UMAP
+        itself, its density and the shares are those of all references.
     n_clusters
         Number of virtual neurons drawn.
     neighbours, min_dist, seed
@@ -80,11 +84,11 @@ def neuron_figures(
         stack.enter_context(paper_style())
         progress = stack.enter_context(Progress(len(rows), "neuron figures", "neurons"))
         for row in rows:
-            neuron = collect(images, patches, relevance, clusters, row, n_references, n_clusters)
+            neuron = collect(images, patches, relevance, clusters, row, n_clusters)
             if len(neuron.patches):
-                save(draw_sheet(neuron), made / f"neuron_{neuron.number:05d}_sheet.png")
+                save(draw_sheet(neuron, n_references), made / f"neuron_{neuron.number:05d}_sheet.png")
                 points = project(neuron.vectors, neighbours, min_dist, seed)
-                save(draw_umap(neuron, points), made / f"neuron_{neuron.number:05d}_umap.png")
+                save(draw_umap(neuron, points, n_references), made / f"neuron_{neuron.number:05d}_umap.png")
             progress.advance(1)
     shutil.rmtree(folder, ignore_errors=True)
     made.replace(folder)
@@ -92,7 +96,7 @@ def neuron_figures(
 
 @dataclass(frozen=True)
 class Neuron:
-    """What is drawn of a neuron: its references, best first.
+    """What is drawn of a neuron: all its references, best first.
 
     Attributes
     ----------
@@ -150,19 +154,16 @@ def collect(
     relevance: h5py.File,
     clusters: h5py.File,
     row: int,
-    n_references: int,
     n_clusters: int,
 ) -> Neuron:
     """Gather what is drawn of one neuron."""
     position, lower_layer = _first_circuits(clusters)
     k = clusters["n_clusters"][...].tolist().index(n_clusters)
-    ids = clusters["reference_id"][row, :n_references]
+    ids = clusters["reference_id"][row]
     ids = ids[ids >= 0]
     names = strings(images.file["class_name"])
-    classes = []
-    for number in images.file["label"][...][ids]:
-        classes.append(names[number] if number >= 0 else "")
-    pixels = images.take(ids) if len(ids) else []
+    label = images.file["label"][...][ids]
+    pixels = images.take(ids)
     boxes = patches["box"][row, : len(ids)]
     return Neuron(
         number=int(clusters["neuron"][row]),
@@ -170,7 +171,7 @@ def collect(
         patches=[thumbnail(image, box) for image, box in zip(pixels, boxes, strict=True)],
         vectors=relevance[f"relevance/{lower_layer}"][row, : len(ids)],
         label=clusters["label"][position, k, row, : len(ids)],
-        classes=classes,
+        classes=[names[number] if number >= 0 else "" for number in label],
     )
 
 
@@ -195,10 +196,11 @@ def project(vectors: np.ndarray, neighbours: int, min_dist: float, seed: int) ->
         return UMAP(n_neighbors=neighbours, min_dist=min_dist, random_state=seed).fit_transform(vectors)
 
 
-def draw_umap(neuron: Neuron, points: np.ndarray) -> plt.Figure:
-    """Draw the patches at their points, framed in the colour of their virtual neuron, over a density."""
-    figure, axes = plt.subplots(figsize=(6.2, 5.6), layout="constrained")
-    spread = np.maximum(np.ptp(points, axis=0), 1e-3)
+def draw_umap(neuron: Neuron, points: np.ndarray, n_patches: int) -> Figure:
+    """Draw all references as points over their density, and the best patches of each virtual neuron at theirs."""
+    figure, axes = plt.subplots(figsize=(6.4, 5.8), layout="constrained")
+    low, size = points.min(axis=0), np.maximum(np.ptp(points, axis=0), 1e-6)
+    points = (points - low) / size
     for number in neuron.virtual_neurons:
         chosen = points[neuron.label == number]
         if len(chosen) >= 3 and (np.ptp(chosen, axis=0) > 1e-6).all():
@@ -206,13 +208,18 @@ def draw_umap(neuron: Neuron, points: np.ndarray) -> plt.Figure:
                 x=chosen[:, 0], y=chosen[:, 1], ax=axes, fill=True, levels=5, thresh=0.15, alpha=0.35,
                 color=PALETTE[number], warn_singular=False,
             )  # fmt: skip
-    for point, patch, number in zip(points, neuron.patches, neuron.label.tolist(), strict=True):
-        frame = {"edgecolor": _colour(number), "linewidth": 2.2, "boxstyle": "square,pad=0"}
-        picture = OffsetImage(np.asarray(patch), zoom=0.34)
-        axes.add_artist(AnnotationBbox(picture, tuple(point), bboxprops=frame, pad=0.1))
-    low, high = points.min(axis=0), points.max(axis=0)
-    axes.set_xlim(low[0] - 0.14 * spread[0], high[0] + 0.14 * spread[0])
-    axes.set_ylim(low[1] - 0.14 * spread[1], high[1] + 0.14 * spread[1])
+    axes.scatter(*points.T, color=[_colour(number) for number in neuron.label.tolist()], s=9, zorder=2)
+    shown = best_of_each(neuron, n_patches)
+    places = spread_out(points[shown], PATCH_SHARE)
+    for index, place in zip(shown, places, strict=True):
+        axes.plot(*np.stack([points[index], place]).T, color="0.45", linewidth=0.7, zorder=2)
+        frame = {"edgecolor": _colour(neuron.label[index]), "linewidth": 2, "boxstyle": "square,pad=0"}
+        picture = OffsetImage(np.asarray(neuron.patches[index]), zoom=0.32)
+        axes.add_artist(AnnotationBbox(picture, tuple(place), bboxprops=frame, pad=0.1, zorder=3))
+    margin = 0.7 * PATCH_SHARE
+    everything = np.concatenate([points, places])
+    axes.set_xlim(everything[:, 0].min() - margin, everything[:, 0].max() + margin)
+    axes.set_ylim(everything[:, 1].min() - margin, everything[:, 1].max() + margin)
     axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
     axes.set_title(f"neuron {neuron.number}: circuits in {neuron.lower_layer}")
     handles = [mpl.patches.Patch(color=PALETTE[n], label=describe(neuron, n, 30)) for n in neuron.virtual_neurons]
@@ -220,6 +227,28 @@ def draw_umap(neuron: Neuron, points: np.ndarray) -> plt.Figure:
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     sns.despine(ax=axes, left=True, bottom=True)
     return figure
+
+
+def best_of_each(neuron: Neuron, n_patches: int) -> np.ndarray:
+    """Choose the best references of each virtual neuron, equally many if there are as many."""
+    share = max(1, n_patches // max(len(neuron.virtual_neurons), 1))
+    numbers = neuron.virtual_neurons or [-1]
+    return np.sort(np.concatenate([np.flatnonzero(neuron.label == number)[:share] for number in numbers]))
+
+
+def spread_out(points: np.ndarray, distance: float, iterations: int = 200) -> np.ndarray:
+    """Push points (n, 2) apart until none is nearer to another than a distance along both axes, or nearly so."""
+    places = points + 1e-4 * np.arange(len(points))[:, None] * [1, -1]
+    for _ in range(iterations):
+        apart = places[:, None] - places[None]
+        overlap = np.clip(distance - np.abs(apart), 0, None)
+        touching = (overlap > 0).all(axis=2) & ~np.eye(len(places), dtype=bool)
+        if not touching.any():
+            break
+        # along the axis where they overlap less
+        along = overlap <= overlap.min(axis=2, keepdims=True)
+        places = places + 0.25 * (np.sign(apart) * overlap * along * touching[..., None]).sum(axis=1)
+    return places
 
 
 def _colour(number: int) -> Any:
@@ -235,13 +264,15 @@ def describe(neuron: Neuron, number: int, width: int = 60) -> str:
     return text + (f" · {textwrap.shorten(top, width, placeholder='…')}" if top else "")
 
 
-def draw_sheet(neuron: Neuron) -> plt.Figure:
-    """Draw all references, then a row of patches for each virtual neuron."""
+def draw_sheet(neuron: Neuron, n_patches: int) -> Figure:
+    """Draw the best references, then a row with the best of each virtual neuron."""
+    first = np.arange(min(n_patches, len(neuron.patches)))
     parts: list[tuple[str, np.ndarray, Any]] = [
-        (f"neuron {neuron.number}: {len(neuron.patches)} references", np.arange(len(neuron.patches)), "0.75")
+        (f"neuron {neuron.number}: the best {len(first)} of {len(neuron.patches)} references", first, "0.75")
     ]
     for number in neuron.virtual_neurons:
-        parts.append((describe(neuron, number), np.flatnonzero(neuron.label == number), PALETTE[number]))
+        chosen = np.flatnonzero(neuron.label == number)[:COLUMNS]
+        parts.append((describe(neuron, number), chosen, PALETTE[number]))
     heights = [0.45 + -(-len(chosen) // COLUMNS) for _, chosen, _ in parts]
     figure = plt.figure(figsize=(0.82 * COLUMNS, 0.82 * sum(heights)))
     top = sum(heights)
