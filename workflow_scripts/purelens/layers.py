@@ -94,8 +94,6 @@ class Segment:
         for name in self._lower_layers:
             layer = find_layer(self._module, name)
             self._handles.append(layer.register_forward_hook(self._record(name)))
-        target = find_layer(self._module, self._target)
-        self._handles.append(target.register_forward_hook(self._reach))
         return self
 
     def __exit__(
@@ -125,6 +123,8 @@ class Segment:
             If the pass does not reach the target or one of the lower layers before it.
         """
         self._recorded = {}
+        # registered last, so that it comes after whatever else is done to the target's output
+        reached = find_layer(self._module, self._target).register_forward_hook(self._reach)
         try:
             self._module(images)
         except _Reached:
@@ -134,6 +134,8 @@ class Segment:
             if missing:
                 raise UserError(f"layer {missing[0]!r} does not lie below {self._target!r}: it runs later") from None
             return output, recorded
+        finally:
+            reached.remove()
         raise UserError(f"layer {self._target!r} is not used in a forward pass")
 
     def _record(self, name: str):  # type: ignore[no-untyped-def]

@@ -35,7 +35,7 @@ NO_RULE_NEEDED = (
 )
 """Modules whose gradient is their relevance propagation: they choose or move values."""
 
-SUMS = {torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__, torch.Tensor.__iadd__}
+SUMS = {torch.add, torch.Tensor.add, torch.Tensor.add_, torch.Tensor.__add__, torch.Tensor.__radd__}
 
 MOVING_FUNCTIONS = frozenset(
     [
@@ -85,15 +85,18 @@ class _Sum(torch.autograd.Function):
     """A sum that hands relevance to each summand by its share of the sum (zennit's ``Norm`` rule)."""
 
     @staticmethod
-    def forward(ctx: Any, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(first, second)
+    def forward(ctx: Any, first: torch.Tensor, second: torch.Tensor, in_place: bool) -> torch.Tensor:
+        ctx.save_for_backward(first.clone() if in_place else first, second)
+        if in_place:
+            ctx.mark_dirty(first)
+            return first.add_(second)
         return first + second
 
     @staticmethod
-    def backward(ctx: Any, *relevance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def backward(ctx: Any, *relevance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
         first, second = ctx.saved_tensors
         share = relevance[0] / stabilize(first + second)
-        return first * share, second * share
+        return first * share, second * share, None
 
 
 def _is_sum_of_activations(function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
@@ -112,7 +115,7 @@ class RelevanceSums(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if _is_sum_of_activations(func, args) and not (kwargs or {}).get("alpha"):
-            return _Sum.apply(args[0], args[1])  # type: ignore[no-untyped-call]
+            return _Sum.apply(args[0], args[1], func is torch.Tensor.add_)  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
