@@ -12,6 +12,15 @@ rule activations:
         card=path("model_card"),
     output:
         activations_h5=path("activations"),
+    log:
+        log_path("activations/{dataset}/{model}/{layer}"),
+    benchmark:
+        path("benchmark", name="activations/{dataset}/{model}/{layer}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: study.threads
+    resources:
+        gpu=1,
     params:
         layer="{layer}",
         n_references=study.references,
@@ -19,15 +28,6 @@ rule activations:
         device=study.device,
         batch_size=study.batch_size,
         code=code_digest("activations"),
-    log:
-        log_path("activations/{dataset}/{model}/{layer}"),
-    benchmark:
-        path("benchmark", name="activations/{dataset}/{model}/{layer}")
-    threads: study.threads
-    resources:
-        gpu=1,
-    conda:
-        "../envs/purelens.yaml"
     message:
         "recording the activations of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
     script:
@@ -42,6 +42,15 @@ rule relevances:
         activations_h5=path("activations"),
     output:
         relevances_h5=path("relevances"),
+    log:
+        log_path("relevances/{dataset}/{model}/{layer}"),
+    benchmark:
+        path("benchmark", name="relevances/{dataset}/{model}/{layer}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: study.threads
+    resources:
+        gpu=1,
     params:
         layer="{layer}",
         lower_layers=lower_layers_of,
@@ -51,15 +60,6 @@ rule relevances:
         device=study.device,
         batch_size=study.batch_size,
         code=code_digest("relevances"),
-    log:
-        log_path("relevances/{dataset}/{model}/{layer}"),
-    benchmark:
-        path("benchmark", name="relevances/{dataset}/{model}/{layer}")
-    threads: study.threads
-    resources:
-        gpu=1,
-    conda:
-        "../envs/purelens.yaml"
     message:
         "attributing the neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset} to lower layers"
     script:
@@ -73,6 +73,13 @@ rule virtual_neurons:
         embeddings=embedding_paths,
     output:
         virtual_neurons_h5=path("virtual_neurons"),
+    log:
+        log_path("virtual_neurons/{dataset}/{model}/{layer}"),
+    benchmark:
+        path("benchmark", name="virtual_neurons/{dataset}/{model}/{layer}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: 1
     params:
         embedders=list(study.embedders),
         n_clusters=study.virtual_neurons.n_clusters,
@@ -82,13 +89,6 @@ rule virtual_neurons:
         random_baseline=study.virtual_neurons.random_baseline,
         seed=study.seed,
         code=code_digest("virtual_neurons"),
-    log:
-        log_path("virtual_neurons/{dataset}/{model}/{layer}"),
-    benchmark:
-        path("benchmark", name="virtual_neurons/{dataset}/{model}/{layer}")
-    threads: 1
-    conda:
-        "../envs/purelens.yaml"
     message:
         "splitting the neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
     script:

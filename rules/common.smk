@@ -66,7 +66,9 @@ def factory_digest(architecture):
 
 def embedding_paths(wildcards):
     """Artifacts of all embedders for the layer of a job."""
-    return [path("embeddings", **dict(wildcards), embedder=name) for name in study.embedders]
+    return [
+        path("embeddings", **dict(wildcards), embedder=name) for name in study.embedders
+    ]
 
 
 def targets():
@@ -76,7 +78,11 @@ def targets():
         for dataset in model.datasets or study.datasets:
             for layer in model.layers:
                 names = {"dataset": dataset, "model": model_name, "layer": layer}
-                kinds = ["interpretability_summary", "alignment_summary", "layer_figures"]
+                kinds = [
+                    "interpretability_summary",
+                    "alignment_summary",
+                    "layer_figures",
+                ]
                 kinds += ["neuron_figures"] if study.figures.neurons else []
                 made += [path(kind, **names) for kind in kinds]
     return made

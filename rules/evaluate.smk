@@ -13,19 +13,19 @@ rule interpretability:
     output:
         interpretability_csv=path("interpretability"),
         summary_csv=path("interpretability_summary"),
+    log:
+        log_path("interpretability/{dataset}/{model}/{layer}"),
+    benchmark:
+        path("benchmark", name="interpretability/{dataset}/{model}/{layer}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: 1
     params:
         embedders=list(study.embedders),
         bootstrap=study.evaluation.bootstrap,
         confidence=study.evaluation.confidence,
         seed=study.seed,
         code=code_digest("interpretability"),
-    log:
-        log_path("interpretability/{dataset}/{model}/{layer}"),
-    benchmark:
-        path("benchmark", name="interpretability/{dataset}/{model}/{layer}")
-    threads: 1
-    conda:
-        "../envs/purelens.yaml"
     message:
         "measuring the virtual neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
     script:
@@ -40,6 +40,13 @@ rule alignment:
     output:
         alignment_csv=path("alignment"),
         summary_csv=path("alignment_summary"),
+    log:
+        log_path("alignment/{dataset}/{model}/{layer}"),
+    benchmark:
+        path("benchmark", name="alignment/{dataset}/{model}/{layer}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: 1
     params:
         embedders=list(study.embedders),
         n_references=study.evaluation.alignment_references,
@@ -48,13 +55,6 @@ rule alignment:
         confidence=study.evaluation.confidence,
         seed=study.seed,
         code=code_digest("alignment"),
-    log:
-        log_path("alignment/{dataset}/{model}/{layer}"),
-    benchmark:
-        path("benchmark", name="alignment/{dataset}/{model}/{layer}")
-    threads: 1
-    conda:
-        "../envs/purelens.yaml"
     message:
         "correlating the distances of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
     script:

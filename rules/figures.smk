@@ -13,6 +13,13 @@ rule neuron_figures:
         virtual_neurons_h5=path("virtual_neurons"),
     output:
         folder=directory(path("neuron_figures")),
+    log:
+        log_path("neuron_figures/{dataset}/{model}/{layer}"),
+    benchmark:
+        path("benchmark", name="neuron_figures/{dataset}/{model}/{layer}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: 1
     params:
         neurons=study.figures.neurons,
         n_references=study.figures.references,
@@ -21,13 +28,6 @@ rule neuron_figures:
         min_dist=study.figures.min_dist,
         seed=study.seed,
         code=code_digest("neuron_figures"),
-    log:
-        log_path("neuron_figures/{dataset}/{model}/{layer}"),
-    benchmark:
-        path("benchmark", name="neuron_figures/{dataset}/{model}/{layer}")
-    threads: 1
-    conda:
-        "../envs/purelens.yaml"
     message:
         "drawing neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
     script:
@@ -40,18 +40,18 @@ rule layer_figures:
         alignment_csv=path("alignment_summary"),
     output:
         folder=directory(path("layer_figures")),
+    log:
+        log_path("layer_figures/{dataset}/{model}/{layer}"),
+    benchmark:
+        path("benchmark", name="layer_figures/{dataset}/{model}/{layer}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: 1
     params:
         title="{model} {layer} on {dataset}",
         n_clusters=study.figures.n_clusters,
         confidence=study.evaluation.confidence,
         code=code_digest("layer_figures"),
-    log:
-        log_path("layer_figures/{dataset}/{model}/{layer}"),
-    benchmark:
-        path("benchmark", name="layer_figures/{dataset}/{model}/{layer}")
-    threads: 1
-    conda:
-        "../envs/purelens.yaml"
     message:
         "comparing the methods on {wildcards.model} {wildcards.layer}, {wildcards.dataset}"
     script:

@@ -13,6 +13,15 @@ rule patches:
         activations_h5=path("activations"),
     output:
         patches_h5=path("patches"),
+    log:
+        log_path("patches/{dataset}/{model}/{layer}"),
+    benchmark:
+        path("benchmark", name="patches/{dataset}/{model}/{layer}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: study.threads
+    resources:
+        gpu=1,
     params:
         layer="{layer}",
         neurons=lambda w: layer_of(w).neurons,
@@ -25,15 +34,6 @@ rule patches:
         device=study.device,
         batch_size=study.batch_size,
         code=code_digest("patches"),
-    log:
-        log_path("patches/{dataset}/{model}/{layer}"),
-    benchmark:
-        path("benchmark", name="patches/{dataset}/{model}/{layer}")
-    threads: study.threads
-    resources:
-        gpu=1,
-    conda:
-        "../envs/purelens.yaml"
     message:
         "locating the patches of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
     script:
@@ -47,23 +47,25 @@ rule embeddings:
         patches_h5=path("patches"),
     output:
         embeddings_h5=path("embeddings"),
+    log:
+        log_path("embeddings/{dataset}/{model}/{layer}/{embedder}"),
+    benchmark:
+        path("benchmark", name="embeddings/{dataset}/{model}/{layer}/{embedder}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: study.threads
+    resources:
+        gpu=1,
     params:
         embedder=lambda w: study.embedders[w.embedder].model_dump(),
-        factory_digest=lambda w: factory_digest(study.embedders[w.embedder].architecture or ""),
+        factory_digest=lambda w: factory_digest(
+            study.embedders[w.embedder].architecture or ""
+        ),
         contrast_stretch=study.patches.contrast_stretch,
         device=study.device,
         batch_size=study.batch_size,
         seed=study.seed,
         code=code_digest("embeddings"),
-    log:
-        log_path("embeddings/{dataset}/{model}/{layer}/{embedder}"),
-    benchmark:
-        path("benchmark", name="embeddings/{dataset}/{model}/{layer}/{embedder}")
-    threads: study.threads
-    resources:
-        gpu=1,
-    conda:
-        "../envs/purelens.yaml"
     message:
         "embedding the patches of {wildcards.model} {wildcards.layer} on {wildcards.dataset} with {wildcards.embedder}"
     script:

@@ -10,6 +10,13 @@ rule dataset:
         lambda w: file_input(study.datasets[w.dataset].images),
     output:
         images_h5=path("dataset"),
+    log:
+        log_path("dataset/{dataset}"),
+    benchmark:
+        path("benchmark", name="dataset/{dataset}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: 8
     params:
         images=lambda w: study.datasets[w.dataset].images,
         source_digest=lambda w: folder_digest(study.datasets[w.dataset].images),
@@ -19,13 +26,6 @@ rule dataset:
         min_side=lambda w: study.datasets[w.dataset].min_side,
         on_bad_image=lambda w: study.datasets[w.dataset].on_bad_image,
         code=code_digest("dataset"),
-    log:
-        log_path("dataset/{dataset}"),
-    benchmark:
-        path("benchmark", name="dataset/{dataset}")
-    threads: 8
-    conda:
-        "../envs/purelens.yaml"
     message:
         "decoding the images of {wildcards.dataset}"
     script:
@@ -39,6 +39,15 @@ rule model:
     output:
         model_safetensors=path("model"),
         card_json=path("model_card"),
+    log:
+        log_path("model/{dataset}/{model}"),
+    benchmark:
+        path("benchmark", name="model/{dataset}/{model}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: study.threads
+    resources:
+        gpu=1,
     params:
         weights=lambda w: model_of(w).weights,
         architecture=lambda w: model_of(w).architecture,
@@ -50,15 +59,6 @@ rule model:
         batch_size=study.batch_size,
         seed=study.seed,
         code=code_digest("model"),
-    log:
-        log_path("model/{dataset}/{model}"),
-    benchmark:
-        path("benchmark", name="model/{dataset}/{model}")
-    threads: study.threads
-    resources:
-        gpu=1,
-    conda:
-        "../envs/purelens.yaml"
     message:
         "loading {wildcards.model}"
     script:

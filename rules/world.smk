@@ -8,20 +8,20 @@ OUTPUTS          world/{train,probe,test}.h5, world/scene_cnn.*, world/scene_cli
 rule world_scenes:
     output:
         scenes_h5=path("scenes"),
-    params:
-        part="{part}",
-        n_scenes=lambda w: getattr(study.world, f"{w.part}_scenes"),
-        seed=study.seed,
-        code=code_digest("world.world_scenes"),
     log:
         log_path("world_scenes/{part}"),
     benchmark:
         path("benchmark", name="world_scenes/{part}")
     wildcard_constraints:
         part="train|probe|test",
-    threads: 2
     conda:
         "../envs/purelens.yaml"
+    threads: 2
+    params:
+        part="{part}",
+        n_scenes=lambda w: getattr(study.world, f"{w.part}_scenes"),
+        seed=study.seed,
+        code=code_digest("world.world_scenes"),
     message:
         "drawing the {wildcards.part} scenes of the embedded world"
     script:
@@ -35,17 +35,17 @@ rule world_cnn:
     output:
         weights=path("scene_cnn"),
         accuracy_json=path("scene_cnn_accuracy"),
-    params:
-        epochs=study.world.cnn_epochs,
-        seed=study.seed,
-        code=code_digest("world.world_cnn"),
     log:
         log_path("world_cnn"),
     benchmark:
         path("benchmark", name="world_cnn")
-    threads: 1
     conda:
         "../envs/purelens.yaml"
+    threads: 1
+    params:
+        epochs=study.world.cnn_epochs,
+        seed=study.seed,
+        code=code_digest("world.world_cnn"),
     message:
         "training the CNN of the embedded world"
     script:
@@ -59,17 +59,17 @@ rule world_clip:
     output:
         weights=path("scene_clip"),
         accuracy_json=path("scene_clip_accuracy"),
-    params:
-        epochs=study.world.clip_epochs,
-        seed=study.seed,
-        code=code_digest("world.world_clip"),
     log:
         log_path("world_clip"),
     benchmark:
         path("benchmark", name="world_clip")
-    threads: 1
     conda:
         "../envs/purelens.yaml"
+    threads: 1
+    params:
+        epochs=study.world.clip_epochs,
+        seed=study.seed,
+        code=code_digest("world.world_clip"),
     message:
         "training the CLIP of the embedded world"
     script:

@@ -6,7 +6,6 @@ import h5py
 import numpy as np
 import pytest
 import xarray
-
 from purelens.artifacts import Provenance, Scratch, create, read, read_identity, strings, write_json
 from purelens.errors import UserError
 
@@ -92,7 +91,10 @@ def test_a_flipped_byte_is_noticed(tmp_path: Path) -> None:
 
 def test_another_artifact_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.h5")
-    with pytest.raises(UserError, match="of kind embeddings version 1, not patches"), read(tmp_path / "a.h5", "patches"):
+    with (
+        pytest.raises(UserError, match="of kind embeddings version 1, not patches"),
+        read(tmp_path / "a.h5", "patches"),
+    ):
         pass
     with pytest.raises(UserError, match="does not exist; rebuild"), read(tmp_path / "b.h5", "patches"):
         pass

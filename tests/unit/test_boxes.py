@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from purelens.boxes import blurred, boxes, thumbnails
 from purelens.vision import torchvision
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from purelens import digests
 
 
@@ -11,7 +10,9 @@ from purelens import digests
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / "__init__.py").write_text("")
-    (tmp_path / "a.py").write_text('"""Doc."""\nfrom purelens.b import f\n\n\ndef g(x):\n    """Doc."""\n    return f(x)\n')
+    (tmp_path / "a.py").write_text(
+        '"""Doc."""\nfrom purelens.b import f\n\n\ndef g(x):\n    """Doc."""\n    return f(x)\n'
+    )
     (tmp_path / "b.py").write_text("def f(x):\n    return x + 1\n")
     (tmp_path / "inner" / "c.py").write_text("from purelens import a\n")
     monkeypatch.setattr(digests, "PACKAGE", tmp_path)
@@ -38,7 +39,9 @@ def test_comments_docstrings_and_other_modules_do_not_count(package: Path, file:
     assert fresh("inner.c") == before
 
 
-@pytest.mark.parametrize(("file", "text"), [("a.py", "def g(x):\n    return x\n"), ("b.py", "def f(x):\n    return x + 2\n")])
+@pytest.mark.parametrize(
+    ("file", "text"), [("a.py", "def g(x):\n    return x\n"), ("b.py", "def f(x):\n    return x + 2\n")]
+)
 def test_code_counts_also_in_imported_modules(package: Path, file: str, text: str) -> None:
     before = fresh("inner.c")
     (package / file).write_text(text)

@@ -6,7 +6,6 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
-
 from purelens.artifacts import strings
 from purelens.dataset import dataset, open_images
 from purelens.errors import UserError
@@ -100,7 +99,7 @@ def test_geometry_is_torchvisions(interpolation: str, size: int, resize: int) ->
 def messy(tmp_path: Path) -> Path:
     """Good and bad images under names with spaces, quotes and Unicode."""
     folder = tmp_path / "messy images"
-    for name in ("it's a \"class\"", "große Bäume 🌳", "<script>"):
+    for name in ('it\'s a "class"', "große Bäume 🌳", "<script>"):
         (folder / name).mkdir(parents=True)
         for number in range(3):
             Image.fromarray(gradient()).save(folder / name / f"photo {number} 'x' ü.png")
@@ -114,7 +113,7 @@ def messy(tmp_path: Path) -> Path:
 def test_bad_images_are_listed_and_left_out(messy: Path, tmp_path: Path) -> None:
     found = build(messy, tmp_path)
     assert found["pixels"].shape == (9, 16, 16, 3)
-    assert found["class_name"] == ["<script>", "große Bäume 🌳", "it's a \"class\""]
+    assert found["class_name"] == ["<script>", "große Bäume 🌳", 'it\'s a "class"']
     assert found["label"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert found["path"][3] == "große Bäume 🌳/photo 0 'x' ü.png"
     assert found["rejected_path"] == ["<script>/broken.jpg", "<script>/dot.png"]
@@ -129,11 +128,11 @@ def test_a_bad_image_can_stop_the_run(messy: Path, tmp_path: Path) -> None:
     assert list(tmp_path.glob(".*")) == []
 
 
-def test_too_few_images(messy: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has 11 images, fewer than the 50 references"):
-        build(messy, tmp_path, n_required=50)
-    with pytest.raises(UserError, match=r"only 9 of the 11 images .* are good, fewer than the 10 references"):
-        build(messy, tmp_path, n_required=10)
+def test_no_good_image(messy: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"none of the 11 images .* is good; the first, <script>/broken.jpg: not an image"
+    ):
+        build(messy, tmp_path, min_side=100)
 
 
 def test_class_folder_without_images(messy: Path, tmp_path: Path) -> None:

@@ -5,14 +5,13 @@ from collections import OrderedDict
 import pytest
 import torch
 from conftest import CIFAR_RESNET
-from reference import circuits
-from torch import nn
-
 from purelens.errors import UserError
 from purelens.inspection import Inspection
 from purelens.layers import Segment, as_maps, block_before, seed_like
 from purelens.models import build_architecture
 from purelens.relevances import Attribution
+from reference import circuits
+from torch import nn
 
 
 @pytest.mark.parametrize(

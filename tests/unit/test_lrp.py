@@ -5,14 +5,13 @@ from collections.abc import Callable
 import pytest
 import torch
 from conftest import randomize
-from torch import nn
-from torch.nn import functional
-
 from purelens.errors import UserError
 from purelens.layers import Segment
 from purelens.lrp import Propagation, RelevanceSums, plan_rules
 from purelens.models import build_architecture
 from purelens.vision import torchvision
+from torch import nn
+from torch.nn import functional
 
 
 def ours(network: nn.Module, layer: str, images: torch.Tensor, seed: Callable[[torch.Tensor], torch.Tensor]):  # type: ignore[no-untyped-def]
@@ -146,5 +145,8 @@ def test_the_network_is_as_before_afterwards(layer: str) -> None:
 def test_what_has_no_rule_is_named(architecture: str, layer: str, unknown: str) -> None:
     network = build_architecture(architecture, {})
     images = torch.zeros(1, 3, 224, 224).requires_grad_()
-    with Segment(network, layer) as segment, pytest.raises(UserError, match=f"no rule .*({unknown}).*attribution: gradient"):
+    with (
+        Segment(network, layer) as segment,
+        pytest.raises(UserError, match=f"no rule .*({unknown}).*attribution: gradient"),
+    ):
         plan_rules(network, lambda: segment.forward(images), layer)

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import CIFAR_RESNET
-from safetensors.torch import save_file
-
 from purelens.errors import UserError
 from purelens.models import build_architecture, build_network, load_network, read_checkpoint
+from safetensors.torch import save_file
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from reference import circuits
-
 from purelens.topk import References
+from reference import circuits
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -20,144 +20,10 @@ import h5py
 import numpy as np
 
 from purelens.errors import UserError
+from purelens.schemas import SCHEMAS, Schema
 
 CHUNK_BYTES = 2**18
 SLAB_BYTES = 2**26
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A variable of a schema: its dimensions, its type, and what it says."""
-
-    dims: tuple[str, ...]
-    dtype: str
-    description: str
-    units: str = "1"
-
-
-@dataclass(frozen=True)
-class Schema:
-    """What an artifact holds. Names that end in ``/*`` are groups of variables named by the study (lower layers)."""
-
-    version: int
-    rule: str
-    variables: dict[str, Variable]
-
-
-SCHEMAS = {
-    "scenes": Schema(
-        1,
-        "world_scenes",
-        {
-            "pixels": Variable(("image", "row", "column", "colour"), "u1", "the drawn scenes", "0-255"),
-            "label": Variable(("image",), "i4", "class of the scene"),
-            "class_name": Variable(("class",), "str", "names of the classes"),
-            "path": Variable(("image",), "str", "name of the scene"),
-            "concept": Variable(("image", "concept_name"), "u1", "1 where a concept is in the scene"),
-            "concept_label": Variable(("concept_name",), "str", "names of the concepts"),
-            "caption": Variable(("image",), "str", "a sentence that names every attribute"),
-            "mask": Variable(("image", "row", "column"), "u1", "1 on the object"),
-        },
-    ),
-    "dataset": Schema(
-        1,
-        "dataset",
-        {
-            "pixels": Variable(
-                ("image", "row", "column", "colour"), "u1", "the images as the models see them", "0-255"
-            ),
-            "label": Variable(("image",), "i4", "class of the image, -1 where it has none"),
-            "path": Variable(("image",), "str", "where the image came from"),
-            "source_index": Variable(("image",), "i8", "position in the source, rejected images counted"),
-            "class_name": Variable(("class",), "str", "names of the classes"),
-            "rejected_path": Variable(("rejected",), "str", "images left out"),
-            "rejected_reason": Variable(("rejected",), "str", "why they were left out"),
-            "concept": Variable(("image", "concept_name"), "u1", "1 where a concept is in the image"),
-            "concept_label": Variable(("concept_name",), "str", "names of the concepts"),
-            "caption": Variable(("image",), "str", "a sentence about the image"),
-            "mask": Variable(("image", "row", "column"), "u1", "1 on the object of the image"),
-        },
-    ),
-    "activations": Schema(
-        1,
-        "activations",
-        {
-            "mean": Variable(("image", "neuron"), "f4", "mean activation over positions", "activation"),
-            "max": Variable(("image", "neuron"), "f4", "largest activation over positions", "activation"),
-            "reference_id": Variable(
-                ("neuron", "reference"), "i4", "image of each reference, best first, -1 where there is none"
-            ),
-            "reference_value": Variable(("neuron", "reference"), "f4", "its largest activation", "activation"),
-            "reference_position": Variable(
-                ("neuron", "reference"), "i4", "position of that activation, counted along rows, -1 where there is none"
-            ),
-        },
-    ),
-    "relevances": Schema(
-        1,
-        "relevances",
-        {
-            "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),
-            "relevance/*": Variable(
-                ("neuron", "reference", "lower_neuron"),
-                "f4",
-                "what each neuron of the lower layer contributed to the neuron on the reference",
-                "share of the total",
-            ),
-        },
-    ),
-    "patches": Schema(
-        1,
-        "patches",
-        {
-            "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),
-            "box": Variable(
-                ("neuron", "reference", "edge"), "i2", "top, left, bottom, right (ends excluded), -1: none", "pixels"
-            ),
-            "heat": Variable(
-                ("neuron", "reference", "heat_row", "heat_column"),
-                "u1",
-                "heatmap of the whole image",
-                "1/255 of maximum",
-            ),
-            "conserved": Variable(
-                ("neuron", "reference"), "f4", "relevance at the input as a share of the seed; NaN: none"
-            ),
-        },
-    ),
-    "embeddings": Schema(
-        1,
-        "embeddings",
-        {
-            "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),
-            "embedding": Variable(
-                ("neuron", "reference", "component"), "f4", "embedding of the patch, 0 where there is none"
-            ),
-        },
-    ),
-    "virtual_neurons": Schema(
-        1,
-        "virtual_neurons",
-        {
-            "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),
-            "method": Variable(("method_number",), "str", "what was clustered"),
-            "label": Variable(
-                ("method_number", "n_clusters", "neuron", "reference"), "i1", "virtual neuron of a reference, -1: none"
-            ),
-            "inertia": Variable(
-                ("method_number", "n_clusters", "neuron"), "f8", "sum of squared distances to the centroids"
-            ),
-            "silhouette": Variable(
-                ("method_number", "n_clusters", "neuron"), "f8", "mean silhouette of the references"
-            ),
-            "circuit/*": Variable(
-                ("n_clusters", "neuron", "virtual_neuron", "lower_neuron"),
-                "f4",
-                "mean relevance of the lower layer to each virtual neuron; NaN where there is none",
-            ),
-        },
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -205,12 +71,12 @@ class Writer:
         dtype = np.dtype(spec.dtype) if spec.dtype != "str" else h5py.string_dtype("utf-8", _longest(data))
         if spec.dtype == "str":
             data = np.array([str(text).encode() for text in data], dtype=dtype)
-        chunks = _chunks(shape, dtype, growing) if shape and (min(shape) or growing) else None
+        chunks = _chunks(shape, dtype, growing) if shape and (0 not in shape or growing) else None
         dataset = self._file.create_dataset(
             name,
             shape=shape,
             dtype=dtype,
-            data=data if min(shape, default=1) else None,
+            data=data if 0 not in shape else None,
             chunks=chunks,
             maxshape=(None, *shape[1:]) if growing else None,
             fletcher32=chunks is not None,
@@ -402,5 +268,5 @@ def read_identity(path: str | Path) -> str:
         with h5py.File(path, "r") as file:
             if "identity" in file.attrs:
                 return str(file.attrs["identity"])
-    with open(path, "rb") as raw:
+    with Path(path).open("rb") as raw:
         return hashlib.file_digest(raw, "sha256").hexdigest()

@@ -13,6 +13,7 @@ from typing import Any
 from purelens.config import Config, Embedder, Layer, Model, neuron_ids
 from purelens.digests import code_digest, file_digest
 from purelens.errors import UserError, listed, nearest
+from purelens.images import open_source
 
 CACHE = Path(".snakemake") / "purelens"
 
@@ -53,7 +54,7 @@ def check_study(config: Config) -> LowerLayers:
 
 
 def check_files(config: Config) -> None:
-    """Check that the images and weights that the study names are there, before the first job.
+    """Check that the images and weights that the study names are there, and images enough, before the first job.
 
     Raises
     ------
@@ -68,6 +69,13 @@ def check_files(config: Config) -> None:
     for key, file in named.items():
         if not Path(file).exists() and not made_by_the_world(config, file):
             raise UserError(f"config: {key}: there is no file or folder {file}")
+    for dataset in config.datasets.values():
+        if not made_by_the_world(config, dataset.images):
+            n_images = open_source(dataset.images).n_images
+            if n_images < config.references:
+                raise UserError(
+                    f"images: {dataset.images} has {n_images} images, fewer than the {config.references} references wanted"
+                )
 
 
 def made_by_the_world(config: Config, file: str) -> bool:

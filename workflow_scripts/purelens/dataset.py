@@ -28,7 +28,6 @@ def dataset(
     interpolation: str = "bilinear",
     min_side: int = 8,
     on_bad_image: str = "reject",
-    n_required: int = 1,
     threads: int = 2,
     provenance: Provenance | None = None,
 ) -> None:
@@ -44,8 +43,6 @@ def dataset(
         Centre crop and short side in pixels, how to resize, and the shortest side accepted.
     on_bad_image
         ``reject``: list bad images in the artifact and go on; ``error``: stop at the first.
-    n_required
-        How many good images the study needs: its references per neuron.
     threads
         Images decoded at the same time.
     provenance
@@ -54,27 +51,24 @@ def dataset(
     Raises
     ------
     UserError
-        If the source is unusable, an image is bad and ``on_bad_image`` is ``error``, or too few images are good.
+        If the source is unusable, an image is bad and ``on_bad_image`` is ``error``, or no image is good.
     """
     source = open_source(images)
-    if source.n_images < n_required:
-        raise UserError(f"images: {images} has {source.n_images} images, fewer than the {n_required} references wanted")
     geometry = Geometry(size, resize or size, interpolation, min_side)
     with create(images_h5, "dataset", provenance) as out:
-        _define(out, source, size)
+        _define(out, size)
         kept, rejected, digest = _copy(out, source, geometry, threads, on_bad_image == "error")
-        if len(kept) < n_required:
-            reasons = "; ".join(f"{path}: {reason}" for path, reason in rejected[:3])
+        if not len(kept):
+            path, reason = rejected[0]
             raise UserError(
-                f"images: only {len(kept)} of the {source.n_images} images of {images} are good, "
-                f"fewer than the {n_required} references wanted ({reasons})"
+                f"images: none of the {source.n_images} images of {images} is good; the first, {path}: {reason}"
             )
         _describe(out, source, kept, rejected)
         out.attribute("content", digest)
     logger.info("%d images, %d rejected", len(kept), len(rejected))
 
 
-def _define(out: Writer, source: Source, size: int) -> None:
+def _define(out: Writer, size: int) -> None:
     out.coordinate("image", 0, growing=True)
     out.coordinate("row", size)
     out.coordinate("column", size)
@@ -131,8 +125,10 @@ def _describe(out: Writer, source: Source, kept: np.ndarray, rejected: list[tupl
         out.variable("concept_label", data=source.extras["concept_label"])
     if "caption" in source.extras:
         out.variable("caption", data=source.extras["caption"][kept])
-    if "mask" in source.extras and source.extras["mask"].shape[1] == len(out["row"]):
-        out.variable("mask", data=source.extras["mask"][kept])
+    if source.mask_shape is not None and source.mask_shape[1:] == (len(out["row"]), len(out["column"])):
+        masks = out.variable("mask")
+        for start in range(0, len(kept), SLAB):
+            masks[start : start + SLAB] = source.masks(kept[start : start + SLAB])
 
 
 @dataclass(frozen=True)

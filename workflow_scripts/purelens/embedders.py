@@ -62,13 +62,17 @@ def load_embedder(source: str, settings: Mapping[str, Any], device: torch.device
         If there is no such architecture, or its weights cannot be had.
     """
     torch.manual_seed(seed)
-    loaders = {"open_clip": _load_open_clip, "timm": _load_timm, "network": _load_network}
+    loaders: dict[str, Callable[..., Embedder]] = {
+        "open_clip": _load_open_clip,
+        "timm": _load_timm,
+        "network": _load_network,
+    }
     embedder = loaders[source](**settings)
     embedder.network.module.eval().requires_grad_(False).to(device)
     return embedder
 
 
-def build_clip(architecture: str, weights: str) -> torch.nn.Module:
+def build_clip(architecture: str, weights: str) -> Any:
     """Build an open_clip model with its weights.
 
     Parameters
@@ -140,7 +144,7 @@ def _load_timm(
         # convolutional networks take any size and no such option
         chosen.pop("img_size")
         network = build_network(f"timm:{architecture}", chosen, weights or "published")
-    model = network.module
+    model: Any = network.module
     settings = timm().data.resolve_model_data_config(model)
     side = size or settings["input_size"][1]
     interpolation = "bicubic" if settings["interpolation"] == "bicubic" else "bilinear"

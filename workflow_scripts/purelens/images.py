@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from purelens.errors import UserError, listed, nearest
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-EXTRAS = ("concept", "concept_label", "caption", "mask")
+EXTRAS = ("concept", "concept_label", "caption")
 READ_AHEAD = 256
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -59,8 +59,9 @@ class Source:
     folder: Path | None = None
     stack: Path | None = None
     stack_name: str = ""
+    mask_shape: tuple[int, ...] | None = None
     extras: dict[str, np.ndarray] = field(default_factory=dict)
-    """``concept``, ``concept_label``, ``caption`` and ``mask`` where the source has them."""
+    """``concept``, ``concept_label`` and ``caption`` where the source has them."""
 
     def load(self, index: int) -> Image.Image:
         """Open one image as upright RGB.
@@ -75,6 +76,12 @@ class Source:
                 return Image.fromarray(file[self.stack_name][index])
         assert self.folder is not None
         return decode(self.folder / self.paths[index])
+
+    def masks(self, indices: np.ndarray) -> np.ndarray:
+        """Masks (b, H, W) uint8 of images, by ascending index."""
+        assert self.stack is not None
+        with h5py.File(self.stack, "r") as file:
+            return file["mask"][indices]
 
 
 def decode(path: Path) -> Image.Image:
@@ -190,20 +197,22 @@ def _stack_source(path: Path) -> Source:
             shape, dtype = file[name].shape, file[name].dtype
             if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8 or shape[0] == 0:
                 raise UserError(f"images: {path}: {name} must be (N, H, W, 3) uint8, not {shape} {dtype}")
+            masks = file["mask"].shape if "mask" in file else None
             arrays = {key: _texts(file[key]) for key in ("label", "class_name", "path", *EXTRAS) if key in file}
     except OSError as error:
         raise UserError(f"images: cannot read {path} as HDF5: {error}") from None
     n_images = shape[0]
-    for key in ("label", "path", "concept", "caption", "mask"):
-        if key in arrays and len(arrays[key]) != n_images:
-            raise UserError(f"images: {path}: {key} has {len(arrays[key])} rows for {n_images} images")
+    rows = {key: len(arrays[key]) for key in ("label", "path", "concept", "caption") if key in arrays}
+    for key, n_rows in (rows | ({"mask": masks[0]} if masks else {})).items():
+        if n_rows != n_images:
+            raise UserError(f"images: {path}: {key} has {n_rows} rows for {n_images} images")
     labels = arrays.get("label", np.full(n_images, -1)).astype(int)
     classes = [str(c) for c in arrays.get("class_name", np.arange(labels.max(initial=-1) + 1))]
     if labels.max(initial=-1) >= len(classes) or labels.min(initial=0) < -1:
         raise UserError(f"images: {path}: label goes beyond the {len(classes)} names in class_name")
     paths = [str(p) for p in arrays.get("path", [f"{path.name}[{i}]" for i in range(n_images)])]
     extras = {key: arrays[key] for key in EXTRAS if key in arrays}
-    return Source(n_images, labels, classes, paths, stack=path, stack_name=name, extras=extras)
+    return Source(n_images, labels, classes, paths, stack=path, stack_name=name, mask_shape=masks, extras=extras)
 
 
 def _texts(dataset: h5py.Dataset) -> np.ndarray:

@@ -210,7 +210,7 @@ class _Watcher(TorchFunctionMode):
             handle.remove()
 
     def _enter(self, name: str) -> Callable[..., None]:
-        def hook(layer: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        def hook(layer: torch.nn.Module, _: tuple[Any, ...]) -> None:
             self._inside.append(name)
             if isinstance(layer, Linear) and name in self.plan.rules:
                 self.plan.unknown.append(f"{name} ({type(layer).__name__}, used more than once)")

@@ -82,10 +82,12 @@ def load_factory(path: str, name: str) -> Any:
     if not Path(path).is_file():
         raise UserError(f"architecture: there is no file {path}")
     spec = importlib.util.spec_from_file_location(f"purelens_user_{Path(path).stem}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
+    loader = spec.loader
+    assert loader is not None
     try:
-        with_torchvision(lambda: spec.loader.exec_module(module))
+        with_torchvision(lambda: loader.exec_module(module))
     except Exception as error:  # the user's own code may raise anything
         raise UserError(f"architecture: {path} cannot be imported: {type(error).__name__}: {error}") from None
     factory = getattr(module, name, None)
@@ -134,7 +136,8 @@ def build_network(
     """
     torch.manual_seed(seed)
     library, _, name = architecture.rpartition(":")
-    published_mean, published_std = IMAGENET_MEAN, IMAGENET_STD
+    published_mean: tuple[float, ...] = IMAGENET_MEAN
+    published_std: tuple[float, ...] = IMAGENET_STD
     if weights == "published":
         module, published_mean, published_std = _published(library, name, options)
     else:

@@ -208,7 +208,7 @@ def draw_umap(neuron: Neuron, points: np.ndarray, n_patches: int) -> Figure:
                 x=chosen[:, 0], y=chosen[:, 1], ax=axes, fill=True, levels=5, thresh=0.15, alpha=0.35,
                 color=PALETTE[number], warn_singular=False,
             )  # fmt: skip
-    axes.scatter(*points.T, color=[_colour(number) for number in neuron.label.tolist()], s=9, zorder=2)
+    axes.scatter(points[:, 0], points[:, 1], color=[_colour(number) for number in neuron.label.tolist()], s=9, zorder=2)
     shown = best_of_each(neuron, n_patches)
     places = spread_out(points[shown], PATCH_SHARE)
     for index, place in zip(shown, places, strict=True):

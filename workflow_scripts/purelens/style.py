@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
@@ -16,7 +17,7 @@ DPI = 150
 @contextmanager
 def paper_style() -> Iterator[None]:
     """Apply the look within a block."""
-    settings = {
+    settings: dict[str, Any] = {
         "figure.dpi": DPI,
         "savefig.dpi": DPI,
         "font.size": 10,
@@ -25,7 +26,8 @@ def paper_style() -> Iterator[None]:
         "axes.titlelocation": "left",
         "text.parse_math": False,
     }
-    with mpl.rc_context({**sns.axes_style("ticks"), **sns.plotting_context("notebook", font_scale=0.85), **settings}):
+    settings = {**sns.axes_style("ticks"), **sns.plotting_context("notebook", font_scale=0.85), **settings}
+    with mpl.rc_context(settings):  # type: ignore[arg-type]
         yield
 
 

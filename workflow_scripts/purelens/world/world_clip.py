@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -101,7 +102,7 @@ class Scenes:
         self.attributes = torch.stack([part.argmax(dim=1) for part in parts], dim=1)
 
 
-def build_model() -> nn.Module:
+def build_model() -> Any:
     """Build the CLIP with random weights; positions start as sines and cosines of row and column."""
     model = open_clip().CLIP(**json.loads(MODEL_CONFIG.read_text(encoding="utf-8")))
     positions = model.visual.positional_embedding
@@ -156,7 +157,7 @@ class Trainer:
         The CLIP.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         self.model = model
         self._patch = model.visual.patch_size[0]
         self._prompts = prompts()
@@ -213,7 +214,7 @@ class Trainer:
         return functional.binary_cross_entropy_with_logits(found, cut.reshape(found.shape))
 
 
-def zero_shot_accuracy(model: nn.Module, scenes: Scenes) -> dict[str, float]:
+def zero_shot_accuracy(model: Any, scenes: Scenes) -> dict[str, float]:
     """Share of scenes whose value of an attribute is that of the most similar prompt, for each attribute."""
     with torch.inference_mode():
         parts = scenes.pixels.split(250)

@@ -47,7 +47,8 @@ def world_cnn(
     """
     torch.manual_seed(seed)
     images, labels = load_scenes(train_h5)
-    network = scene_cnn(len(CLASSES)).to(memory_format=torch.channels_last).train()
+    network = scene_cnn(len(CLASSES)).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps = epochs * (len(images) // BATCH_SIZE)
     optimizer = torch.optim.AdamW(network.parameters(), PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, total_steps=steps)

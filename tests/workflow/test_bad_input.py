@@ -1,0 +1,160 @@
+"""Mistakes of the user's: one clear line, before anything expensive, and nothing lost."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, Workplace
+from PIL import Image
+
+
+def set_key(study: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split("/")
+    for name in path:
+        study = study[name]
+    study[last] = value
+
+
+MISTAKES = [
+    ("refrences", 9, "unknown key 'refrences' (did you mean 'references'?)"),
+    ("models/scene_cnn/layers", {"layer9": None}, "there is no layer 'layer9' (did you mean 'layer3'?)"),
+    ("models/scene_cnn/layers", {"layer2": {"lower_layers": ["layer3"]}}, "layer 'layer3' does not lie below 'layer2'"),
+    ("models/scene_cnn/layers", {"layer3": {"neurons": [0, 99]}}, "99 is not within 0-31"),
+    ("models/scene_cnn/architecture", "torchvision:resnet5", "torchvision has no model 'resnet5'"),
+    ("models/scene_cnn/architecture", "timm:vit_tiny_patch16_224", "fails on an image of 64x64 pixels"),
+    ("models/scene_cnn/options", {"num_clases": 3}, "cannot be built: TypeError"),
+    ("embedders/scene_clip/architecture", "ViT-B-33", "open_clip has no model 'ViT-B-33'"),
+    ("references", 3, "5 clusters need more than 5 references"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), MISTAKES, ids=[mistake[0] for mistake in MISTAKES])
+def test_mistakes_are_told_before_the_first_job(
+    workplace: Workplace, tiny: dict[str, Any], key: str, value: Any, message: str
+) -> None:
+    set_key(tiny, key, value)
+    run = workplace.snakemake(tiny)
+    assert run.code != 0
+    assert message in run.text
+    assert "Traceback" not in run.text
+    assert not re.search(r"^Job \d+|localrule|^rule ", run.text, re.M)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "datasets/scenes/images",
+            "no/such/folder",
+            "datasets.scenes.images: there is no file or folder no/such/folder",
+        ),
+        ("models/scene_cnn/weights", "gone.pth", "models.scene_cnn.weights: there is no file or folder gone.pth"),
+    ],
+)
+def test_missing_files_are_told_before_the_first_job(
+    workplace: Workplace, tiny: dict[str, Any], key: str, value: Any, message: str
+) -> None:
+    set_key(tiny, key, value)
+    run = workplace.snakemake(tiny)
+    assert run.code != 0
+    assert message in run.text
+    assert "Traceback" not in run.text
+    assert "Finished jobid" not in run.text
+
+
+def own_images(folder: Path, n_images: int = 12) -> Path:
+    rng = np.random.default_rng(0)
+    for number in range(n_images):
+        path = folder / f"it's class {number % 2} ü" / f'{number} "x".png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+    return folder
+
+
+@pytest.fixture
+def own(tiny: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """A study of one's own images and network."""
+    tiny["results"] = f"{tmp_path}/own results"
+    tiny["references"] = 6
+    tiny["datasets"] = {"photos": {"images": str(own_images(tmp_path / "my photos")), "size": 32}}
+    tiny["models"] = {
+        "net": {
+            "architecture": f"{ROOT}/configs/networks/cifar_resnet.py:cifar_resnet",
+            "options": {"depth": 8},
+            "weights": "random",
+            "layers": {"layer3": {"neurons": ["0-3"]}},
+        }
+    }
+    np.save(tmp_path / "e.npy", np.random.default_rng(0).normal(size=(12, 4)))
+    tiny["embedders"] = {"elsewhere": {"source": "file", "weights": f"{tmp_path}/e.npy"}}
+    return tiny
+
+
+def one_line(text: str, message: str) -> None:
+    """The message is in one line of its own, and no traceback is shown."""
+    lines = [line for line in text.splitlines() if message in line and "purelens: " in line]
+    assert lines, text
+    assert "Traceback" not in text
+
+
+def test_own_images_and_network_with_strange_names(workplace: Workplace, own: dict[str, Any]) -> None:
+    run = workplace.snakemake(own)
+    assert run.code == 0, run.text
+    layer = Path(own["results"]) / "photos/net/layer3"
+    assert (layer / "interpretability_summary.csv").is_file()
+    assert len(list((layer / "figures/neurons").glob("*.png"))) == 4
+
+
+def test_bad_images_stop_the_run_if_asked(workplace: Workplace, own: dict[str, Any]) -> None:
+    images = Path(own["datasets"]["photos"]["images"])
+    (images / "it's class 0 ü" / "00 broken.png").write_text("no image")
+    own["datasets"]["photos"]["on_bad_image"] = "error"
+    run = workplace.snakemake(own, f"{own['results']}/photos/images.h5")
+    assert run.code != 0
+    one_line(run.text, "00 broken.png: not an image (on_bad_image: error)")
+
+
+def test_an_empty_class_folder(workplace: Workplace, own: dict[str, Any]) -> None:
+    (Path(own["datasets"]["photos"]["images"]) / "void").mkdir()
+    run = workplace.snakemake(own, f"{own['results']}/photos/images.h5")
+    assert run.code != 0
+    one_line(run.text, "void has no images")
+
+
+def test_fewer_images_than_references(workplace: Workplace, own: dict[str, Any]) -> None:
+    own["references"] = 50
+    run = workplace.snakemake(own)
+    assert run.code != 0
+    assert "has 12 images, fewer than the 50 references wanted" in run.text
+    assert "Traceback" not in run.text
+    assert "Finished jobid" not in run.text
+
+
+def test_fewer_good_images_than_references(workplace: Workplace, own: dict[str, Any]) -> None:
+    images = Path(own["datasets"]["photos"]["images"])
+    for number in range(5):
+        (images / "it's class 0 ü" / f"{number} broken.png").write_text("no image")
+    own["references"] = 15
+    run = workplace.snakemake(own)
+    assert run.code != 0
+    one_line(run.text, "15 wanted, but")
+
+
+def test_weights_of_another_network(workplace: Workplace, own: dict[str, Any], tmp_path: Path) -> None:
+    torch.save({"conv1.weight": torch.zeros(16, 3, 3, 3), "extra": torch.zeros(1)}, tmp_path / "w.pth")
+    own["models"]["net"]["weights"] = f"{tmp_path}/w.pth"
+    run = workplace.snakemake(own, f"{own['results']}/photos/net/model.safetensors")
+    assert run.code != 0
+    one_line(run.text, "are not of architecture")
+    assert "unexpected: extra" in run.text
+
+
+def test_a_pickle_is_refused(workplace: Workplace, own: dict[str, Any], tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "w.pth")
+    own["models"]["net"]["weights"] = f"{tmp_path}/w.pth"
+    run = workplace.snakemake(own, f"{own['results']}/photos/net/model.safetensors")
+    assert run.code != 0
+    one_line(run.text, "is a pickle with more than tensors in it")

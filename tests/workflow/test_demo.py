@@ -1,0 +1,129 @@
+"""The tiny study from start to end: what is there, what a second run does, and that results repeat."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import xarray
+from conftest import Workplace
+from PIL import Image
+
+LAYER = "scenes/scene_cnn/layer3"
+
+
+def test_everything_is_there(finished: Path) -> None:
+    made = sorted(
+        path.relative_to(finished / LAYER).as_posix() for path in (finished / LAYER).rglob("*") if path.is_file()
+    )
+    tables = [f"{name}{kind}.csv" for name in ("interpretability", "alignment") for kind in ("", "_summary")]
+    stages = ["activations.h5", "relevances.h5", "patches.h5", "embeddings/scene_clip.h5", "virtual_neurons.h5"]
+    assert set(tables + stages) <= set(made)
+    data = [name for name in made if name.endswith((".h5", ".csv"))]
+    assert len(data) <= 12
+    figures = [name for name in made if name.startswith("figures/")]
+    assert len([name for name in figures if name.endswith("_sheet.png")]) == 2
+    assert len([name for name in figures if name.endswith("_umap.png")]) == 2
+    assert "figures/layer/methods_scene_clip.png" in figures
+    for name in figures:
+        with Image.open(finished / LAYER / name) as image:
+            assert min(image.size) > 200
+
+
+def test_nothing_temporary_is_left(finished: Path) -> None:
+    assert [path for path in finished.rglob(".*")] == []
+
+
+def test_every_artifact_opens_in_xarray(finished: Path) -> None:
+    artifacts = sorted(finished.rglob("*.h5"))
+    assert len(artifacts) == 9
+    for path in artifacts:
+        with xarray.open_dataset(path, engine="h5netcdf") as found:
+            assert found.attrs["identity"]
+            assert found.attrs["code"]
+            for name, variable in found.data_vars.items():
+                assert variable.attrs["description"], (path, name)
+                assert not any(str(dim).startswith("phony") for dim in variable.dims), (path, name)
+
+
+def test_lineage_is_recorded(finished: Path) -> None:
+    with h5py.File(finished / "scenes/images.h5") as images, h5py.File(finished / LAYER / "activations.h5") as top:
+        inputs = json.loads(top.attrs["inputs"])
+        assert inputs["images_h5"] == images.attrs["identity"]
+        assert json.loads(top.attrs["params"])["layer"] == "layer3"
+
+
+def test_accuracies_are_stored(finished: Path) -> None:
+    clip = json.loads((finished / "world/scene_clip.json").read_text())["zero_shot"]
+    assert set(clip) == {"shape", "colour", "texture", "background", "mean"}
+    assert 0 <= json.loads((finished / "world/scene_cnn.json").read_text())["accuracy"] <= 1
+    card = json.loads((finished / "scenes/scene_cnn/model.json").read_text())
+    assert card["top1_images"] == 120
+
+
+def test_tables_have_all_methods(finished: Path) -> None:
+    table = pd.read_csv(finished / LAYER / "interpretability.csv", keep_default_na=False)
+    methods = {"pure:layer3.0", "pure:layer2", "activations", "embedder:scene_clip", "random", "none"}
+    assert set(table.method) == methods
+    assert len(table) == 32 * (5 * 4 + 1)
+
+
+def test_a_second_run_does_nothing(workplace: Workplace, tiny: dict[str, Any], finished: Path) -> None:
+    run = workplace.snakemake(tiny)
+    assert run.code == 0
+    assert "Nothing to be done" in run.text
+    assert finished.is_dir()
+
+
+@pytest.mark.parametrize("name", ["virtual_neurons.h5", "relevances.h5", "patches.h5", "interpretability_summary.csv"])
+def test_a_deleted_artifact_comes_back_the_same(
+    workplace: Workplace, tiny: dict[str, Any], finished: Path, name: str
+) -> None:
+    path = finished / LAYER / name
+    before = contents(path)
+    path.unlink()
+    run = workplace.snakemake(tiny, str(path.relative_to(workplace.folder)))
+    assert run.code == 0, run.text
+    after = contents(path)
+    assert before.keys() == after.keys()
+    assert all(before[key] == after[key] for key in before)
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """The bytes of all data of an artifact."""
+    if path.suffix != ".h5":
+        return {"": path.read_bytes()}
+    found: dict[str, bytes] = {}
+
+    def keep(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = np.asarray(item[...]).tobytes()
+
+    with h5py.File(path) as file:
+        file.visititems(keep)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rules"),
+    [
+        (
+            "virtual_neurons",
+            {"n_clusters": [2, 3]},
+            {"virtual_neurons", "interpretability", "neuron_figures", "layer_figures"},
+        ),
+        ("figures", {"neurons": 3, "references": 8}, {"neuron_figures"}),
+        ("evaluation", {"bootstrap": 201}, {"interpretability", "alignment", "layer_figures"}),
+    ],
+)
+def test_a_changed_key_reruns_what_uses_it(
+    workplace: Workplace, tiny: dict[str, Any], finished: Path, key: str, value: dict[str, Any], rules: set[str]
+) -> None:
+    assert finished.is_dir()
+    run = workplace.snakemake({**tiny, key: value}, "-n", "--quiet", "reason")
+    lines = run.text[run.text.index("Job stats") :].splitlines()
+    counted = {line.split()[0] for line in lines[3:] if len(line.split()) == 2 and line.split()[1].isdigit()}
+    assert counted - {"all", "total"} == rules, run.text
