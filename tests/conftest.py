@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from purelens.dataset import dataset
 from purelens.model import model
 

@@ -1,9 +1,10 @@
 """A CIFAR ResNet whose sums are zennit modules, so that zennit's own canonizers and composites know all of it."""
 
 import torch
-from purelens.models import load_factory
 from torch.nn import functional
 from zennit.layer import Sum
+
+from purelens.models import load_factory
 
 
 def with_sums(network: torch.nn.Module) -> torch.nn.Module:

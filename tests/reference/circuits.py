@@ -1,6 +1,7 @@
 """Activations, references and relevances, one image and one neuron at a time, by the definition."""
 
 import torch
+
 from purelens.layers import find_layer
 
 

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray
+
 from purelens.artifacts import Provenance, Scratch, create, read, read_identity, strings, write_json
 from purelens.errors import UserError
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from purelens.boxes import blurred, boxes, thumbnails
 from purelens.vision import torchvision
 

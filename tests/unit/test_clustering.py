@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
-from purelens import clustering
-from purelens.alignment import correlations, pair_moments
-from purelens.interpretability import cluster_distances
-from purelens.virtual_neurons import centroids, random_labels
 from scipy.spatial.distance import cdist, pdist, squareform
 from scipy.stats import pearsonr
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, silhouette_score
+
+from purelens import clustering
+from purelens.alignment import correlations, pair_moments
+from purelens.interpretability import cluster_distances
+from purelens.virtual_neurons import centroids, random_labels
 
 
 def blobs(n_sets: int, n: int, k: int, spread: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+
 from conftest import CIFAR_RESNET
 from purelens.activations import activations
 from purelens.alignment import alignment

@@ -7,8 +7,10 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import CIFAR_RESNET, ROOT
 from PIL import Image
+from safetensors.torch import save_file
+
+from conftest import CIFAR_RESNET, ROOT
 from purelens.activations import activations
 from purelens.embedders import build_clip, load_embedder, read_embeddings
 from purelens.embeddings import embeddings, stretched, unique_patches
@@ -16,7 +18,6 @@ from purelens.errors import UserError
 from purelens.models import build_network
 from purelens.patches import patches
 from purelens.vision import open_clip
-from safetensors.torch import save_file
 
 CPU = torch.device("cpu")
 SCENE_CLIP = str(ROOT / "workflow_scripts/purelens/world/scene_clip.json")

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
+
 from purelens.artifacts import strings
 from purelens.dataset import dataset, open_images
 from purelens.errors import UserError

@@ -4,6 +4,8 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from torch import nn
+
 from conftest import CIFAR_RESNET
 from purelens.errors import UserError
 from purelens.inspection import Inspection
@@ -11,7 +13,6 @@ from purelens.layers import Segment, as_maps, block_before, seed_like
 from purelens.models import build_architecture
 from purelens.relevances import Attribution
 from reference import circuits
-from torch import nn
 
 
 @pytest.mark.parametrize(

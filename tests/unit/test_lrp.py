@@ -4,14 +4,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
+
 from conftest import randomize
 from purelens.errors import UserError
 from purelens.layers import Segment
 from purelens.lrp import Propagation, RelevanceSums, plan_rules
 from purelens.models import build_architecture
 from purelens.vision import torchvision
-from torch import nn
-from torch.nn import functional
 
 
 def ours(network: nn.Module, layer: str, images: torch.Tensor, seed: Callable[[torch.Tensor], torch.Tensor]):  # type: ignore[no-untyped-def]

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from purelens.statistics import estimate
 from scipy.stats import sem
+
+from purelens.statistics import estimate
 
 
 def test_standard_error_is_scipys() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from purelens.topk import References
 from reference import circuits
 

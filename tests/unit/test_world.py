@@ -5,6 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
+
 from purelens.images import open_source
 from purelens.world.muon import orthogonalized
 from purelens.world.scenes import ATTRIBUTES, CLASSES, CONCEPTS, SIZE, draw_scene

@@ -57,11 +57,10 @@ class Workplace:
     def snakemake(self, study: dict[str, Any], *arguments: str, timeout: int = 500) -> Run:
         """Run Snakemake with a study, as a user does."""
         (self.folder / "study.yaml").write_text(yaml.safe_dump(study, allow_unicode=True))
-        command = [
-            sys.executable, "-m", "snakemake", *arguments, "--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.folder),
-            "--workflow-profile", str(ROOT / "profiles" / "default"), "--configfile", str(self.folder / "study.yaml"),
-            "--cores", "2", "--resources", "gpu=1",
-        ]  # fmt: skip
+        command = [sys.executable, "-m", "snakemake", *arguments]
+        command += ["--snakefile", f"{ROOT}/Snakefile", "--directory", f"{self.folder}"]
+        command += ["--workflow-profile", f"{ROOT}/profiles/default", "--configfile", f"{self.folder}/study.yaml"]
+        command += ["--cores", "2", "--resources", "gpu=1"]
         environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, Workplace
 from PIL import Image
+
+from conftest import ROOT, Workplace
 
 
 def set_key(study: dict[str, Any], key: str, value: Any) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray
-from conftest import Workplace
 from PIL import Image
+
+from conftest import Workplace
 
 LAYER = "scenes/scene_cnn/layer3"
 
@@ -34,7 +35,7 @@ def test_everything_is_there(finished: Path) -> None:
 
 
 def test_nothing_temporary_is_left(finished: Path) -> None:
-    assert [path for path in finished.rglob(".*")] == []
+    assert list(finished.rglob(".*")) == []
 
 
 def test_every_artifact_opens_in_xarray(finished: Path) -> None:

@@ -125,7 +125,7 @@ class ZPlusOneBranch(BasicHook):
     def __init__(self) -> None:
         both = ZPlus()
         super().__init__(
-            input_modifiers=both.input_modifiers[:1],
+            input_modifiers=[lambda input: input],
             param_modifiers=both.param_modifiers[:1],
             output_modifiers=both.output_modifiers[:1],
             gradient_mapper=lambda relevance, outputs: [relevance / stabilize(outputs[0])],
