@@ -1,6 +1,5 @@
 """Fixtures shared by all tests."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,16 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from helpers import CIFAR_RESNET, DATA, randomize
 from purelens.dataset import dataset
 from purelens.model import model
-
-ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("PURELENS_DATA", ROOT / "data"))
-CIFAR_RESNET = f"{ROOT}/configs/networks/cifar_resnet.py:cifar_resnet"
-
-needs_data = pytest.mark.skipif(
-    not DATA.is_dir(), reason="trained weights and images are not here (set PURELENS_DATA to their folder)"
-)
+from purelens.models import load_factory
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,18 +25,6 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip("trained weights and images are not here (set PURELENS_DATA to their folder)")
     return DATA
-
-
-def randomize(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """Give BatchNorms statistics that are not the identity, as training would."""
-    generator = torch.Generator().manual_seed(seed)
-    for layer in network.modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
-            layer.running_mean.copy_(torch.randn(layer.running_mean.shape, generator=generator) * 0.1)
-            layer.running_var.copy_(torch.rand(layer.running_var.shape, generator=generator) + 0.5)
-            layer.weight.data.copy_(torch.rand(layer.weight.shape, generator=generator) + 0.5)
-            layer.bias.data.copy_(torch.randn(layer.bias.shape, generator=generator) * 0.1)
-    return network.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="session")
@@ -71,8 +52,6 @@ def small(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> dict[
     dataset(str(image_folder), paths["images_h5"], size=32)
     checkpoint = folder / "random.pth"
     torch.manual_seed(0)
-    from purelens.models import load_factory
-
     path, name = CIFAR_RESNET.rsplit(":", 1)
     torch.save(randomize(load_factory(path, name)(depth=14, num_classes=2)).state_dict(), checkpoint)
     model(

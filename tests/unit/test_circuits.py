@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import CIFAR_RESNET
+from helpers import CIFAR_RESNET
 from purelens.activations import activations
 from purelens.models import load_network
 from purelens.patches import patches
 from purelens.relevances import relevances
 from purelens.vision import torchvision
 from reference import canonical, circuits
+from reference.boxes import published_box
 
 LAYER, LOWER = "layer3", ["layer3.0", "layer2"]
 
@@ -109,27 +110,6 @@ def crp_heatmap(module: torch.nn.Module, image: torch.Tensor, neuron: int, posit
         .heatmap[0]
         .detach()
     )
-
-
-def published_box(heat: torch.Tensor, kernel: int = 5, threshold: float = 0.02) -> list[int]:
-    """The published crop, transcribed for one heatmap."""
-    from crp.image import get_crop_range
-
-    height, width = heat.shape
-    heat = torchvision().transforms.functional.gaussian_blur(heat[None], kernel_size=kernel)[0].abs()
-    top, bottom, left, right = (int(edge) for edge in get_crop_range(heat / heat.max(), threshold))
-    if (top, bottom, left, right) == (0, -1, 0, -1):
-        return [0, 0, height - 1, width - 1]
-    rows, columns = bottom - top, right - left
-    if rows > columns:
-        left, right = left - (rows - columns) // 2, right + (rows - columns) // 2
-        if left < 0:
-            left, right = 0, right - left
-    elif columns > rows:
-        top, bottom = top - (columns - rows) // 2, bottom + (columns - rows) // 2
-        if top < 0:
-            top, bottom = 0, bottom - top
-    return [top, left, min(bottom, height), min(right, width)]
 
 
 def canonical_network(paths: dict[str, str]) -> torch.nn.Module:

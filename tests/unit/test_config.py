@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from conftest import ROOT
+from helpers import ROOT
 from purelens import config_reference
 from purelens.config import load_config, neuron_ids
 from purelens.errors import UserError

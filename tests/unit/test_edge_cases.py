@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import CIFAR_RESNET
+from helpers import CIFAR_RESNET
 from purelens.activations import activations
 from purelens.alignment import alignment
 from purelens.artifacts import strings
@@ -246,7 +246,7 @@ def test_memory_that_ends_for_one_image_is_an_error() -> None:
         raise torch.OutOfMemoryError("no room")
 
     with pytest.raises(torch.OutOfMemoryError):
-        list(in_batches(fail, 8, torch.device("cpu")))
+        list(in_batches(fail, 8, torch.device("cpu"), 32))
 
 
 def test_devices_that_are_not_there() -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from conftest import CIFAR_RESNET, ROOT
+from helpers import CIFAR_RESNET, ROOT
 from purelens.activations import activations
 from purelens.embedders import build_clip, load_embedder, read_embeddings
 from purelens.embeddings import embeddings, stretched, unique_patches

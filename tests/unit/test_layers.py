@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from conftest import CIFAR_RESNET
+from helpers import CIFAR_RESNET
 from purelens.errors import UserError
 from purelens.inspection import Inspection
 from purelens.layers import Segment, as_maps, block_before, seed_like

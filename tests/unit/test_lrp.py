@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from conftest import randomize
+from helpers import randomize
 from purelens.errors import UserError
 from purelens.layers import Segment
 from purelens.lrp import Propagation, RelevanceSums, plan_rules

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from conftest import CIFAR_RESNET
+from helpers import CIFAR_RESNET
 from purelens.errors import UserError
 from purelens.models import build_architecture, build_network, load_network, read_checkpoint
 

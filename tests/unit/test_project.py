@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import ROOT
+from helpers import ROOT
 from purelens import digests
 
 PACKAGE = ROOT / "workflow_scripts" / "purelens"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import ROOT, Workplace
+from workplace import ROOT, Workplace
 
 
 def set_key(study: dict[str, Any], key: str, value: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 import xarray
 from PIL import Image
 
-from conftest import Workplace
+from workplace import Workplace
 
 LAYER = "scenes/scene_cnn/layer3"
 

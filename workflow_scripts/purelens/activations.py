@@ -87,7 +87,7 @@ def _stream(
             return maps.mean(dim=-1), largest, position
 
     with Progress(len(images), f"activations of {layer}", "images") as progress:
-        for start, stop, (mean, largest, position) in in_batches(pooled, len(images), device, batch_size):
+        for start, stop, (mean, largest, position) in in_batches(pooled, len(images), device, images.size, batch_size):
             _check_finite(mean, largest, layer, start)
             if references is None:
                 references = References(largest.shape[1], n_references, device)

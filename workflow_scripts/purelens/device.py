@@ -12,7 +12,8 @@ logger = logging.getLogger("purelens")
 
 T = TypeVar("T")
 
-DEFAULT_BATCH_SIZE = {"cpu": 32, "cuda": 256, "mps": 64}
+LARGEST_BATCH = {"cpu": 32, "cuda": 256, "mps": 64}
+PIXELS_AT_A_TIME = {"cpu": 8 * 224**2, "cuda": 256 * 224**2, "mps": 32 * 224**2}
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -34,8 +35,14 @@ def choose_device(device: str = "auto") -> torch.device:
     return chosen
 
 
+def first_batch_size(device: torch.device, side: int) -> int:
+    """How many images of this side, in pixels, a device takes at a time."""
+    kind = device.type if device.type in LARGEST_BATCH else "cpu"
+    return max(1, min(LARGEST_BATCH[kind], PIXELS_AT_A_TIME[kind] // side**2))
+
+
 def in_batches(
-    function: Callable[[int, int], T], n_items: int, device: torch.device, batch_size: int | None = None
+    function: Callable[[int, int], T], n_items: int, device: torch.device, side: int, batch_size: int | None = None
 ) -> Iterator[tuple[int, int, T]]:
     """Call ``function(start, stop)`` over consecutive batches; halve them when the memory of the device ends.
 
@@ -45,17 +52,17 @@ def in_batches(
         Computes one batch.
     n_items
         How many there are in all.
-    device
-        Where it computes: decides the first batch size.
+    device, side
+        Where it computes, and the side of an image in pixels: decide the first batch size.
     batch_size
-        The first batch size, if not the device's default.
+        The first batch size, if another.
 
     Yields
     ------
     tuple
         ``start, stop`` and the result of each batch.
     """
-    size = batch_size or DEFAULT_BATCH_SIZE.get(device.type, 32)
+    size = batch_size or first_batch_size(device, side)
     start = 0
     while start < n_items:
         stop = min(start + size, n_items)

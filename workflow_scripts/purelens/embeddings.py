@@ -1,7 +1,7 @@
 """The rule ``embeddings``: what an embedder sees in the patches."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -76,7 +76,8 @@ def embeddings(
             crops = crop(images, pairs[start:stop], loaded.geometry, contrast_stretch)
             return loaded.embed(torch.from_numpy(crops).to(where)).cpu().numpy()
 
-        _embed_unique(out, embed, len(pairs), of_unique, where, batch_size, embeddings_h5)
+        batches = in_batches(embed, len(pairs), where, loaded.geometry.size, batch_size)
+        _write_unique(out, batches, len(pairs), of_unique, embeddings_h5)
 
 
 def unique_patches(reference_id: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -122,16 +123,14 @@ def stretched(patch: np.ndarray) -> np.ndarray:
     return ((patch.astype(np.float32) - low) / (high - low) * 255).astype(np.uint8)
 
 
-def _embed_unique(
+def _write_unique(
     out: Writer,
-    embed: Callable[[int, int], np.ndarray],
+    batches: Iterator[tuple[int, int, np.ndarray]],
     n_patches: int,
     of_unique: list[np.ndarray],
-    device: torch.device,
-    batch_size: int | None,
     beside: str,
 ) -> None:
-    """Embed each different patch once and write it to all pairs that show it."""
+    """Write the embedding of each different patch to all pairs that show it."""
     if not n_patches:
         raise UserError("no selected neuron has any reference: all of them are dead; select others")
     n_pairs = len(out["neuron"]) * len(out["reference"])
@@ -139,7 +138,7 @@ def _embed_unique(
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(n_patches, "embeddings", "patches"))
         table: Scratch | None = None
-        for start, stop, values in in_batches(embed, n_patches, device, batch_size):
+        for start, stop, values in batches:
             if not np.isfinite(values).all():
                 raise UserError("the embedder gives NaN or infinite embeddings; check its weights")
             if table is None:

@@ -94,7 +94,7 @@ def _accuracy(
                 return None
             return int((output.argmax(dim=1).cpu().numpy() == label[sample[start:stop]]).sum())
 
-        found = [count for _, _, count in in_batches(right, len(sample), device, batch_size)]
+        found = [count for _, _, count in in_batches(right, len(sample), device, images.size, batch_size)]
     if not found or None in found:
         return {"top1": None, "top1_images": 0}
     top1 = sum(count for count in found if count is not None) / len(sample)

@@ -201,7 +201,7 @@ def _locate(
         return results
 
     with Progress(sum(len(group) for _, group in groups), "patches", "pairs") as progress:
-        for _, _, results in in_batches(locate, len(groups), device, batch_size):
+        for _, _, results in in_batches(locate, len(groups), device, images.size, batch_size):
             for pair, box, thumbnail, shares in results:
                 found.box[pair] = box.numpy()
                 found.conserved[pair] = shares.numpy()

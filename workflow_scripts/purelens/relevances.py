@@ -158,7 +158,7 @@ def _attribute(
     n_pairs = sum(len(group) for _, group in groups)
     logger.info("%d pairs of a neuron and a reference on %d unique images", n_pairs, len(groups))
     with Progress(n_pairs, "relevances", "pairs") as progress:
-        for _, _, results in in_batches(attribute, len(groups), device, batch_size):
+        for _, _, results in in_batches(attribute, len(groups), device, images.size, batch_size):
             for r, found in results:
                 for name, relevance in found.items():
                     _check_finite(relevance, name, pairs.neurons[r.pair // n_references])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import CIFAR_RESNET, DATA, ROOT, needs_data
+from helpers import CIFAR_RESNET, DATA, ROOT, needs_data
 from purelens.activations import activations
 from purelens.dataset import dataset
 from purelens.model import model
@@ -18,7 +18,7 @@ from purelens.patches import patches
 from purelens.relevances import relevances
 from purelens.vision import torchvision
 from reference import canonical
-from test_circuits import published_box
+from reference.boxes import published_box
 
 pytestmark = needs_data
 

@@ -1,0 +1,27 @@
+"""What tests of several folders share."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("PURELENS_DATA", ROOT / "data"))
+CIFAR_RESNET = f"{ROOT}/configs/networks/cifar_resnet.py:cifar_resnet"
+
+needs_data = pytest.mark.skipif(
+    not DATA.is_dir(), reason="trained weights and images are not here (set PURELENS_DATA to their folder)"
+)
+
+
+def randomize(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Give BatchNorms statistics that are not the identity, as training would."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.copy_(torch.randn(layer.running_mean.shape, generator=generator) * 0.1)
+            layer.running_var.copy_(torch.rand(layer.running_var.shape, generator=generator) + 0.5)
+            layer.weight.data.copy_(torch.rand(layer.weight.shape, generator=generator) + 0.5)
+            layer.bias.data.copy_(torch.randn(layer.bias.shape, generator=generator) * 0.1)
+    return network.eval().requires_grad_(False)
