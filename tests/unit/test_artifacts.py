@@ -127,6 +127,13 @@ def test_scratch_rows_in_any_order(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.h5"]
 
 
+def test_what_a_killed_job_left_behind_is_removed(tmp_path: Path) -> None:
+    for name in (".a.h5.part", ".a.h5.layer2.scratch", ".b.h5.part"):
+        (tmp_path / name).write_text("left")
+    write(tmp_path / "a.h5")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.h5.part", "a.h5"]
+
+
 def test_json_is_written_whole(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"x": object()})

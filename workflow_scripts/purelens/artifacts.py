@@ -4,6 +4,7 @@ An artifact is a NetCDF-4 file: every dimension has a coordinate, every variable
 checksum. It is written under a temporary name and renamed when it is whole. The root attributes say what it was made from.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -130,11 +131,15 @@ def versions() -> dict[str, str]:
 
 @contextmanager
 def replace_when_whole(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``; rename it when the block ends, remove it when it fails."""
+    """Give a temporary name beside ``path``; rename it when the block ends, remove it when it fails.
+
+    What a killed job left behind for the same path, scratch files included, is removed first.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        left.unlink()
     temporary = path.with_name(f".{path.name}.part")
-    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         with temporary.open("rb") as file:
