@@ -34,4 +34,4 @@ rule all:
 
 
 onstart:
-    check_files(study)
+    check_inputs()

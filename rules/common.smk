@@ -15,7 +15,7 @@ try:
     study = load_config(config)
     lower_layers = check_study(study)
 except UserError as error:
-    raise WorkflowError(str(error)) from None
+    sys.exit(f"purelens: {error}")
 
 
 def path(artifact, **names):
@@ -86,3 +86,11 @@ def targets():
                 kinds += ["neuron_figures"] if study.figures.neurons else []
                 made += [path(kind, **names) for kind in kinds]
     return made
+
+
+def check_inputs():
+    """Stop before the first job if images or weights are missing, or images too few."""
+    try:
+        check_files(study)
+    except UserError as error:
+        sys.exit(f"purelens: {error}")
