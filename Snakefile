@@ -6,7 +6,7 @@ min_version("9.0")
 
 
 # A study given with --configfile stands alone; config.yaml is the embedded one.
-if "models" not in config:
+if not {"datasets", "models", "embedders"} & set(config):
 
     configfile: "config.yaml"
 

@@ -7,8 +7,9 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
 from purelens.checks import check_files, check_study, made_by_the_world
 from purelens.config import load_config
-from purelens.digests import code_digest, file_digest, folder_digest
+from purelens.digests import code_digest, file_digest
 from purelens.errors import UserError
+from purelens.images import source_digest
 from purelens.paths import artifact_path
 
 try:

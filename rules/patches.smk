@@ -42,7 +42,7 @@ rule patches:
 
 rule embeddings:
     input:
-        lambda w: file_input(study.embedders[w.embedder].weights or ""),
+        weights_file=lambda w: file_input(study.embedders[w.embedder].weights or ""),
         images_h5=path("dataset"),
         patches_h5=path("patches"),
     output:

@@ -7,7 +7,7 @@ OUTPUTS          {dataset}/images.h5, {dataset}/{model}/model.safetensors and .j
 
 rule dataset:
     input:
-        lambda w: file_input(study.datasets[w.dataset].images),
+        source_file=lambda w: file_input(study.datasets[w.dataset].images),
     output:
         images_h5=path("dataset"),
     log:
@@ -19,7 +19,7 @@ rule dataset:
     threads: 8
     params:
         images=lambda w: study.datasets[w.dataset].images,
-        source_digest=lambda w: folder_digest(study.datasets[w.dataset].images),
+        source_digest=lambda w: source_digest(study.datasets[w.dataset].images),
         size=lambda w: study.datasets[w.dataset].size,
         resize=lambda w: study.datasets[w.dataset].resize,
         interpolation=lambda w: study.datasets[w.dataset].interpolation,
@@ -34,7 +34,7 @@ rule dataset:
 
 rule model:
     input:
-        lambda w: file_input(model_of(w).weights),
+        weights_file=lambda w: file_input(model_of(w).weights),
         images_h5=path("dataset"),
     output:
         model_safetensors=path("model"),

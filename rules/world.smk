@@ -68,6 +68,9 @@ rule world_clip:
     threads: 1
     params:
         epochs=study.world.clip_epochs,
+        config_digest=file_digest(
+            f"{workflow.basedir}/workflow_scripts/purelens/world/scene_clip.json"
+        ),
         seed=study.seed,
         code=code_digest("world.world_clip"),
     message:

@@ -54,8 +54,16 @@ def test_ready_studies_are_valid(path: Path) -> None:
         ("embedders/scene_clip/source", "openclip", ["embedders.scene_clip.source", "'open_clip'"]),
         ("embedders/other", {"source": "file"}, ["embedders.other", "weights"]),
         ("embedders/other", {"source": "network", "architecture": "timm:x"}, ["layer and size"]),
-        ("models/a b", {"architecture": "x", "layers": {"y": None}}, ["'a b' cannot be a name"]),
-        ("models/world", {"architecture": "x", "layers": {"y": None}}, ["'world' cannot be a name"]),
+        ("models/scene_cnn/weights", "publshed", ["'publshed' is neither 'published' nor 'random' nor a file"]),
+        ("models/scene_cnn/weights", "published", ["nothing is published for"]),
+        ("models/scene_cnn/std", [0, 1, 1], ["must be above zero"]),
+        ("models/scene_cnn/layers/layer3/lower_layers", ["a", "a"], ["the same value twice"]),
+        ("virtual_neurons", {"n_clusters": [2, 2]}, ["the same value twice"]),
+        ("device", "gpu", ["device"]),
+        ("embedders/other", {"source": "open_clip", "architecture": "RN50"}, ["needs weights"]),
+        ("references", 5000, ["world.probe_scenes is 2000"]),
+        ("models/a b", {"architecture": "timm:x", "layers": {"y": None}}, ["'a b' cannot be a name"]),
+        ("models/world", {"architecture": "timm:x", "layers": {"y": None}}, ["'world' cannot be a name"]),
     ],
 )
 def test_mistakes_are_told_in_a_line(study: dict[str, Any], key: str, value: Any, words: list[str]) -> None:
@@ -120,3 +128,9 @@ def test_schema_accepts_the_ready_studies() -> None:
     schema = json.loads(config_reference.SCHEMA.read_text())
     for path in STUDIES:
         jsonschema.validate(yaml.safe_load(path.read_text()), schema)
+
+
+@pytest.mark.parametrize("value", ["0-3", 3])
+def test_one_neuron_or_range_needs_no_list(study: dict[str, Any], value: int | str) -> None:
+    found = load_config(change(study, "models/scene_cnn/layers/layer3/neurons", value))
+    assert found.models["scene_cnn"].layers["layer3"].neurons == [value]

@@ -191,10 +191,21 @@ def test_figures_are_drawn(study: dict[str, str], tmp_path: Path, neurons: int |
     assert [path.name for path in tmp_path.iterdir()] == ["figures"]
 
 
-def test_a_neuron_to_draw_must_be_in_the_study(study: dict[str, str], tmp_path: Path) -> None:
+def test_a_neuron_that_is_not_in_the_layer_is_not_drawn(
+    study: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     paths = (study["images_h5"], study["patches"], study["relevances"], study["virtual_neurons"])
-    with pytest.raises(UserError, match=r"figures.neurons: 9 not among the neurons of the study \(0, 1, 2"):
-        neuron_figures(*paths, str(tmp_path / "f"), [9])
+    neuron_figures(*paths, str(tmp_path / "f"), [1, 9])
+    assert len(list((tmp_path / "f").iterdir())) == 2
+    assert "not drawn: 9" in caplog.text
+
+
+def test_more_clusters_than_colours(study: dict[str, str], tmp_path: Path) -> None:
+    out = str(tmp_path / "v.h5")
+    virtual_neurons(study["relevances"], study["activations"], [study["embeddings"]], out, ["net"], [2, 11])
+    paths = (study["images_h5"], study["patches"], study["relevances"], out)
+    neuron_figures(*paths, str(tmp_path / "f"), [0], n_clusters=11, n_references=12)
+    assert len(list((tmp_path / "f").iterdir())) == 2
 
 
 def test_a_selection_of_dead_neurons_only(wounded: dict[str, str], study: dict[str, str], tmp_path: Path) -> None:

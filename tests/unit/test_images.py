@@ -1,5 +1,6 @@
 """Decoding: every kind of file, sources, geometry."""
 
+import os
 from pathlib import Path
 
 import h5py
@@ -10,7 +11,7 @@ from PIL import Image
 from purelens.artifacts import strings
 from purelens.dataset import dataset, open_images
 from purelens.errors import UserError
-from purelens.images import BadImageError, Geometry, decode, open_source
+from purelens.images import BadImageError, Geometry, decode, open_source, source_digest
 from purelens.vision import torchvision
 
 
@@ -203,6 +204,10 @@ def test_stack_of_images(tmp_path: Path) -> None:
         ({"pixels": np.zeros((2, 8, 8), np.uint8)}, r"must be \(N, H, W, 3\) uint8"),
         ({"pixels": np.zeros((2, 8, 8, 3), np.float32)}, r"must be \(N, H, W, 3\) uint8"),
         ({"pixels": np.zeros((2, 8, 8, 3), np.uint8), "label": [1]}, "label has 1 rows for 2 images"),
+        ({"pixels": np.zeros((2, 8, 8, 3), np.uint8), "label": ["a", "b"]}, "label must be whole numbers"),
+        ({"pixels": np.zeros((2, 8, 8, 3), np.uint8), "label": 3}, "label must have 1 dimensions"),
+        ({"pixels": np.zeros((2, 8, 8, 3), np.uint8), "concept": [[1], [0]]}, "concept_label must name the 1 columns"),
+        ({"pixels/x": np.zeros(3)}, "no dataset 'pixels' or 'images'"),
         ({"pixels": np.zeros((2, 8, 8, 3), np.uint8), "label": [0, 5], "class_name": ["a"]}, "label goes beyond"),
     ],
 )
@@ -238,3 +243,28 @@ def test_same_images_same_bytes(image_folder: Path, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "i.h5") as file:
             contents.append(file.attrs["content"])
     assert contents[0] == contents[1]
+
+
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    folder = tmp_path / "images" / "a"
+    folder.mkdir(parents=True)
+    Image.fromarray(gradient()).save(folder / "x.png")
+    (folder / "x.png").rename(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
+    assert build(tmp_path / "images", tmp_path)["path"] == ["a/caf\\udce9.png"]
+
+
+def test_dark_deep_images_stay_dark(tmp_path: Path) -> None:
+    Image.fromarray(np.full((20, 20), 200, dtype=np.uint16)).save(tmp_path / "dark.png")
+    assert np.asarray(decode(tmp_path / "dark.png")).max() == 1
+    Image.fromarray(np.full((20, 20), 0.5, dtype=np.float32)).save(tmp_path / "float.tif")
+    assert np.asarray(decode(tmp_path / "float.tif")).max() == 128
+
+
+def test_a_table_is_digested_with_its_images(tmp_path: Path) -> None:
+    Image.fromarray(gradient()).save(tmp_path / "a.png")
+    (tmp_path / "t.csv").write_text("path\na.png\n")
+    before = source_digest(tmp_path / "t.csv")
+    assert source_digest(tmp_path / "t.csv") == before
+    Image.fromarray(gradient(30, 30)).save(tmp_path / "a.png")
+    assert source_digest(tmp_path / "t.csv") != before
+    assert source_digest(tmp_path / "none") is None

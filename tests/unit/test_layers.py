@@ -156,3 +156,19 @@ def test_layers_that_cannot_be_studied(layer: str, lower: list[str], message: st
 def test_networks_that_do_not_take_the_image() -> None:
     with pytest.raises(UserError, match="fails on an image of 4x4 pixels"):
         Inspection("torchvision:alexnet", {}, 4)
+
+
+def test_the_default_lower_layer_is_one_that_can_be_used() -> None:
+    resnet = Inspection("torchvision:resnet18", {}, 64)
+    assert resnet.block_before("layer3.0.conv2", "auto") == "layer3.0.bn1"
+    assert (
+        Inspection("torchvision:squeezenet1_1", {}, 64).block_before("features.12.expand3x3", "auto")
+        == "features.12.squeeze_activation"
+    )
+    with pytest.raises(UserError, match=r"no layer 'layer9'"):
+        resnet.block_before("layer9", "auto")
+
+
+def test_channels_last_holds_for_lower_layers_too() -> None:
+    swin = Inspection("torchvision:swin_t", {}, 64)
+    assert swin.check_layer("features.3.0.mlp.0", ["features.1"], "last") == 768

@@ -125,6 +125,55 @@ def test_batch_norms_are_merged_where_they_follow_a_convolution_only() -> None:
     assert ("layer2.0.downsample.0", "layer2.0.downsample.1") in plan.merges
 
 
+class TwoUses(nn.Module):
+    """A convolution that feeds a BatchNorm and something else must stay as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn, self.conv2 = (
+            nn.Conv2d(3, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            nn.Conv2d(4, 4, 3, padding=1),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv1(x)
+        return self.conv2(functional.relu(self.bn(x))) + x
+
+
+def test_a_convolution_with_two_uses_is_not_merged() -> None:
+    network, image = randomize(TwoUses()), torch.randn(1, 3, 8, 8)
+    plan = plan_rules(network, lambda: network(image.clone().requires_grad_()), "all")
+    assert plan.merges == []
+    with Propagation(network, plan), RelevanceSums():
+        propagated = network(image.clone().requires_grad_())
+    torch.testing.assert_close(propagated.detach(), network(image))
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda a, b: torch.add(a, b, alpha=0.5),
+        lambda a, b: torch.add(a, other=b),
+        lambda a, b: a.add(b, alpha=2),
+        lambda a, b: a + b.mean(dim=1, keepdim=True),
+    ],
+)
+def test_sums_of_other_kinds_are_refused(add: Callable[..., torch.Tensor]) -> None:
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.conv(x)
+            return add(x, x.relu())
+
+    network = Sum().requires_grad_(False)
+    with pytest.raises(UserError, match="no rule for .*function (add|mean)"):
+        plan_rules(network, lambda: network(torch.randn(1, 3, 4, 4).requires_grad_()), "all")
+
+
 @pytest.mark.parametrize("layer", ["layer3"])
 def test_the_network_is_as_before_afterwards(layer: str) -> None:
     network = randomize(build_architecture("torchvision:resnet18", {}))

@@ -60,7 +60,8 @@ def test_checkpoints_are_found_in_their_wrappings(
     path = str(tmp_path / "weights.pth")
     named = {prefix + key: value for key, value in state.items()}
     torch.save({wrapper: named, "epoch": 3} if wrapper else named, path)
-    assert set(read_checkpoint(path)) == set(state)
+    network = build_network(CIFAR_RESNET, {"depth": 8}, path)
+    torch.testing.assert_close(network.module.state_dict()["conv1.weight"], state["conv1.weight"])
 
 
 def test_safetensors_are_read(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
@@ -142,3 +143,28 @@ def test_the_stored_network_is_the_loaded_one(small: dict[str, str]) -> None:
     assert transformed.shape == (2, 3, 32, 32)
     assert transformed[1, 2, 3, 5] == pytest.approx(wanted.item(), rel=1e-5)
     assert not any(parameter.requires_grad for parameter in network.module.parameters())
+
+
+def test_own_files_may_import_their_neighbours_and_use_dataclasses(tmp_path: Path) -> None:
+    (tmp_path / "purelens_test_neighbour.py").write_text("width = 3\n")
+    (tmp_path / "network.py").write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom torch import nn\n"
+        "from purelens_test_neighbour import width\n\n@dataclass\nclass Options:\n    width: int = width\n\n"
+        "def make():\n    return nn.Sequential(nn.Linear(1, Options().width))\n"
+    )
+    assert build_architecture(f"{tmp_path}/network.py:make", {})[0].out_features == 3
+
+
+def test_a_child_that_is_called_module(tmp_path: Path) -> None:
+    (tmp_path / "network.py").write_text(
+        "from torch import nn\n\ndef make():\n    net = nn.Module()\n    net.module = nn.Linear(2, 2)\n    return net\n"
+    )
+    architecture, path = f"{tmp_path}/network.py:make", str(tmp_path / "w.pth")
+    torch.save(build_architecture(architecture, {}).state_dict(), path)
+    build_network(architecture, {}, path)
+
+
+def test_text_is_not_called_a_pickle(tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(UserError, match="is no checkpoint"):
+        read_checkpoint(str(tmp_path / "x.pth"))

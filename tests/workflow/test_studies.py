@@ -27,3 +27,12 @@ def test_ready_studies_can_be_planned(study: str) -> None:
 def test_lint_finds_nothing() -> None:
     run = snakemake("--lint")
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_a_study_without_models_is_not_mixed_with_the_embedded_one(tmp_path: Path) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text("datasets: {photos: {images: photos}}\nembedders: {e: {source: file, weights: e.npy}}\n")
+    run = snakemake("-n", "--configfile", str(study))
+    assert run.returncode == 1
+    assert "purelens: config: missing key 'models'" in run.stdout + run.stderr
+    assert "scene_cnn" not in run.stdout + run.stderr

@@ -71,7 +71,7 @@ class Writer:
         shape = tuple(len(self._file[dim]) for dim in dims)
         dtype = np.dtype(spec.dtype) if spec.dtype != "str" else h5py.string_dtype("utf-8", _longest(data))
         if spec.dtype == "str":
-            data = np.array([str(text).encode() for text in data], dtype=dtype)
+            data = np.array([_encoded(text) for text in data], dtype=dtype)
         chunks = _chunks(shape, dtype, growing) if shape and (0 not in shape or growing) else None
         dataset = self._file.create_dataset(
             name,
@@ -105,7 +105,12 @@ class Writer:
 
 
 def _longest(texts: Any) -> int:
-    return max([1, *(len(str(text).encode()) for text in texts)])
+    return max([1, *(len(_encoded(text)) for text in texts)])
+
+
+def _encoded(text: object) -> bytes:
+    """UTF-8; bytes of a file name that are none are written as escapes."""
+    return str(text).encode("utf-8", "backslashreplace")
 
 
 def _chunks(shape: tuple[int, ...], dtype: np.dtype, growing: bool) -> tuple[int, ...]:
@@ -189,7 +194,9 @@ def read(path: str | Path, name: str) -> Iterator[h5py.File]:
     UserError
         If it is missing, damaged or something else, with the command that rebuilds it.
     """
-    rebuild = f"rebuild it with: snakemake --cores all --resources gpu=1 --force {path}"
+    rebuild = (
+        f"rebuild it with the --configfile of its study and: snakemake --cores all --resources gpu=1 --force {path}"
+    )
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist; {rebuild}")
     try:

@@ -107,7 +107,7 @@ def _check_model(model: Model, size: int) -> dict[str, list[str]]:
     inspection = Inspection(model.architecture, model.options, size)
     found = {}
     for name, layer in model.layers.items():
-        found[name] = layer.lower_layers or [inspection.block_before(name)]
+        found[name] = layer.lower_layers or [inspection.block_before(name, layer.channels)]
         n_neurons = inspection.check_layer(name, found[name], layer.channels)
         _check_neurons(layer, n_neurons, name)
         if model.attribution == "lrp":
@@ -120,6 +120,34 @@ def _check_neurons(layer: Layer, n_neurons: int, name: str) -> None:
         raise UserError(f"config: neurons of layer {name}: the list is empty")
 
 
+def _check_tag(name: str, weights: str, tags: list[str]) -> None:
+    if weights != "random" and not Path(weights).suffix and weights not in tags:
+        raise UserError(
+            f"embedder: {name} has no pretrained tag {weights!r}{nearest(weights, tags)}; has {listed(tags)}"
+        )
+
+
+def check_clip_config(path: str) -> None:
+    """Check that a file is a model config of open_clip.
+
+    Raises
+    ------
+    UserError
+        If it is missing, no JSON, or lacks a section.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"embedder: there is no model config {path}") from None
+    except ValueError as error:
+        raise UserError(f"embedder: {path} is not JSON: {error}") from None
+    missing = [
+        key for key in ("embed_dim", "vision_cfg", "text_cfg") if not isinstance(values, dict) or key not in values
+    ]
+    if missing:
+        raise UserError(f"embedder: {path} is no model config of open_clip: it lacks {listed(missing)}")
+
+
 def _check_embedder(embedder: Embedder) -> dict[str, list[str]]:
     """Look the architecture of an embedder up."""
     if embedder.source == "network":
@@ -128,8 +156,7 @@ def _check_embedder(embedder: Embedder) -> dict[str, list[str]]:
         inspection = Inspection(str(embedder.architecture), embedder.options, embedder.size or 224)
         inspection.check_layer(str(embedder.layer), [], "auto")
     elif embedder.source == "open_clip" and str(embedder.architecture).endswith(".json"):
-        if not Path(str(embedder.architecture)).is_file():
-            raise UserError(f"embedder: there is no model config {embedder.architecture}")
+        check_clip_config(str(embedder.architecture))
     elif embedder.source in ("open_clip", "timm"):
         from purelens.vision import open_clip, timm
 
@@ -138,4 +165,6 @@ def _check_embedder(embedder: Embedder) -> dict[str, list[str]]:
         if name.split(".")[0] not in known and name not in known:
             close = nearest(name, known)
             raise UserError(f"embedder: {embedder.source} has no model {name!r}{close or '; e.g. ' + listed(known, 3)}")
+        if embedder.source == "open_clip":
+            _check_tag(name, str(embedder.weights), open_clip().list_pretrained_tags_by_model(name))
     return {}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from purelens.errors import UserError, listed, nearest
 
@@ -22,6 +22,20 @@ def _check_name(name: str) -> str:
     return name
 
 
+def _check_unique(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"the same value twice: {listed(values)}")
+    return values
+
+
+def _check_std(std: tuple[float, ...]) -> tuple[float, ...]:
+    if min(std) <= 0:
+        raise ValueError(f"standard deviations must be above zero, not {listed(std)}")
+    return std
+
+
+Colours = tuple[float, float, float]
+Std = Annotated[Colours, AfterValidator(_check_std)]
 Name = Annotated[str, AfterValidator(_check_name)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -67,14 +81,22 @@ class Dataset(Section):
 class Layer(Section):
     """A layer whose neurons are studied."""
 
-    lower_layers: list[str] | None = Field(
+    lower_layers: Annotated[list[str], AfterValidator(_check_unique)] | None = Field(
         None, description="layers below, to whose neurons relevance is attributed; null: the block before", min_length=1
     )
     neurons: Literal["all"] | list[int | str] = Field(
         "all", description="all, or a list of channel numbers and ranges such as [0, 7, '16-31']"
     )
+
+    @field_validator("neurons", mode="before")
+    @classmethod
+    def _one_neuron_or_range(cls, value: Any) -> Any:
+        return [value] if isinstance(value, int | str) and value != "all" else value
+
     channels: Literal["auto", "first", "last"] = Field(
-        "auto", description="where the neurons are in the output: after the batch, or last (tokens); auto: by rank"
+        "auto",
+        description="where the neurons are in the outputs of the layer and its lower layers: after the batch, or last; "
+        "auto: last for tokens, else first (set last for networks such as Swin)",
     )
 
 
@@ -86,18 +108,25 @@ class Model(Section):
     )
     options: dict[str, Any] = Field({}, description="keyword arguments of the architecture, e.g. {num_classes: 10}")
     weights: str = Field("published", description="'published', 'random', or a .safetensors / .pth / .pt file")
-    mean: tuple[float, float, float] | None = Field(
+    mean: Colours | None = Field(
         None, description="mean of the input colours; null: the published weights' own, else ImageNet's"
     )
-    std: tuple[float, float, float] | None = Field(
-        None, description="standard deviation of the input colours; null: as for mean"
-    )
+    std: Std | None = Field(None, description="standard deviation of the input colours; null: as for mean")
     datasets: list[str] | None = Field(None, description="datasets to study it on; null: all of them", min_length=1)
     layers: dict[str, Layer] = Field(description="layers to study, by module name", min_length=1)
     attribution: Literal["lrp", "gradient"] = Field(
         "lrp",
         description="how patches are located: LRP, or input x gradient for networks LRP has no rules for (transformers)",
     )
+
+    @model_validator(mode="after")
+    def _weights_can_be_had(self) -> "Model":
+        published = self.architecture.startswith(("torchvision:", "timm:"))
+        if self.weights == "published" and not published:
+            raise ValueError(f"weights: nothing is published for {self.architecture!r}; give a file, or 'random'")
+        if self.weights not in ("published", "random") and not Path(self.weights).suffix:
+            raise ValueError(f"weights: {self.weights!r} is neither 'published' nor 'random' nor a file")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -126,13 +155,15 @@ class Embedder(Section):
     )
     layer: str | None = Field(None, description="network only: the layer whose spatial mean is the embedding")
     size: int | None = Field(None, ge=8, description="network only: side of its input in pixels")
-    mean: tuple[float, float, float] | None = Field(None, description="network only: mean of the input colours")
-    std: tuple[float, float, float] | None = Field(None, description="network only: their standard deviation")
+    mean: Colours | None = Field(None, description="network only: mean of the input colours")
+    std: Std | None = Field(None, description="network only: their standard deviation")
 
     @model_validator(mode="after")
     def _needs(self) -> "Embedder":
         if self.source == "file" and self.weights is None:
             raise ValueError("source 'file' needs weights: the .npy, .safetensors or .h5 file of embeddings")
+        if self.source == "open_clip" and self.weights is None:
+            raise ValueError("source 'open_clip' needs weights: a pretrained tag, a file, or 'random'")
         if self.source != "file" and self.architecture is None:
             raise ValueError(f"source {self.source!r} needs architecture")
         if self.source == "network" and (self.layer is None or self.size is None):
@@ -170,7 +201,9 @@ class Patches(Section):
 class VirtualNeurons(Section):
     """Clustering of a neuron's references."""
 
-    n_clusters: list[Annotated[int, Field(ge=2)]] = Field([2, 3, 4, 5], description="numbers of clusters", min_length=1)
+    n_clusters: Annotated[list[Annotated[int, Field(ge=2, le=100)]], AfterValidator(_check_unique)] = Field(
+        [2, 3, 4, 5], description="numbers of clusters", min_length=1
+    )
     restarts: Positive = Field(10, description="k-means restarts")
     activations_baseline: bool = Field(True, description="also cluster mean activations of the layer")
     embedder_baselines: bool = Field(True, description="also cluster each embedder's embeddings")
@@ -189,7 +222,7 @@ class Evaluation(Section):
 class Figures(Section):
     """What is drawn."""
 
-    neurons: int | list[int] = Field(
+    neurons: Annotated[int, Field(ge=0)] | list[Annotated[int, Field(ge=0)]] = Field(
         8, description="how many neurons of a layer to draw (the best separated), or which; 0: none"
     )
     references: int = Field(20, ge=4, description="references on the sheet and in the UMAP")
@@ -203,7 +236,7 @@ class Config(Section):
 
     results: str = Field("results", description="folder of the artifacts")
     seed: int = Field(0, ge=0, description="seed of everything that is drawn at random")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     batch_size: int | None = Field(None, ge=1, description="images at a time; null: by device, halved when memory ends")
     threads: Positive = Field(8, description="CPU threads of a step that uses the GPU, if there are as many cores")
     references: int = Field(100, ge=2, description="images of a neuron: those that activate it most")

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -86,11 +87,20 @@ def folder_digest(folder: str | Path) -> str | None:
     """Digest the names, sizes and dates of all files below a folder; None if there is no such folder."""
     if not Path(folder).is_dir():
         return None
+    found = []
+    for root, _, files in os.walk(folder, followlinks=True):
+        found += [os.path.join(root, name) for name in files]
+    return files_digest(sorted(found))
+
+
+def files_digest(paths: Iterable[str | Path]) -> str:
+    """Digest the names, sizes and dates of files; one that is missing counts as such."""
     digest = hashlib.sha256()
-    for root, folders, files in os.walk(folder, followlinks=True):
-        folders.sort()
-        for name in sorted(files):
-            status = os.stat(os.path.join(root, name))
-            relative = os.path.relpath(os.path.join(root, name), folder)
-            digest.update(f"{relative}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    for path in paths:
+        try:
+            status = os.stat(path)
+            facts = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"
+        except FileNotFoundError:
+            facts = f"{path}\0missing\n"
+        digest.update(facts.encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 from PIL import Image, ImageOps
 
+from purelens.digests import files_digest, folder_digest
 from purelens.errors import UserError, listed, nearest
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -113,7 +114,11 @@ def decode(path: Path) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         grey = np.asarray(image, dtype=np.float64)
-        scale = 255 / 65535 if grey.max(initial=0) > 255 else 1
+        highest = grey.max(initial=0)
+        if image.mode == "F" and highest <= 1:
+            scale = 255.0
+        else:
+            scale = 255 / 65535 if highest > 255 or image.mode.startswith("I;16") else 1
         return Image.fromarray(np.clip(np.rint(grey * scale), 0, 255).astype(np.uint8)).convert("RGB")
     return image.convert("RGB")
 
@@ -184,14 +189,15 @@ def _csv_source(path: Path) -> Source:
 
 def _label_order(names: list[str]) -> Callable[[str], int | str]:
     """Sort labels that are all whole numbers as numbers, others as text."""
-    return int if all(name.isdigit() for name in names if name) else str
+    return int if all(name.isascii() and name.isdecimal() for name in names if name) else str
 
 
 def _stack_source(path: Path) -> Source:
     """An HDF5 file with ``pixels`` or ``images`` (N, H, W, 3) uint8 and, if known, ``label`` and more."""
     try:
         with h5py.File(path, "r") as file:
-            name = next((name for name in ("pixels", "images") if name in file), None)
+            found = [name for name in ("pixels", "images") if isinstance(file.get(name), h5py.Dataset)]
+            name = found[0] if found else None
             if name is None:
                 raise UserError(f"images: {path} has no dataset 'pixels' or 'images'; it has {listed(file)}")
             shape, dtype = file[name].shape, file[name].dtype
@@ -202,6 +208,7 @@ def _stack_source(path: Path) -> Source:
     except OSError as error:
         raise UserError(f"images: cannot read {path} as HDF5: {error}") from None
     n_images = shape[0]
+    _check_arrays(path, arrays)
     rows = {key: len(arrays[key]) for key in ("label", "path", "concept", "caption") if key in arrays}
     for key, n_rows in (rows | ({"mask": masks[0]} if masks else {})).items():
         if n_rows != n_images:
@@ -213,6 +220,26 @@ def _stack_source(path: Path) -> Source:
     paths = [str(p) for p in arrays.get("path", [f"{path.name}[{i}]" for i in range(n_images)])]
     extras = {key: arrays[key] for key in EXTRAS if key in arrays}
     return Source(n_images, labels, classes, paths, stack=path, stack_name=name, mask_shape=masks, extras=extras)
+
+
+def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Check kinds and dimensions of what an HDF5 source knows about its images."""
+    dimensions = {"label": 1, "class_name": 1, "path": 1, "concept": 2, "concept_label": 1, "caption": 1}
+    for key, values in arrays.items():
+        if values.ndim != dimensions[key]:
+            raise UserError(f"images: {path}: {key} must have {dimensions[key]} dimensions, not {values.ndim}")
+    if "label" in arrays and arrays["label"].dtype.kind not in "iu":
+        raise UserError(f"images: {path}: label must be whole numbers, with the names in class_name")
+    if "concept" in arrays and len(arrays.get("concept_label", ())) != arrays["concept"].shape[1]:
+        raise UserError(f"images: {path}: concept_label must name the {arrays['concept'].shape[1]} columns of concept")
+
+
+def source_digest(images: str | Path) -> str | None:
+    """Digest of names, sizes and dates of the files of a folder or CSV source; None for anything else."""
+    path = Path(images)
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return folder_digest(path)
+    return files_digest(path.parent / name for name in _csv_source(path).paths)
 
 
 def _texts(dataset: h5py.Dataset) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -57,9 +58,26 @@ class Inspection:
             handle.remove()
         return calls
 
-    def block_before(self, layer: str) -> str:
-        """Name the block before a layer (see `purelens.layers.block_before`)."""
-        return block_before(self._module, layer)
+    def block_before(self, layer: str, channels: str) -> str:
+        """Name the nearest block before a layer that can be its lower layer (see `purelens.layers.block_before`).
+
+        Raises
+        ------
+        UserError
+            If there is none.
+        """
+        self.check_layer(layer, [], channels)
+        candidate = layer
+        while True:
+            try:
+                candidate = block_before(self._module, candidate)
+            except UserError:
+                raise UserError(
+                    f"no block before layer {layer!r} can be its lower layer; name its lower_layers"
+                ) from None
+            with suppress(UserError):
+                self.check_layer(layer, [candidate], channels)
+                return candidate
 
     def check_layer(self, layer: str, lower_layers: Sequence[str], channels: str) -> int:
         """Check that a layer can be studied; returns its number of neurons.
@@ -81,7 +99,7 @@ class Inspection:
             output, lower = segment.forward(self._image)
             maps = as_maps(output, layer, channels)
             for name, activation in lower.items():
-                as_maps(activation, name)
+                as_maps(activation, name, channels)
                 if not self._feeds(activation, output):
                     raise UserError(f"lower layer {name!r} does not lie below {layer!r}: it does not feed it")
         return maps.shape[1]

@@ -53,7 +53,8 @@ def bind(function: Callable[..., None], snakemake: Any) -> dict[str, Any]:
     if "provenance" in accepted:
         params = {name: value for name, value in snakemake.params.items() if name != "code"}
         arguments["provenance"] = Provenance(params, code, _identities(snakemake.input), arguments.get("seed", 0))
-    return {name: value for name, value in arguments.items() if name in accepted or not name.endswith("_digest")}
+    for_reruns = ("_digest", "_file")
+    return {name: value for name, value in arguments.items() if name in accepted or not name.endswith(for_reruns)}
 
 
 def _identities(inputs: Any) -> dict[str, str]:

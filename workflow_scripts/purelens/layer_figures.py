@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from purelens.artifacts import Provenance
 from purelens.interpretability import NO_SPLIT
-from purelens.style import PALETTE, in_order, method_label, paper_style, save
+from purelens.style import PALETTE, colour, in_order, method_label, paper_style, save
 from purelens.tables import read_table
 
 
@@ -92,15 +92,15 @@ def _draw_distances(axes: Axes, table: pd.DataFrame, embedder: str, n_clusters: 
         if method != NO_SPLIT:
             axes.plot([at[method]] * 2, wide.loc[method, ["intra", "inter"]], color="0.7", linewidth=5, zorder=0)
     styles = {"inter": ("o", PALETTE[0], "different virtual neurons"), "intra": ("s", PALETTE[1], "the same")}
-    for quantity, (marker, colour, label) in styles.items():
+    for quantity, (marker, shade, label) in styles.items():
         rows = chosen[(chosen["quantity"] == quantity) & chosen["mean"].notna()]
         x = rows["method"].map(at).to_numpy()
-        _bars(axes, x, rows, fmt=marker, color=colour, label=label, markersize=7)
+        _bars(axes, x, rows, fmt=marker, color=shade, label=label, markersize=7)
         for place, value in zip(x, rows["mean"], strict=True):
             up = quantity == "inter"
             axes.annotate(
                 f"{value:.3g}", (place, value), xytext=(9, 4 if up else -4), textcoords="offset points", size=8,
-                va="bottom" if up else "top", color=colour,
+                va="bottom" if up else "top", color=shade,
             )  # fmt: skip
     axes.set_xticks(range(len(methods)), [_label(m, embedder) for m in methods], size=8.5)
     axes.set_xlim(-0.5, len(methods) - 0.3)
@@ -117,7 +117,7 @@ def _draw_gaps(axes: Axes, table: pd.DataFrame, embedder: str) -> None:
         rows = chosen[chosen["method"] == method].sort_values("n_clusters")
         x = rows["n_clusters"].to_numpy() + 0.06 * (number - len(methods) / 2)
         label = _label(method, embedder).replace("\n", " ")
-        _bars(axes, x, rows, color=PALETTE[number], marker="o", markersize=5, label=label)
+        _bars(axes, x, rows, color=colour(number), marker="o", markersize=5, label=label)
     axes.axhline(0, color="0.6", linewidth=0.8)
     axes.set_xticks(sorted(chosen["n_clusters"].unique()))
     axes.set_xlabel("number of virtual neurons k")

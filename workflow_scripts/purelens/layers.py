@@ -39,7 +39,8 @@ def as_maps(output: torch.Tensor, layer: str, channels: str = "auto") -> torch.T
     layer
         Its name, for the message.
     channels
-        ``first`` (after the batch), ``last``, or ``auto``: last for three dimensions, else first.
+        ``first`` (after the batch), ``last``, or ``auto``: last for three dimensions, else first. It matters for three and
+        four dimensions.
 
     Raises
     ------

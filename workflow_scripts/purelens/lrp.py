@@ -6,7 +6,8 @@ is the output of a convolution is merged into it, and a sum of two activations s
 An operation that has no rule is an error.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,10 +100,11 @@ class _Sum(torch.autograd.Function):
         return first * share, second * share, None
 
 
-def _is_sum_of_activations(function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+def _is_sum_of_activations(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> bool:
     return (
         function in SUMS
-        and len(args) >= 2
+        and not kwargs
+        and len(args) == 2
         and all(isinstance(arg, torch.Tensor) and arg.requires_grad for arg in args[:2])
         and args[0].shape == args[1].shape
     )
@@ -114,7 +116,7 @@ class RelevanceSums(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if _is_sum_of_activations(func, args) and not (kwargs or {}).get("alpha"):
+        if _is_sum_of_activations(func, args, kwargs):
             return _Sum.apply(args[0], args[1], func is torch.Tensor.add_)  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
@@ -197,6 +199,7 @@ class _Watcher(TorchFunctionMode):
         self.plan = Plan()
         self._inside: list[str] = []
         self._producer: dict[int, tuple[str, torch.Tensor]] = {}
+        self._uses: Counter[int] = Counter()
         self._seen_linear = False
         self._handles = []
         for name, layer in module.named_modules():
@@ -205,12 +208,16 @@ class _Watcher(TorchFunctionMode):
                 self._handles.append(layer.register_forward_hook(self._leave(name)))
 
     def close(self) -> None:
-        """Take the hooks off the network."""
+        """Take the hooks off the network, and keep the merges of outputs that nothing else uses."""
         for handle in self._handles:
             handle.remove()
+        used_once = {name for key, (name, _) in self._producer.items() if self._uses[key] == 1}
+        self.plan.merges = [merge for merge in self.plan.merges if merge[0] in used_once]
 
     def _enter(self, name: str) -> Callable[..., None]:
-        def hook(layer: torch.nn.Module, _: tuple[Any, ...]) -> None:
+        def hook(layer: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+            if not self._inside:
+                self._uses.update(id(value) for value in inputs)
             self._inside.append(name)
             if isinstance(layer, Linear) and name in self.plan.rules:
                 self.plan.unknown.append(f"{name} ({type(layer).__name__}, used more than once)")
@@ -223,6 +230,7 @@ class _Watcher(TorchFunctionMode):
             self._choose(name, layer, inputs)
             if isinstance(layer, Linear) and isinstance(output, torch.Tensor):
                 self._producer[id(output)] = (name, output)
+                self._uses[id(output)] = 0  # whatever had this id before is gone
 
         return hook
 
@@ -247,13 +255,25 @@ class _Watcher(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if not self._inside and _is_activation(result) and not _is_sum_of_activations(func, args):
+        if self._inside or not _is_activation(result):
+            return result
+        operands = [value for value in _tensors([*args, *(kwargs or {}).values()]) if value.requires_grad]
+        self._uses.update(id(value) for value in operands)
+        if not _is_sum_of_activations(func, args, kwargs):
             name = getattr(func, "__name__", str(func))
-            operands = [arg for arg in args if isinstance(arg, torch.Tensor) and arg.requires_grad]
             adds_constant = func in SUMS and len(operands) == 1
             if name not in MOVING_FUNCTIONS and not adds_constant:
                 self.plan.unknown.append(f"function {name}")
         return result
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    """All tensors among arguments, lists of tensors included."""
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
 
 
 def _is_activation(result: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,8 @@ def load_factory(path: str, name: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     loader = spec.loader
     assert loader is not None
+    sys.modules[spec.name] = module
+    sys.path.append(str(Path(path).resolve().parent))
     try:
         with_torchvision(lambda: loader.exec_module(module))
     except Exception as error:  # the user's own code may raise anything
@@ -178,8 +181,9 @@ def load_weights(module: torch.nn.Module, path: str, architecture: str) -> None:
     UserError
         With the keys that are missing, unexpected or of another shape.
     """
-    state = read_checkpoint(path)
-    wanted = module.state_dict()
+    state, wanted = read_checkpoint(path), module.state_dict()
+    if not any(key in wanted for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}  # as DataParallel saves it
     missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in wanted]
     shapes = [
@@ -210,18 +214,27 @@ def read_checkpoint(path: str) -> State:
     try:
         values = load_file(path) if path.endswith(".safetensors") else torch.load(path, "cpu", weights_only=True)
     except UnpicklingError:
+        if not _looks_like_a_checkpoint(path):
+            raise UserError(f"weights: {path} is no checkpoint (its first bytes are of something else)") from None
         raise UserError(
             f"weights: {path} is a pickle with more than tensors in it and is not opened, as that could run any code; "
             f"save the network's state_dict() instead"
         ) from None
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, KeyError) as error:
-        raise UserError(f"weights: cannot read {path}: {' '.join(str(error).split())[:200]}") from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"weights: cannot read {path}: {reason}") from None
     for wrapper in CHECKPOINT_WRAPPERS:
         if isinstance(values, dict) and isinstance(values.get(wrapper), dict):
             values = values[wrapper]
     if not isinstance(values, dict) or not all(isinstance(v, torch.Tensor) for v in values.values()):
         raise UserError(f"weights: {path} is not a plain state dict (tensors by name)")
-    return {str(key).removeprefix("module."): value for key, value in values.items()}
+    return {str(key): value for key, value in values.items()}
+
+
+def _looks_like_a_checkpoint(path: str) -> bool:
+    """Whether a file starts as a zip archive or a pickle does."""
+    with Path(path).open("rb") as file:
+        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def load_network(weights_file: str, card_file: str) -> Network:

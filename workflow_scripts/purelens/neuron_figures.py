@@ -20,9 +20,9 @@ from PIL import Image
 
 from purelens.artifacts import Provenance, read, strings
 from purelens.dataset import Images, open_images
-from purelens.errors import UserError, listed
+from purelens.errors import listed
 from purelens.progress import Progress
-from purelens.style import PALETTE, paper_style, save
+from purelens.style import colour, paper_style, save
 
 logger = logging.getLogger("purelens")
 
@@ -65,11 +65,6 @@ def neuron_figures(
         Of the UMAP (McInnes et al. 2018).
     provenance
         Not used: a figure carries none.
-
-    Raises
-    ------
-    UserError
-        If a neuron to draw is not among those of the study.
     """
     mpl.use("Agg")
     made = Path(folder).with_name(f".{Path(folder).name}.part")
@@ -133,15 +128,13 @@ def _first_circuits(clusters: h5py.File) -> tuple[int, str]:
 
 
 def choose_neurons(clusters: h5py.File, neurons: int | list[int], n_clusters: int) -> list[int]:
-    """Rows of the neurons to draw: those that are named, or the best separated."""
+    """Rows of the neurons to draw: those that are named and in the layer, or the best separated."""
     numbers = clusters["neuron"][...].tolist()
     if not isinstance(neurons, int):
         missing = [number for number in neurons if number not in numbers]
         if missing:
-            raise UserError(
-                f"figures.neurons: {listed(missing)} not among the neurons of the study ({listed(numbers)})"
-            )
-        return [numbers.index(number) for number in neurons]
+            logger.warning("not drawn: %s are not among the neurons studied in this layer", listed(missing))
+        return [numbers.index(number) for number in neurons if number in numbers]
     position, _ = _first_circuits(clusters)
     k = clusters["n_clusters"][...].tolist().index(n_clusters)
     silhouette = np.nan_to_num(clusters["silhouette"][position, k], nan=-2)
@@ -206,7 +199,7 @@ def draw_umap(neuron: Neuron, points: np.ndarray, n_patches: int) -> Figure:
         if len(chosen) >= 3 and (np.ptp(chosen, axis=0) > 1e-6).all():
             sns.kdeplot(
                 x=chosen[:, 0], y=chosen[:, 1], ax=axes, fill=True, levels=5, thresh=0.15, alpha=0.35,
-                color=PALETTE[number], warn_singular=False,
+                color=colour(number), warn_singular=False,
             )  # fmt: skip
     axes.scatter(points[:, 0], points[:, 1], color=[_colour(number) for number in neuron.label.tolist()], s=9, zorder=2)
     shown = best_of_each(neuron, n_patches)
@@ -222,7 +215,7 @@ def draw_umap(neuron: Neuron, points: np.ndarray, n_patches: int) -> Figure:
     axes.set_ylim(everything[:, 1].min() - margin, everything[:, 1].max() + margin)
     axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
     axes.set_title(f"neuron {neuron.number}: circuits in {neuron.lower_layer}")
-    handles = [mpl.patches.Patch(color=PALETTE[n], label=describe(neuron, n, 30)) for n in neuron.virtual_neurons]
+    handles = [mpl.patches.Patch(color=colour(n), label=describe(neuron, n, 30)) for n in neuron.virtual_neurons]
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     sns.despine(ax=axes, left=True, bottom=True)
@@ -252,7 +245,7 @@ def spread_out(points: np.ndarray, distance: float, iterations: int = 200) -> np
 
 
 def _colour(number: int) -> Any:
-    return PALETTE[number] if number >= 0 else "0.6"
+    return colour(number) if number >= 0 else "0.6"
 
 
 def describe(neuron: Neuron, number: int, width: int = 60) -> str:
@@ -272,14 +265,12 @@ def draw_sheet(neuron: Neuron, n_patches: int) -> Figure:
     ]
     for number in neuron.virtual_neurons:
         chosen = np.flatnonzero(neuron.label == number)[:COLUMNS]
-        parts.append((describe(neuron, number), chosen, PALETTE[number]))
+        parts.append((describe(neuron, number), chosen, colour(number)))
     heights = [0.45 + -(-len(chosen) // COLUMNS) for _, chosen, _ in parts]
     figure = plt.figure(figsize=(0.82 * COLUMNS, 0.82 * sum(heights)))
     top = sum(heights)
-    for (title, chosen, colour), height in zip(parts, heights, strict=True):
-        figure.text(
-            0.0, (top - 0.38) / sum(heights), title, weight="bold", color=_darker(colour), va="bottom", size=9.5
-        )
+    for (title, chosen, frame), height in zip(parts, heights, strict=True):
+        figure.text(0.0, (top - 0.38) / sum(heights), title, weight="bold", color=_darker(frame), va="bottom", size=9.5)
         for place, index in enumerate(chosen):
             row, column = divmod(place, COLUMNS)
             bottom = (top - 0.45 - row - 1 + 0.04) / sum(heights)
@@ -287,12 +278,12 @@ def draw_sheet(neuron: Neuron, n_patches: int) -> Figure:
             axes.imshow(neuron.patches[index])
             axes.set(xticks=[], yticks=[])
             for spine in axes.spines.values():
-                spine.set(color=colour, linewidth=2)
+                spine.set(color=frame, linewidth=2)
         top -= height
     return figure
 
 
-def _darker(colour: Any) -> Any:
+def _darker(shade: Any) -> Any:
     """A colour dark enough for text on white."""
-    red, green, blue = mpl.colors.to_rgb(colour)
+    red, green, blue = mpl.colors.to_rgb(shade)
     return (0.6 * red, 0.6 * green, 0.6 * blue)

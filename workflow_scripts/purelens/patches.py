@@ -11,6 +11,7 @@ from purelens.artifacts import Provenance, Scratch, create, read
 from purelens.boxes import blurred, boxes, thumbnails
 from purelens.dataset import Images, open_images
 from purelens.device import choose_device, in_batches
+from purelens.errors import UserError
 from purelens.layers import Segment, as_maps, seed_like
 from purelens.lrp import Propagation, RelevanceSums, plan_rules
 from purelens.models import Network, load_network
@@ -18,6 +19,9 @@ from purelens.pairs import Pairs, rounds, select_pairs
 from purelens.progress import Progress
 
 logger = logging.getLogger("purelens")
+
+LARGEST_CHANGE = 1e-2
+"""Relative change of a layer's output by canonisation, beyond rounding."""
 
 
 def patches(
@@ -110,13 +114,22 @@ class Heatmaps:
         self._segment, self._layer, self._channels = segment, layer, channels
         self._times_input = attribution == "gradient"
         self._rules: Propagation | nullcontext[None] = nullcontext()
+        self._probe = torch.rand(1, 3, size, size, device=device)
         if attribution == "lrp":
-            probe = torch.rand(1, 3, size, size, device=device).requires_grad_()
-            plan = plan_rules(network.module, lambda: segment.forward(probe), layer)
+            plan = plan_rules(network.module, lambda: segment.forward(self._probe.clone().requires_grad_()), layer)
             self._rules = Propagation(network.module, plan)
 
     def __enter__(self) -> "Heatmaps":
+        before = self._segment.forward(self._probe)[0].detach()
         self._rules.__enter__()
+        self.forward(self._probe)
+        change = (self._output.detach() - before).abs().max() / before.abs().max().clamp(min=1e-12)
+        if change > LARGEST_CHANGE:
+            self._rules.__exit__(None, None, None)
+            raise UserError(
+                f"LRP would explain another network: merging BatchNorms below layer {self._layer!r} changes its output by "
+                f"{change:.1%}; set attribution: gradient for this model to locate patches by input x gradient"
+            )
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -124,7 +137,7 @@ class Heatmaps:
 
     def forward(self, images: torch.Tensor) -> None:
         """Forward a batch of normalised images; backward passes may follow."""
-        self._images = images.requires_grad_()
+        self._images = images.detach().requires_grad_()
         with torch.enable_grad(), nullcontext() if self._times_input else RelevanceSums():
             self._output, _ = self._segment.forward(self._images)
         self._maps = as_maps(self._output, self._layer, self._channels).detach()

@@ -125,7 +125,7 @@ class Attribution:
             if gradient is None:
                 raise UserError(f"lower layer {name!r} does not feed layer {self._layer!r}")
             product = (activation.detach() * gradient)[row]
-            found[name] = self._normalized(as_maps(product, name).sum(dim=-1))
+            found[name] = self._normalized(as_maps(product, name, self._channels).sum(dim=-1))
         return found
 
     def _normalized(self, relevance: torch.Tensor) -> torch.Tensor:

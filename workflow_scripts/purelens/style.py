@@ -14,6 +14,11 @@ PALETTE = sns.color_palette("colorblind")
 DPI = 150
 
 
+def colour(number: int) -> tuple[float, float, float]:
+    """Colour of the virtual neuron or method of this number; they repeat after ten."""
+    return PALETTE[number % len(PALETTE)]
+
+
 @contextmanager
 def paper_style() -> Iterator[None]:
     """Apply the look within a block."""
