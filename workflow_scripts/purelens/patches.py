@@ -229,3 +229,8 @@ def _log_conservation(conserved: np.ndarray) -> None:
     if np.isfinite(conserved).any():
         low, middle, high = np.nanquantile(conserved, [0.05, 0.5, 0.95])
         logger.info("relevance conserved: median %.3f, 5%%-95%% of patches %.3f-%.3f", middle, low, high)
+        if low < -1 or high > 2:
+            logger.warning(
+                "relevance is not conserved in this network: sums of values of opposite sign share it out by factors far "
+                "beyond one, and boxes may be off; compare with attribution: gradient"
+            )

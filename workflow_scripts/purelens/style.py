@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 PALETTE = sns.color_palette("colorblind")
 DPI = 150
+LONG_NAME = 12
 
 
 def colour(number: int) -> tuple[float, float, float]:
@@ -45,6 +46,8 @@ def save(figure: Figure, path: Path) -> None:
 def method_label(method: str) -> str:
     """What a method is called in figures."""
     kind, _, name = method.partition(":")
+    if len(name) > LONG_NAME:
+        name = name.replace("_", "_\n")
     if kind == "pure":
         return f"PURE\n({name})"
     return {"embedder": name, "none": "no split", "random": "random\nsplit"}.get(kind, kind)
