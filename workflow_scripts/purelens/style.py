@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 PALETTE = sns.color_palette("colorblind")
 DPI = 150
-LONG_NAME = 12
+LONG_NAME = 10
 
 
 def colour(number: int) -> tuple[float, float, float]:
@@ -47,7 +47,9 @@ def method_label(method: str) -> str:
     """What a method is called in figures."""
     kind, _, name = method.partition(":")
     if len(name) > LONG_NAME:
-        name = name.replace("_", "_\n")
+        cuts = [place + 1 for place, letter in enumerate(name) if letter in "._-"]
+        cut = min(cuts, key=lambda place: abs(place - len(name) / 2), default=len(name))
+        name = f"{name[:cut]}\n{name[cut:]}"
     if kind == "pure":
         return f"PURE\n({name})"
     return {"embedder": name, "none": "no split", "random": "random\nsplit"}.get(kind, kind)
