@@ -268,3 +268,5 @@ def test_a_table_is_digested_with_its_images(tmp_path: Path) -> None:
     Image.fromarray(gradient(30, 30)).save(tmp_path / "a.png")
     assert source_digest(tmp_path / "t.csv") != before
     assert source_digest(tmp_path / "none") is None
+    (tmp_path / "t.csv").write_text("wrong\n")
+    assert source_digest(tmp_path / "t.csv") is None

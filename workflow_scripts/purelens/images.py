@@ -239,7 +239,10 @@ def source_digest(images: str | Path) -> str | None:
     path = Path(images)
     if path.suffix.lower() != ".csv" or not path.is_file():
         return folder_digest(path)
-    return files_digest(path.parent / name for name in _csv_source(path).paths)
+    try:
+        return files_digest(path.parent / name for name in _csv_source(path).paths)
+    except UserError:
+        return None  # told when the source is opened
 
 
 def _texts(dataset: h5py.Dataset) -> np.ndarray:
