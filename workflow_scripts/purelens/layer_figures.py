@@ -1,7 +1,6 @@
 """The rule ``layer_figures``: the methods side by side, one figure for each embedder that judges them."""
 
-import shutil
-from pathlib import Path
+import re
 
 import matplotlib as mpl
 import numpy as np
@@ -12,7 +11,7 @@ from matplotlib.axes import Axes
 
 from purelens.artifacts import Provenance
 from purelens.interpretability import NO_SPLIT
-from purelens.style import PALETTE, colour, in_order, method_label, paper_style, save
+from purelens.style import PALETTE, colour, in_order, method_label, paper_style, replace_folder_when_whole, save
 from purelens.tables import read_table
 
 
@@ -44,17 +43,12 @@ def layer_figures(
     """
     mpl.use("Agg")
     distances, correlations = read_table(interpretability_csv), read_table(alignment_csv)
-    made = Path(folder).with_name(f".{Path(folder).name}.part")
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
-    with paper_style():
+    with replace_folder_when_whole(folder) as made, paper_style():
         for embedder in sorted(set(distances["embedder"])):
             mine = distances[distances["embedder"] == embedder]
             others = correlations[correlations["embedder"] == embedder]
             figure = draw(mine, others, embedder, title, n_clusters, confidence)
             save(figure, made / f"methods_{embedder}.png")
-    shutil.rmtree(folder, ignore_errors=True)
-    made.replace(folder)
 
 
 def draw(
@@ -116,7 +110,7 @@ def _draw_gaps(axes: Axes, table: pd.DataFrame, embedder: str) -> None:
     for number, method in enumerate(methods):
         rows = chosen[chosen["method"] == method].sort_values("n_clusters")
         x = rows["n_clusters"].to_numpy() + 0.06 * (number - len(methods) / 2)
-        label = _label(method, embedder).replace("\n", " ")
+        label = re.sub(r"(?<=[._-])\n", "", _label(method, embedder)).replace("\n", " ")
         _bars(axes, x, rows, color=colour(number), marker="o", markersize=5, label=label)
     axes.axhline(0, color="0.6", linewidth=0.8)
     axes.set_xticks(sorted(chosen["n_clusters"].unique()))

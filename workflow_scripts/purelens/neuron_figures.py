@@ -1,12 +1,10 @@
 """The rule ``neuron_figures``: a UMAP with the patches at their points, and a contact sheet, for each chosen neuron."""
 
 import logging
-import shutil
 import textwrap
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -22,7 +20,7 @@ from purelens.artifacts import Provenance, read, strings
 from purelens.dataset import Images, open_images
 from purelens.errors import listed
 from purelens.progress import Progress
-from purelens.style import colour, paper_style, save
+from purelens.style import colour, paper_style, replace_folder_when_whole, save
 
 logger = logging.getLogger("purelens")
 
@@ -67,10 +65,8 @@ def neuron_figures(
         Not used: a figure carries none.
     """
     mpl.use("Agg")
-    made = Path(folder).with_name(f".{Path(folder).name}.part")
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
     with ExitStack() as stack:
+        made = stack.enter_context(replace_folder_when_whole(folder))
         images = stack.enter_context(open_images(images_h5))
         patches = stack.enter_context(read(patches_h5, "patches"))
         relevance = stack.enter_context(read(relevances_h5, "relevances"))
@@ -85,8 +81,6 @@ def neuron_figures(
                 points = project(neuron.vectors, neighbours, min_dist, seed)
                 save(draw_umap(neuron, points, n_references), made / f"neuron_{neuron.number:05d}_umap.png")
             progress.advance(1)
-    shutil.rmtree(folder, ignore_errors=True)
-    made.replace(folder)
 
 
 @dataclass(frozen=True)

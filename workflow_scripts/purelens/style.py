@@ -1,5 +1,6 @@
 """The look of all figures: colour-blind safe, light, legible at the size they are shown."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,21 @@ def paper_style() -> Iterator[None]:
     settings = {**sns.axes_style("ticks"), **sns.plotting_context("notebook", font_scale=0.85), **settings}
     with mpl.rc_context(settings):  # type: ignore[arg-type]
         yield
+
+
+@contextmanager
+def replace_folder_when_whole(folder: str | Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``folder``; it takes its place when the block ends, and is removed when it fails."""
+    folder = Path(folder)
+    temporary = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def save(figure: Figure, path: Path) -> None:
