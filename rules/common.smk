@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
 from purelens.checks import check_files, check_study, made_by_the_world
 from purelens.config import load_config
-from purelens.digests import code_digest, file_digest
+from purelens.digests import architecture_digest, code_digest, file_digest
 from purelens.errors import UserError
 from purelens.images import source_digest
 from purelens.paths import artifact_path
@@ -57,12 +57,6 @@ def lower_layers_of(wildcards):
 def file_input(value):
     """A path as an input of a rule if it is a file; folders and names of published weights are params."""
     return [value] if Path(value).is_file() or made_by_the_world(study, value) else []
-
-
-def factory_digest(architecture):
-    """Digest of the user's file with the architecture, or of the .json of a model config; None for a library's name."""
-    file = architecture.rpartition(":")[0] if ".py:" in architecture else architecture
-    return file_digest(file) if file.endswith((".py", ".json")) else None
 
 
 def embedding_paths(wildcards):

@@ -58,7 +58,7 @@ rule embeddings:
         gpu=1,
     params:
         embedder=lambda w: study.embedders[w.embedder].model_dump(),
-        factory_digest=lambda w: factory_digest(
+        factory_digest=lambda w: architecture_digest(
             study.embedders[w.embedder].architecture or ""
         ),
         contrast_stretch=study.patches.contrast_stretch,

@@ -51,7 +51,7 @@ rule model:
     params:
         weights=lambda w: model_of(w).weights,
         architecture=lambda w: model_of(w).architecture,
-        factory_digest=lambda w: factory_digest(model_of(w).architecture),
+        factory_digest=lambda w: architecture_digest(model_of(w).architecture),
         options=lambda w: model_of(w).options,
         mean=lambda w: model_of(w).mean,
         std=lambda w: model_of(w).std,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers import CIFAR_RESNET, DATA, randomize
+from helpers import CIFAR_RESNET, randomize
 from purelens.dataset import dataset
 from purelens.model import model
 from purelens.models import load_factory
@@ -17,14 +17,6 @@ from purelens.models import load_factory
 @pytest.fixture(scope="session", autouse=True)
 def _threads() -> None:
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def data() -> Path:
-    """Folder of real weights and images; the test is skipped where it is absent."""
-    if not DATA.is_dir():
-        pytest.skip("trained weights and images are not here (set PURELENS_DATA to their folder)")
-    return DATA
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from purelens.config import Config, Embedder, Layer, Model, neuron_ids
-from purelens.digests import code_digest, file_digest
+from purelens.digests import architecture_digest, code_digest
 from purelens.errors import UserError, listed, nearest
 from purelens.images import open_source
 
@@ -85,9 +85,7 @@ def made_by_the_world(config: Config, file: str) -> bool:
 
 def _cached(facts: dict[str, Any], architecture: str, compute: Any) -> dict[str, list[str]]:
     """Look a result up by the facts, the file they name and this code; compute it if it is not known."""
-    file = architecture.rpartition(":")[0] if ".py:" in architecture else architecture
-    content = file_digest(file) if file.endswith((".py", ".json")) else None
-    key = json.dumps([facts, content, code_digest("checks")], sort_keys=True, default=str)
+    key = json.dumps([facts, architecture_digest(architecture), code_digest("checks")], sort_keys=True, default=str)
     path = CACHE / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     with suppress(OSError, ValueError):
         return json.loads(path.read_text(encoding="utf-8"))
@@ -120,34 +118,6 @@ def _check_neurons(layer: Layer, n_neurons: int, name: str) -> None:
         raise UserError(f"config: neurons of layer {name}: the list is empty")
 
 
-def _check_tag(name: str, weights: str, tags: list[str]) -> None:
-    if weights != "random" and not Path(weights).suffix and weights not in tags:
-        raise UserError(
-            f"embedder: {name} has no pretrained tag {weights!r}{nearest(weights, tags)}; has {listed(tags)}"
-        )
-
-
-def check_clip_config(path: str) -> None:
-    """Check that a file is a model config of open_clip.
-
-    Raises
-    ------
-    UserError
-        If it is missing, no JSON, or lacks a section.
-    """
-    try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"embedder: there is no model config {path}") from None
-    except ValueError as error:
-        raise UserError(f"embedder: {path} is not JSON: {error}") from None
-    missing = [
-        key for key in ("embed_dim", "vision_cfg", "text_cfg") if not isinstance(values, dict) or key not in values
-    ]
-    if missing:
-        raise UserError(f"embedder: {path} is no model config of open_clip: it lacks {listed(missing)}")
-
-
 def _check_embedder(embedder: Embedder) -> dict[str, list[str]]:
     """Look the architecture of an embedder up."""
     if embedder.source == "network":
@@ -155,16 +125,18 @@ def _check_embedder(embedder: Embedder) -> dict[str, list[str]]:
 
         inspection = Inspection(str(embedder.architecture), embedder.options, embedder.size or 224)
         inspection.check_layer(str(embedder.layer), [], "auto")
-    elif embedder.source == "open_clip" and str(embedder.architecture).endswith(".json"):
-        check_clip_config(str(embedder.architecture))
-    elif embedder.source in ("open_clip", "timm"):
-        from purelens.vision import open_clip, timm
+    elif embedder.source == "open_clip":
+        from purelens.embedders import check_clip_config, check_clip_name
 
-        known = open_clip().list_models() if embedder.source == "open_clip" else timm().list_models()
-        name = str(embedder.architecture)
-        if name.split(".")[0] not in known and name not in known:
+        if str(embedder.architecture).endswith(".json"):
+            check_clip_config(str(embedder.architecture))
+        else:
+            check_clip_name(str(embedder.architecture), str(embedder.weights))
+    elif embedder.source == "timm":
+        from purelens.vision import timm
+
+        known, name = timm().list_models(), str(embedder.architecture)
+        if name.split(".")[0] not in known:
             close = nearest(name, known)
-            raise UserError(f"embedder: {embedder.source} has no model {name!r}{close or '; e.g. ' + listed(known, 3)}")
-        if embedder.source == "open_clip":
-            _check_tag(name, str(embedder.weights), open_clip().list_pretrained_tags_by_model(name))
+            raise UserError(f"embedder: timm has no model {name!r}{close or '; e.g. ' + listed(known, 3)}")
     return {}

@@ -83,6 +83,12 @@ def file_digest(path: str | Path) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
+def architecture_digest(architecture: str) -> str | None:
+    """Digest the user's file that an architecture names: the .py of a factory or a .json; None for a library's name."""
+    file = architecture.rpartition(":")[0] if ".py:" in architecture else architecture
+    return file_digest(file) if file.endswith((".py", ".json")) else None
+
+
 def folder_digest(folder: str | Path) -> str | None:
     """Digest the names, sizes and dates of all files below a folder; None if there is no such folder."""
     if not Path(folder).is_dir():

@@ -1,5 +1,6 @@
 """The networks that say how alike two patches look."""
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -81,31 +82,68 @@ def build_clip(architecture: str, weights: str) -> Any:
         A model name of open_clip, or the path of a ``.json`` model config.
     weights
         A pretrained tag of open_clip, ``random``, or a checkpoint file.
+
+    Raises
+    ------
+    UserError
+        If there is no such model, or its weights cannot be had or do not fit.
     """
     library = open_clip()
     name = architecture
     if architecture.endswith(".json"):
-        if not Path(architecture).is_file():
-            raise UserError(f"embedder: there is no model config {architecture}")
+        check_clip_config(architecture)
         library.add_model_config(Path(architecture))
         name = Path(architecture).stem
-    if name not in library.list_models():
-        raise UserError(f"embedder: open_clip has no model {name!r}{nearest(name, library.list_models())}")
-    tags = library.list_pretrained_tags_by_model(name)
-    if weights == "random" or Path(weights).suffix in (".safetensors", ".pth", ".pt", ".bin"):
+    check_clip_name(name, weights)
+    if weights == "random" or Path(weights).suffix:
         model = library.create_model(name, pretrained=None)
         if weights != "random":
             load_weights(model, weights, architecture)
         return model
-    if weights not in tags:
-        raise UserError(
-            f"embedder: {name} has no pretrained tag {weights!r}{nearest(weights, tags)}; has {listed(tags)}"
-        )
     try:
         return library.create_model(name, pretrained=weights)
     except Exception as error:  # network and hub errors of several libraries
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"embedder: weights {weights!r} of {name} cannot be had: {reason}") from None
+
+
+def check_clip_name(name: str, weights: str) -> None:
+    """Check that open_clip has a model and, unless they are random or a file, its weights.
+
+    Raises
+    ------
+    UserError
+        With the nearest valid name.
+    """
+    known = open_clip().list_models()
+    if name not in known:
+        close = nearest(name, known)
+        raise UserError(f"embedder: open_clip has no model {name!r}{close or '; e.g. ' + listed(known, 3)}")
+    tags = open_clip().list_pretrained_tags_by_model(name)
+    if weights != "random" and not Path(weights).suffix and weights not in tags:
+        close = nearest(weights, tags)
+        raise UserError(f"embedder: {name} has no pretrained tag {weights!r}{close}; has {listed(tags)}")
+
+
+def check_clip_config(path: str) -> None:
+    """Check that a file is a model config of open_clip.
+
+    Raises
+    ------
+    UserError
+        If it is missing, no JSON, or lacks a section.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"embedder: there is no model config {path}") from None
+    except ValueError as error:
+        raise UserError(f"embedder: {path} is not JSON: {error}") from None
+    missing = [
+        key for key in ("embed_dim", "vision_cfg", "text_cfg") if not isinstance(values, dict) or key not in values
+    ]
+    if missing:
+        raise UserError(f"embedder: {path} is no model config of open_clip: it lacks {listed(missing)}")
 
 
 def _load_open_clip(architecture: str, weights: str | None, output: str = "pooled", **_: Any) -> Embedder:
