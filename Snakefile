@@ -12,10 +12,12 @@ if not {"datasets", "models", "embedders"} & set(config):
 
 
 include: "rules/common.smk"
+include: "rules/freshness.smk"
 include: "rules/world.smk"
 include: "rules/prepare.smk"
 include: "rules/circuits.smk"
 include: "rules/patches.smk"
+include: "rules/gather.smk"
 include: "rules/evaluate.smk"
 include: "rules/figures.smk"
 
@@ -25,6 +27,7 @@ wildcard_constraints:
     model=one_of(study.models),
     layer=one_of(layer_names()),
     embedder=one_of(study.embedders),
+    shard="[0-9]+",
 
 
 rule all:

@@ -10,12 +10,16 @@ rule activations:
         images_h5=path("dataset"),
         weights=path("model"),
         card=path("model_card"),
+        changed=changed(part("activations")),
     output:
-        activations_h5=path("activations"),
+        activations_h5=made(part("activations")),
     log:
-        log_path("activations/{dataset}/{model}/{layer}"),
+        log_path("activations/{dataset}/{model}/{layer}" + SHARD["activations"]),
     benchmark:
-        path("benchmark", name="activations/{dataset}/{model}/{layer}")
+        path(
+            "benchmark",
+            name="activations/{dataset}/{model}/{layer}" + SHARD["activations"],
+        )
     conda:
         "../envs/purelens.yaml"
     threads: study.threads
@@ -27,6 +31,7 @@ rule activations:
         channels=lambda w: layer_of(w).channels,
         device=study.device,
         batch_size=study.batch_size,
+        shard=shard_of("activations"),
         code=code_digest("activations"),
     message:
         "recording the activations of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
@@ -40,12 +45,16 @@ rule relevances:
         weights=path("model"),
         card=path("model_card"),
         activations_h5=path("activations"),
+        changed=changed(part("relevances")),
     output:
-        relevances_h5=path("relevances"),
+        relevances_h5=made(part("relevances")),
     log:
-        log_path("relevances/{dataset}/{model}/{layer}"),
+        log_path("relevances/{dataset}/{model}/{layer}" + SHARD["relevances"]),
     benchmark:
-        path("benchmark", name="relevances/{dataset}/{model}/{layer}")
+        path(
+            "benchmark",
+            name="relevances/{dataset}/{model}/{layer}" + SHARD["relevances"],
+        )
     conda:
         "../envs/purelens.yaml"
     threads: study.threads
@@ -59,6 +68,7 @@ rule relevances:
         normalize=study.relevances.normalize,
         device=study.device,
         batch_size=study.batch_size,
+        shard=shard_of("relevances"),
         code=code_digest("relevances"),
     message:
         "attributing the neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset} to lower layers"
@@ -71,8 +81,9 @@ rule virtual_neurons:
         relevances_h5=path("relevances"),
         activations_h5=path("activations"),
         embeddings=embedding_paths,
+        changed=changed(path("virtual_neurons")),
     output:
-        virtual_neurons_h5=path("virtual_neurons"),
+        virtual_neurons_h5=update(path("virtual_neurons")),
     log:
         log_path("virtual_neurons/{dataset}/{model}/{layer}"),
     benchmark:

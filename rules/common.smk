@@ -1,5 +1,6 @@
 """The validated study, the paths of its artifacts, its targets, and the digests that decide what is stale."""
 
+import os
 import re
 import sys
 
@@ -7,16 +8,71 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
 from purelens.checks import check_files, check_study, made_by_the_world
 from purelens.config import load_config
-from purelens.digests import architecture_digest, code_digest, file_digest
+from purelens.digests import (
+    Digests,
+    architecture_digest,
+    code_digest,
+    file_digest,
+)
 from purelens.errors import UserError
-from purelens.images import source_digest
+from purelens.freshness import source_digest
 from purelens.paths import artifact_path
+
+MEMORY = Path(".snakemake") / "purelens"  # what is kept from run to run; may be removed
+
+digests = Digests(MEMORY / "digests.json")
 
 try:
     study = load_config(config)
     lower_layers = check_study(study)
 except UserError as error:
     sys.exit(f"purelens: {error}")
+
+
+# What the names of a stage's files have at their end where the stage is several jobs.
+SHARD = {
+    stage: f".{{shard}}-of-{n_shards}" if n_shards > 1 else ""
+    for stage, n_shards in study.shards
+}
+
+
+def part(stage):
+    """Path of what a job of a stage makes: the artifact, or a part of it."""
+    whole = path(stage)
+    if not SHARD[stage]:
+        return whole
+    head, name = os.path.split(whole.removesuffix(".h5"))
+    return f"{head}/shards/{name}{SHARD[stage]}.h5"
+
+
+def made(file):
+    """Output of a job: an artifact stays until the new one is whole, a part goes when all are put together."""
+    return temp(file) if "{shard}" in file else update(file)
+
+
+def divided_stages():
+    """Regular expression of the stages that are several jobs; matches nothing if there are none."""
+    names = [stage for stage, n_shards in study.shards if n_shards > 1]
+    return (
+        "|".join(f"{name}/[^/]+" if name == "embeddings" else name for name in names)
+        or "(?!)"
+    )
+
+
+def parts_of_stage(wildcards):
+    """Artifacts of all parts of a stage."""
+    stage, _, embedder = wildcards.stage.partition("/")
+    names = {**dict(wildcards), "embedder": embedder}
+    return [
+        part(stage).format(**names, shard=number)
+        for number in range(1, getattr(study.shards, stage) + 1)
+    ]
+
+
+def shard_of(stage):
+    """Param function: which part of a stage a job makes."""
+    n_shards = getattr(study.shards, stage)
+    return lambda wildcards: f"{wildcards.get('shard', 1)}/{n_shards}"
 
 
 def path(artifact, **names):

@@ -10,9 +10,10 @@ rule interpretability:
         relevances_h5=path("relevances"),
         virtual_neurons_h5=path("virtual_neurons"),
         embeddings=embedding_paths,
+        changed=changed(path("interpretability")),
     output:
-        interpretability_csv=path("interpretability"),
-        summary_csv=path("interpretability_summary"),
+        interpretability_csv=update(path("interpretability")),
+        summary_csv=update(path("interpretability_summary")),
     log:
         log_path("interpretability/{dataset}/{model}/{layer}"),
     benchmark:
@@ -37,9 +38,10 @@ rule alignment:
         relevances_h5=path("relevances"),
         activations_h5=path("activations"),
         embeddings=embedding_paths,
+        changed=changed(path("alignment")),
     output:
-        alignment_csv=path("alignment"),
-        summary_csv=path("alignment_summary"),
+        alignment_csv=update(path("alignment")),
+        summary_csv=update(path("alignment_summary")),
     log:
         log_path("alignment/{dataset}/{model}/{layer}"),
     benchmark:

@@ -11,6 +11,7 @@ rule neuron_figures:
         patches_h5=path("patches"),
         relevances_h5=path("relevances"),
         virtual_neurons_h5=path("virtual_neurons"),
+        changed=changed(path("neuron_figures")),
     output:
         folder=directory(path("neuron_figures")),
     log:
@@ -38,6 +39,7 @@ rule layer_figures:
     input:
         interpretability_csv=path("interpretability_summary"),
         alignment_csv=path("alignment_summary"),
+        changed=changed(path("layer_figures")),
     output:
         folder=directory(path("layer_figures")),
     log:

@@ -11,12 +11,13 @@ rule patches:
         weights=path("model"),
         card=path("model_card"),
         activations_h5=path("activations"),
+        changed=changed(part("patches")),
     output:
-        patches_h5=path("patches"),
+        patches_h5=made(part("patches")),
     log:
-        log_path("patches/{dataset}/{model}/{layer}"),
+        log_path("patches/{dataset}/{model}/{layer}" + SHARD["patches"]),
     benchmark:
-        path("benchmark", name="patches/{dataset}/{model}/{layer}")
+        path("benchmark", name="patches/{dataset}/{model}/{layer}" + SHARD["patches"])
     conda:
         "../envs/purelens.yaml"
     threads: study.threads
@@ -33,6 +34,7 @@ rule patches:
         heat_size=study.patches.heat_size,
         device=study.device,
         batch_size=study.batch_size,
+        shard=shard_of("patches"),
         code=code_digest("patches"),
     message:
         "locating the patches of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
@@ -45,12 +47,19 @@ rule embeddings:
         weights_file=lambda w: file_input(study.embedders[w.embedder].weights or ""),
         images_h5=path("dataset"),
         patches_h5=path("patches"),
+        changed=changed(part("embeddings")),
     output:
-        embeddings_h5=path("embeddings"),
+        embeddings_h5=made(part("embeddings")),
     log:
-        log_path("embeddings/{dataset}/{model}/{layer}/{embedder}"),
+        log_path(
+            "embeddings/{dataset}/{model}/{layer}/{embedder}" + SHARD["embeddings"]
+        ),
     benchmark:
-        path("benchmark", name="embeddings/{dataset}/{model}/{layer}/{embedder}")
+        path(
+            "benchmark",
+            name="embeddings/{dataset}/{model}/{layer}/{embedder}"
+            + SHARD["embeddings"],
+        )
     conda:
         "../envs/purelens.yaml"
     threads: study.threads
@@ -64,6 +73,7 @@ rule embeddings:
         contrast_stretch=study.patches.contrast_stretch,
         device=study.device,
         batch_size=study.batch_size,
+        shard=shard_of("embeddings"),
         seed=study.seed,
         code=code_digest("embeddings"),
     message:

@@ -8,8 +8,9 @@ OUTPUTS          {dataset}/images.h5, {dataset}/{model}/model.safetensors and .j
 rule dataset:
     input:
         source_file=lambda w: file_input(study.datasets[w.dataset].images),
+        changed=changed(path("dataset")),
     output:
-        images_h5=path("dataset"),
+        images_h5=update(path("dataset")),
     log:
         log_path("dataset/{dataset}"),
     benchmark:
@@ -19,7 +20,7 @@ rule dataset:
     threads: 8
     params:
         images=lambda w: study.datasets[w.dataset].images,
-        source_digest=lambda w: source_digest(study.datasets[w.dataset].images),
+        source_digest=lambda w: source_digest(study.datasets[w.dataset].images, digests),
         size=lambda w: study.datasets[w.dataset].size,
         resize=lambda w: study.datasets[w.dataset].resize,
         interpolation=lambda w: study.datasets[w.dataset].interpolation,
@@ -36,9 +37,10 @@ rule model:
     input:
         weights_file=lambda w: file_input(model_of(w).weights),
         images_h5=path("dataset"),
+        changed=changed(path("model")),
     output:
-        model_safetensors=path("model"),
-        card_json=path("model_card"),
+        model_safetensors=update(path("model")),
+        card_json=update(path("model_card")),
     log:
         log_path("model/{dataset}/{model}"),
     benchmark:

@@ -6,8 +6,10 @@ OUTPUTS          world/{train,probe,test}.h5, world/scene_cnn.*, world/scene_cli
 
 
 rule world_scenes:
+    input:
+        changed=changed(path("scenes")),
     output:
-        scenes_h5=path("scenes"),
+        scenes_h5=update(path("scenes")),
     log:
         log_path("world_scenes/{part}"),
     benchmark:
@@ -32,9 +34,10 @@ rule world_cnn:
     input:
         train_h5=path("scenes", part="train"),
         test_h5=path("scenes", part="test"),
+        changed=changed(path("scene_cnn")),
     output:
-        weights=path("scene_cnn"),
-        accuracy_json=path("scene_cnn_accuracy"),
+        weights=update(path("scene_cnn")),
+        accuracy_json=update(path("scene_cnn_accuracy")),
     log:
         log_path("world_cnn"),
     benchmark:
@@ -56,9 +59,10 @@ rule world_clip:
     input:
         train_h5=path("scenes", part="train"),
         test_h5=path("scenes", part="test"),
+        changed=changed(path("scene_clip")),
     output:
-        weights=path("scene_clip"),
-        accuracy_json=path("scene_clip_accuracy"),
+        weights=update(path("scene_clip")),
+        accuracy_json=update(path("scene_clip_accuracy")),
     log:
         log_path("world_clip"),
     benchmark:

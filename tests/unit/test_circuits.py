@@ -78,7 +78,7 @@ def test_every_image_is_forwarded_once_and_nothing_flows_below(
 
     monkeypatch.setattr("purelens.activations.load_network", counting)
     monkeypatch.setattr("purelens.relevances.load_network", counting)
-    references = run_stage(activations, layer=LAYER, n_references=5)
+    references = run_stage(activations, layer=LAYER, n_references=5, batch_size=8)
     assert counts == {"stem": 40, "below": 0}
     counts.update(stem=0)
     path = run_stage(relevances, activations_h5=references, layer=LAYER, lower_layers=["layer2"], batch_size=4)
@@ -86,7 +86,8 @@ def test_every_image_is_forwarded_once_and_nothing_flows_below(
         ids = file["reference_id"][...]
     unique = np.unique(ids[ids >= 0])
     assert (ids >= 0).sum() > 2 * len(unique)
-    assert counts == {"stem": len(unique), "below": 0}
+    in_whole_batches = -(-len(unique) // 4) * 4
+    assert counts == {"stem": in_whole_batches, "below": 0}
 
 
 def crp_heatmap(module: torch.nn.Module, image: torch.Tensor, neuron: int, position: int) -> torch.Tensor:

@@ -9,8 +9,9 @@ import yaml
 
 from helpers import ROOT
 from purelens import config_reference
-from purelens.config import load_config, neuron_ids
+from purelens.config import load_config
 from purelens.errors import UserError
+from purelens.neurons import neuron_ids
 
 STUDIES = sorted((ROOT / "configs").glob("*.yaml")) + [ROOT / "config.yaml"]
 

@@ -1,5 +1,6 @@
 """What makes code stale, and what does not."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,11 +50,30 @@ def test_code_counts_also_in_imported_modules(package: Path, file: str, text: st
     assert fresh("inner.c") != before
 
 
-def test_folders_are_digested_by_names_sizes_and_dates(tmp_path: Path) -> None:
-    assert digests.folder_digest(tmp_path / "none") is None
-    (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "1.png").write_text("a")
-    before = digests.folder_digest(tmp_path)
-    assert digests.folder_digest(tmp_path) == before
-    (tmp_path / "x" / "2.png").write_text("a")
-    assert digests.folder_digest(tmp_path) != before
+def test_bytes_count_and_dates_do_not(tmp_path: Path) -> None:
+    file, memory = tmp_path / "a.png", tmp_path / "memory.json"
+    file.write_text("a")
+    known = digests.Digests(memory)
+    before = known.of(file)
+    known.keep()
+    os.utime(file, (1, 1))
+    assert digests.Digests(memory).of(file) == before
+    file.write_text("b")
+    assert digests.Digests(memory).of(file) != before
+    assert digests.Digests().of(tmp_path / "none") == "missing"
+
+
+def test_digests_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, memory = tmp_path / "a.png", tmp_path / "memory.json"
+    file.write_text("a")
+    first = digests.Digests(memory)
+    before = first.of_all(tmp_path, ["a.png", "gone.png"])
+    monkeypatch.setattr(digests.hashlib, "file_digest", None)  # nothing is read again
+    assert digests.Digests(memory).of_all(tmp_path, ["a.png", "gone.png"]) == before
+    assert digests.Digests(memory).of_all(tmp_path, ["a.png"]) != before
+
+
+def test_a_damaged_memory_is_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "memory.json").write_text("{")
+    (tmp_path / "a.png").write_text("a")
+    assert len(digests.Digests(tmp_path / "memory.json").of(tmp_path / "a.png")) == 64

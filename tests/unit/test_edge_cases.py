@@ -253,7 +253,7 @@ def test_memory_that_ends_halves_the_batch(run_stage: Callable[..., str], monkey
 
 
 def test_memory_that_ends_for_one_image_is_an_error() -> None:
-    def fail(start: int, stop: int) -> None:
+    def fail(start: int, stop: int, size: int) -> None:
         raise torch.OutOfMemoryError("no room")
 
     with pytest.raises(torch.OutOfMemoryError):

@@ -11,7 +11,7 @@ from PIL import Image
 from purelens.artifacts import strings
 from purelens.dataset import dataset, open_images
 from purelens.errors import UserError
-from purelens.images import BadImageError, Geometry, decode, open_source, source_digest
+from purelens.images import BadImageError, Geometry, decode, open_source
 from purelens.vision import torchvision
 
 
@@ -258,15 +258,3 @@ def test_dark_deep_images_stay_dark(tmp_path: Path) -> None:
     assert np.asarray(decode(tmp_path / "dark.png")).max() == 1
     Image.fromarray(np.full((20, 20), 0.5, dtype=np.float32)).save(tmp_path / "float.tif")
     assert np.asarray(decode(tmp_path / "float.tif")).max() == 128
-
-
-def test_a_table_is_digested_with_its_images(tmp_path: Path) -> None:
-    Image.fromarray(gradient()).save(tmp_path / "a.png")
-    (tmp_path / "t.csv").write_text("path\na.png\n")
-    before = source_digest(tmp_path / "t.csv")
-    assert source_digest(tmp_path / "t.csv") == before
-    Image.fromarray(gradient(30, 30)).save(tmp_path / "a.png")
-    assert source_digest(tmp_path / "t.csv") != before
-    assert source_digest(tmp_path / "none") is None
-    (tmp_path / "t.csv").write_text("wrong\n")
-    assert source_digest(tmp_path / "t.csv") is None

@@ -71,10 +71,20 @@ BOTTOM = {
     "vision",
 }
 BOTTOM |= {"models", "layers", "topk", "pairs", "lrp", "boxes", "clustering", "references", "statistics", "tables"}
-BOTTOM |= {"embedders"}
-STAGES = {"model", "activations", "relevances", "patches", "embeddings", "virtual_neurons"}
+BOTTOM |= {"embedders", "files", "provenance", "resumable", "shards", "neurons"}
+STAGES = {"model", "gather", "activations", "relevances", "patches", "embeddings", "virtual_neurons"}
 EVALUATION = {"interpretability", "alignment"}
-TOP = {"style", "neuron_figures", "layer_figures", "inspection", "checks", "config_reference", "job", "world"}
+TOP = {
+    "freshness",
+    "style",
+    "neuron_figures",
+    "layer_figures",
+    "inspection",
+    "checks",
+    "config_reference",
+    "job",
+    "world",
+}
 
 
 def test_imports_go_one_way() -> None:
@@ -92,7 +102,16 @@ def test_imports_go_one_way() -> None:
 
 
 def test_stages_without_a_gpu_do_not_import_torch() -> None:
-    modules = ["dataset", "virtual_neurons", "interpretability", "alignment", "neuron_figures", "layer_figures"]
+    modules = [
+        "dataset",
+        "gather",
+        "freshness",
+        "virtual_neurons",
+        "interpretability",
+        "alignment",
+        "neuron_figures",
+        "layer_figures",
+    ]
     modules += ["world.world_scenes", "config", "paths", "digests", "checks"]
     imports = "; ".join(f"import purelens.{module}" for module in modules)
     code = f"import sys; {imports}; sys.exit('torch' in sys.modules)"

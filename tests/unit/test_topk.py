@@ -29,3 +29,15 @@ def test_a_dead_neuron_has_no_references() -> None:
     references = References(1, 3)
     references.update(0, torch.zeros(5, 1), torch.zeros(5, 1))
     assert references.image_id.tolist() == [[-1, -1, -1]]
+
+
+def test_going_on_from_a_saved_state_changes_nothing() -> None:
+    values, positions = torch.rand(40, 3).round(decimals=1), torch.randint(0, 9, (40, 3))
+    whole = References(3, 6)
+    whole.update(0, values, positions)
+    begun = References(3, 6)
+    begun.update(0, values[:25], positions[:25])
+    resumed = References.of(begun.state())
+    resumed.update(25, values[25:], positions[25:])
+    for name, array in whole.state().items():
+        assert (resumed.state()[name] == array).all()

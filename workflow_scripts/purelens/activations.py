@@ -1,17 +1,21 @@
 """The rule ``activations``: one forward pass over all images, up to the layer."""
 
 import logging
+from functools import partial
 
 import numpy as np
 import torch
 
-from purelens.artifacts import Provenance, Writer, create
+from purelens.artifacts import Writer
 from purelens.dataset import Images, open_images
-from purelens.device import choose_device, in_batches
+from purelens.device import choose_device, filled, in_batches
 from purelens.errors import UserError, listed
 from purelens.layers import Segment, as_maps
 from purelens.models import Network, load_network
 from purelens.progress import Progress
+from purelens.provenance import Provenance
+from purelens.resumable import Work, resume
+from purelens.shards import WHOLE, part_of
 from purelens.topk import References
 
 logger = logging.getLogger("purelens")
@@ -27,6 +31,7 @@ def activations(
     channels: str = "auto",
     device: str = "auto",
     batch_size: int | None = None,
+    shard: str = WHOLE,
     provenance: Provenance | None = None,
 ) -> None:
     """Record mean and largest activations of all neurons of a layer, and the references of each.
@@ -43,6 +48,8 @@ def activations(
         K, the number of references of a neuron.
     device, batch_size
         See `purelens.device`.
+    shard
+        Which part of the images to look at, such as ``2/4`` (see `purelens.gather`).
     provenance
         What the artifact is made from.
 
@@ -58,54 +65,75 @@ def activations(
     where = choose_device(device)
     network = load_network(weights, card)
     network.module.to(where)
-    with open_images(images_h5) as images, Segment(network.module, layer) as segment:
+    with (
+        open_images(images_h5) as images,
+        Segment(network.module, layer) as segment,
+        resume(activations_h5, "activations", provenance, str(where)) as work,
+    ):
         if len(images) < n_references:
             raise UserError(f"references: {n_references} wanted, but {images_h5} has only {len(images)} images")
-        with create(activations_h5, "activations", provenance, str(where)) as out:
-            _stream(images, network, segment, layer, channels, n_references, where, batch_size, out)
+        pooling = Pooling(network, segment, layer, channels, where)
+        image_ids = part_of(np.arange(len(images)), shard)
+        references = _stream(pooling, images, image_ids, n_references, batch_size, work)
+        work.finish(lambda out: _write_references(out, references, layer))
 
 
-def _stream(
-    images: Images,
-    network: Network,
-    segment: Segment,
-    layer: str,
-    channels: str,
-    n_references: int,
-    device: torch.device,
-    batch_size: int | None,
-    out: Writer,
-) -> None:
-    references: References | None = None
+class Pooling:
+    """Mean and largest activation over positions, of all neurons of a layer."""
 
-    def pooled(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        pixels = torch.from_numpy(images.file["pixels"][start:stop]).to(device)
+    def __init__(
+        self, network: Network, segment: Segment, layer: str, channels: str, device: torch.device | str = "cpu"
+    ) -> None:
+        self._network, self._segment, self._channels = network, segment, channels
+        self.layer, self.device = layer, torch.device(device)
+
+    def __call__(self, pixels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Mean (b, C), largest (b, C) and its position (b, C) for images (b, S, S, 3) uint8."""
         with torch.inference_mode():
-            output, _ = segment.forward(network.normalize(pixels))
-            maps = as_maps(output, layer, channels)
+            output, _ = self._segment.forward(self._network.normalize(torch.from_numpy(pixels).to(self.device)))
+            maps = as_maps(output, self.layer, self._channels)
             largest, position = maps.max(dim=-1)
             return maps.mean(dim=-1), largest, position
 
-    with Progress(len(images), f"activations of {layer}", "images") as progress:
-        for start, stop, (mean, largest, position) in in_batches(pooled, len(images), device, images.size, batch_size):
-            _check_finite(mean, largest, layer, start)
+
+def _stream(
+    pooling: Pooling, images: Images, image_ids: np.ndarray, n_references: int, batch_size: int | None, work: Work
+) -> References:
+    """Look at the images, in their order, and go on where an interrupted job stopped."""
+    first_id, references = int(image_ids[0]), None
+    if work.state:
+        references = References.of(work.state, pooling.device)
+
+    def pooled(start: int, stop: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        pixels = images.file["pixels"][first_id + start : first_id + stop]
+        mean, largest, position = pooling(filled(pixels, size))
+        n_images = stop - start
+        return mean[:n_images], largest[:n_images], position[:n_images]
+
+    batches = in_batches(pooled, len(image_ids), pooling.device, images.size, batch_size, work.done)
+    with Progress(len(image_ids), f"activations of {pooling.layer}", "images", work.done) as progress:
+        for start, stop, (mean, largest, position) in batches:
+            _check_finite(mean, largest, pooling.layer, first_id + start)
             if references is None:
-                references = References(largest.shape[1], n_references, device)
-                _define(out, len(images), largest.shape[1], n_references)
-            references.update(start, largest, position)
-            out["mean"][start:stop] = mean.cpu().numpy()
-            out["max"][start:stop] = largest.cpu().numpy()
+                references = References(largest.shape[1], n_references, pooling.device)
+                work.define(
+                    partial(_define, image_ids=image_ids, n_neurons=largest.shape[1], n_references=n_references)
+                )
+            references.update(first_id + start, largest, position)
+            work.write("mean", np.arange(start, stop), mean.cpu().numpy())
+            work.write("max", np.arange(start, stop), largest.cpu().numpy())
+            work.done_to(stop, references.state)
             progress.advance(stop - start)
     assert references is not None
-    _finish(out, references, layer)
+    return references
 
 
-def _define(out: Writer, n_images: int, n_neurons: int, n_references: int) -> None:
-    out.coordinate("image", n_images)
+def _define(out: Writer, image_ids: np.ndarray, n_neurons: int, n_references: int) -> None:
+    out.coordinate("image", image_ids.astype("i4"))
     out.coordinate("neuron", n_neurons)
     out.coordinate("reference", n_references)
-    out.variable("mean")
-    out.variable("max")
+    out.rows("mean")
+    out.rows("max")
 
 
 def _check_finite(mean: torch.Tensor, largest: torch.Tensor, layer: str, first_image: int) -> None:
@@ -119,7 +147,7 @@ def _check_finite(mean: torch.Tensor, largest: torch.Tensor, layer: str, first_i
         )
 
 
-def _finish(out: Writer, references: References, layer: str) -> None:
+def _write_references(out: Writer, references: References, layer: str) -> None:
     ids = references.image_id.cpu().numpy()
     out.variable("reference_id", data=ids)
     out.variable("reference_value", data=references.value.cpu().numpy())

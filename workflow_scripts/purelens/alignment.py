@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from purelens.artifacts import Provenance
 from purelens.clustering import gram_matrices, squared_distances
 from purelens.references import Representations, open_representations
 from purelens.statistics import estimate
@@ -26,7 +25,6 @@ def alignment(
     bootstrap: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
-    provenance: Provenance | None = None,  # noqa: ARG001
 ) -> None:
     """Correlate the distances between references in each representation with those in each embedder's space.
 
@@ -48,8 +46,6 @@ def alignment(
         How many groups, if there are as many neurons.
     bootstrap, confidence, seed
         See `purelens.statistics.estimate`.
-    provenance
-        Not used: a table carries none.
 
     Notes
     -----

@@ -2,17 +2,16 @@
 
 An artifact is a NetCDF-4 file: every dimension has a coordinate, every variable a description and units, every dataset a
 checksum. It is written under a temporary name and renamed when it is whole. The root attributes say what it was made from.
+Large tables that are filled in any order (see `purelens.resumable`) are contiguous, with a checksum for each index of their
+first dimension in ``checksum/<variable>``; all other datasets are chunked, with HDF5's own checksums.
 """
 
-import glob
-import hashlib
 import json
-import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,25 +20,11 @@ import h5py
 import numpy as np
 
 from purelens.errors import UserError
-from purelens.schemas import SCHEMAS, Schema
+from purelens.files import replace_when_whole
+from purelens.provenance import Provenance
+from purelens.schemas import CHECKSUM, SCHEMAS, Schema, Variable
 
 CHUNK_BYTES = 2**18
-SLAB_BYTES = 2**26
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What an artifact is made from."""
-
-    params: Mapping[str, Any] = field(default_factory=dict)
-    code: str = ""
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    seed: int = 0
-
-    def identity(self, name: str) -> str:
-        """Digest of everything that decides the contents of the artifact."""
-        facts = [name, SCHEMAS[name].version, self.params, self.code, self.inputs, self.seed]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 class Writer:
@@ -65,8 +50,7 @@ class Writer:
         self, name: str, dims: tuple[str, ...] | None = None, data: Any = None, growing: bool = False
     ) -> h5py.Dataset:
         """Create a variable of the schema over dimensions defined before, with its data if it is at hand."""
-        group, _, leaf = name.partition("/")
-        spec = self._schema.variables[f"{group}/*" if leaf else name]
+        spec = self.spec(name)
         dims = dims or spec.dims
         shape = tuple(len(self._file[dim]) for dim in dims)
         dtype = np.dtype(spec.dtype) if spec.dtype != "str" else h5py.string_dtype("utf-8", _longest(data))
@@ -82,6 +66,25 @@ class Writer:
             maxshape=(None, *shape[1:]) if growing else None,
             fletcher32=chunks is not None,
         )
+        return self._described(dataset, dims, spec)
+
+    def rows(self, name: str, dims: tuple[str, ...] | None = None) -> h5py.Dataset:
+        """Create a variable that is one block of bytes in the file, there at once, to be filled in any order."""
+        spec = self.spec(name)
+        dims = dims or spec.dims
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        shape = tuple(len(self._file[dim]) for dim in dims)
+        dataset = self._file.create_dataset(name, shape=shape, dtype=spec.dtype, dcpl=properties)
+        return self._described(dataset, dims, spec)
+
+    def spec(self, name: str) -> Variable:
+        """What the schema says about a variable."""
+        group, _, leaf = name.partition("/")
+        return CHECKSUM if group == "checksum" else self._schema.variables[f"{group}/*" if leaf else name]
+
+    def _described(self, dataset: h5py.Dataset, dims: tuple[str, ...], spec: Variable) -> h5py.Dataset:
         for axis, dim in enumerate(dims):
             dataset.dims[axis].attach_scale(self._file[dim])
         dataset.attrs["description"] = spec.description
@@ -135,26 +138,6 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def replace_when_whole(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``; rename it when the block ends, remove it when it fails.
-
-    What a killed job left behind for the same path, scratch files included, is removed first.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        left.unlink()
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
 def create(path: str | Path, name: str, provenance: Provenance | None = None, device: str = "cpu") -> Iterator[Writer]:
     """Write an artifact; it takes its place when the block ends without an error.
 
@@ -169,20 +152,25 @@ def create(path: str | Path, name: str, provenance: Provenance | None = None, de
     device
         Where it was computed.
     """
-    provenance = provenance or Provenance()
     started = time.perf_counter()
     with replace_when_whole(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
-        file.attrs["schema"] = name
-        file.attrs["schema_version"] = SCHEMAS[name].version
-        file.attrs["identity"] = provenance.identity(name)
-        file.attrs["params"] = json.dumps(dict(provenance.params), sort_keys=True, default=str)
-        file.attrs["code"] = provenance.code
-        file.attrs["inputs"] = json.dumps(dict(provenance.inputs), sort_keys=True)
-        file.attrs["seed"] = provenance.seed
-        file.attrs["device"] = device
-        file.attrs["versions"] = json.dumps(versions())
+        write_attributes(file, name, provenance or Provenance(), device)
         yield Writer(file, SCHEMAS[name])
         file.attrs["wall_time_seconds"] = time.perf_counter() - started
+
+
+def write_attributes(file: h5py.File, name: str, provenance: Provenance, device: str) -> None:
+    """Say in the root attributes what the artifact is and what it is made from."""
+    record = provenance.record()
+    file.attrs["schema"] = name
+    file.attrs["schema_version"] = SCHEMAS[name].version
+    file.attrs["identity"] = record["identity"]
+    file.attrs["code"] = record["code"]
+    for key in ("params", "inputs", "how"):
+        file.attrs[key] = json.dumps(record[key], sort_keys=True)
+    file.attrs["seed"] = record["params"].get("seed", 0)
+    file.attrs["device"] = device
+    file.attrs["versions"] = json.dumps(versions())
 
 
 @contextmanager
@@ -216,69 +204,41 @@ def read(path: str | Path, name: str) -> Iterator[h5py.File]:
             raise UserError(f"{path} cannot be read, it is damaged ({reason}); {rebuild}") from None
 
 
-class Scratch:
-    """A table of rows on disk, written in any order and read back in order; gone when the block ends.
-
-    Checksummed HDF5 chunks cannot be filled row by row without reading and writing each many times.
+class Rows:
+    """A variable that is read along its first dimension, its checksums compared.
 
     Parameters
     ----------
-    beside, name
-        The artifact it will be part of; the file lies in the same folder and has this in its name.
-    n_rows, n_columns, dtype
-        Its shape and type. Rows never written are zero.
+    file, name
+        The artifact and the variable.
     """
 
-    def __init__(self, beside: str | Path, name: str, n_rows: int, n_columns: int, dtype: str = "f4") -> None:
-        self._path = Path(beside).with_name(f".{Path(beside).name}.{name}.scratch")
-        self._dtype = np.dtype(dtype)
-        self._row_bytes = n_columns * self._dtype.itemsize
-        self.n_rows = n_rows
-        self.n_columns = n_columns
+    def __init__(self, file: h5py.File, name: str) -> None:
+        self._data = file[name]
+        self._where = f"{file.filename}: {name}"
+        self._sums = file[f"checksum/{name}"][...] if f"checksum/{name}" in file else None
 
-    def __enter__(self) -> "Scratch":
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("w+b", buffering=0)
-        self._file.truncate(self.n_rows * self._row_bytes)
-        return self
+    def __len__(self) -> int:
+        return len(self._data)
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._path.unlink(missing_ok=True)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole variable."""
+        return self._data.shape
 
-    def write(self, rows: np.ndarray, values: np.ndarray) -> None:
-        """Write ``values[i]`` to row ``rows[i]``."""
-        values = np.ascontiguousarray(values, dtype=self._dtype).reshape(len(rows), self.n_columns)
-        for row, value in zip(rows.tolist(), values, strict=True):
-            os.pwrite(self._file.fileno(), value.tobytes(), row * self._row_bytes)
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Read rows by a slice, or by ascending numbers."""
+        values = self._data[rows]
+        if self._sums is not None and not np.array_equal(row_checksums(values), self._sums[rows]):
+            raise OSError(f"{self._where}: the checksums do not fit")
+        return values
 
-    def copy_to(self, variable: h5py.Dataset) -> None:
-        """Write all rows to a variable of the same size, a slab along its first axis at a time."""
-        rows_each = self.n_rows // max(len(variable), 1)
-        step = max(1, SLAB_BYTES // max(rows_each * self._row_bytes, 1))
-        for start in range(0, len(variable), step):
-            stop = min(start + step, len(variable))
-            size = (stop - start) * rows_each * self._row_bytes
-            data = os.pread(self._file.fileno(), size, start * rows_each * self._row_bytes)
-            variable[start:stop] = np.frombuffer(data, dtype=self._dtype).reshape(-1, *variable.shape[1:])
+
+def row_checksums(values: np.ndarray) -> np.ndarray:
+    """CRC-32 of each row."""
+    return np.array([zlib.crc32(row) for row in np.ascontiguousarray(values)], dtype=np.uint32)
 
 
 def strings(dataset: h5py.Dataset) -> list[str]:
     """Read a variable of strings."""
     return [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in dataset[...]]
-
-
-def write_json(path: str | Path, values: Mapping[str, Any]) -> None:
-    """Write a small JSON file, whole or not at all."""
-    with replace_when_whole(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def read_identity(path: str | Path) -> str:
-    """What identifies a file: the identity of an artifact, the digest of the bytes of anything else."""
-    if h5py.is_hdf5(path):
-        with h5py.File(path, "r") as file:
-            if "identity" in file.attrs:
-                return str(file.attrs["identity"])
-    with Path(path).open("rb") as raw:
-        return hashlib.file_digest(raw, "sha256").hexdigest()

@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from purelens.config import Config, Embedder, Layer, Model, neuron_ids
+from purelens.config import Config, Embedder, Layer, Model
 from purelens.digests import architecture_digest, code_digest
 from purelens.errors import UserError, listed, nearest
 from purelens.images import open_source
+from purelens.neurons import neuron_ids
 
 CACHE = Path(".snakemake") / "purelens"
 

@@ -231,6 +231,15 @@ class Figures(Section):
     min_dist: float = Field(0.3, ge=0, description="smallest distance of two points in the UMAP")
 
 
+class Shards(Section):
+    """Into how many jobs a stage is divided, to run on several machines. The results are the same."""
+
+    activations: Positive = Field(1, description="jobs over the images that record the activations of a layer")
+    relevances: Positive = Field(1, description="jobs over the neurons of a layer that attribute them")
+    patches: Positive = Field(1, description="jobs over the neurons that locate their patches")
+    embeddings: Positive = Field(1, description="jobs over the neurons that embed their patches, for each embedder")
+
+
 class Config(Section):
     """A study."""
 
@@ -249,6 +258,7 @@ class Config(Section):
     virtual_neurons: VirtualNeurons = Field(VirtualNeurons(), description="clustering")
     evaluation: Evaluation = Field(Evaluation(), description="statistics")
     figures: Figures = Field(Figures(), description="figures")
+    shards: Shards = Field(Shards(), description="stages divided into several jobs")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
@@ -333,6 +343,7 @@ SECTIONS: dict[str, type[Section]] = {
     "virtual_neurons": VirtualNeurons,
     "evaluation": Evaluation,
     "figures": Figures,
+    "shards": Shards,
 }
 
 
@@ -343,27 +354,3 @@ def _section_at(location: tuple[Any, ...]) -> type[Section] | None:
     if len(location) > 2 and location[0] == "models" and location[2] == "layers":
         return Layer
     return SECTIONS.get(str(location[0]))
-
-
-def neuron_ids(neurons: str | list[int | str], n_neurons: int, layer: str) -> list[int]:
-    """Resolve ``all``, numbers and ranges to neuron numbers, ascending.
-
-    Raises
-    ------
-    UserError
-        For a number outside the layer or a range that is none.
-    """
-    if neurons == "all":
-        return list(range(n_neurons))
-    ids: set[int] = set()
-    for item in neurons:
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", str(item))
-        if not match:
-            raise UserError(
-                f"config: neurons of layer {layer}: {item!r} is neither a number nor a range such as '16-31'"
-            )
-        first, last = int(match[1]), int(match[2] or match[1])
-        if not first <= last < n_neurons:
-            raise UserError(f"config: neurons of layer {layer}: {item} is not within 0-{n_neurons - 1}")
-        ids.update(range(first, last + 1))
-    return sorted(ids)

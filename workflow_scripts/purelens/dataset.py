@@ -10,10 +10,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from purelens.artifacts import Provenance, Writer, create, read
+from purelens.artifacts import Writer, create, read
 from purelens.errors import UserError
 from purelens.images import BadImageError, Geometry, Source, decoded, open_source
 from purelens.progress import Progress
+from purelens.provenance import Provenance
 
 logger = logging.getLogger("purelens")
 

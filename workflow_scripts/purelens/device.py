@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from purelens.errors import UserError
@@ -42,20 +43,27 @@ def first_batch_size(device: torch.device, side: int) -> int:
 
 
 def in_batches(
-    function: Callable[[int, int], T], n_items: int, device: torch.device, side: int, batch_size: int | None = None
+    function: Callable[[int, int, int], T],
+    n_items: int,
+    device: torch.device,
+    side: int,
+    batch_size: int | None = None,
+    first: int = 0,
 ) -> Iterator[tuple[int, int, T]]:
-    """Call ``function(start, stop)`` over consecutive batches; halve them when the memory of the device ends.
+    """Call ``function(start, stop, size)`` over consecutive batches; halve them when the memory of the device ends.
 
     Parameters
     ----------
     function
-        Computes one batch.
+        Computes one batch. The last may have fewer items than ``size``; see `filled`.
     n_items
         How many there are in all.
     device, side
         Where it computes, and the side of an image in pixels: decide the first batch size.
     batch_size
         The first batch size, if another.
+    first
+        Where to begin.
 
     Yields
     ------
@@ -63,11 +71,11 @@ def in_batches(
         ``start, stop`` and the result of each batch.
     """
     size = batch_size or first_batch_size(device, side)
-    start = 0
+    start = first
     while start < n_items:
         stop = min(start + size, n_items)
         try:
-            result = function(start, stop)
+            result = function(start, stop, size)
         except torch.OutOfMemoryError:
             if size == 1:
                 raise
@@ -78,3 +86,13 @@ def in_batches(
             continue
         yield start, stop, result
         start = stop
+
+
+def filled(items: np.ndarray, size: int) -> np.ndarray:
+    """Fill a batch up by repeating its last item.
+
+    The last digits of what a network computes for an image depend on the size of the batch, not on who else is in it. With all
+    batches of one size they do not depend on how images are dealt into batches either.
+    """
+    missing = max(0, size - len(items))
+    return np.concatenate([items, np.repeat(items[-1:], missing, axis=0)])

@@ -1,13 +1,21 @@
-"""Digests that decide whether a step is stale: of the code it runs and of a folder of images."""
+"""Digests that decide whether a step is stale: of the code it runs, and of files."""
 
 import ast
 import hashlib
+import json
+import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).parent
+FILES_WORTH_A_WORD = 1000
+
+logger = logging.getLogger("purelens")
 
 
 @cache
@@ -89,24 +97,56 @@ def architecture_digest(architecture: str) -> str | None:
     return file_digest(file) if file.endswith((".py", ".json")) else None
 
 
-def folder_digest(folder: str | Path) -> str | None:
-    """Digest the names, sizes and dates of all files below a folder; None if there is no such folder."""
-    if not Path(folder).is_dir():
-        return None
-    found = []
-    for root, _, files in os.walk(folder, followlinks=True):
-        found += [os.path.join(root, name) for name in files]
-    return files_digest(sorted(found))
+class Digests:
+    """Digests of the bytes of files, remembered by size and date.
 
+    Parameters
+    ----------
+    memory
+        A JSON file that keeps them from run to run; None: they are not kept.
+    """
 
-def files_digest(paths: Iterable[str | Path]) -> str:
-    """Digest the names, sizes and dates of files; one that is missing counts as such."""
-    digest = hashlib.sha256()
-    for path in paths:
+    def __init__(self, memory: Path | None = None) -> None:
+        self._memory = memory
+        self._known: dict[str, list[Any]] = {}
+        self._learnt = False
+        if memory is not None:
+            with suppress(OSError, ValueError):
+                self._known = json.loads(memory.read_text(encoding="utf-8"))
+
+    def of(self, path: str | Path) -> str:
+        """Digest of a file, as `hashlib` gives it for sha256; ``missing`` if it is not there."""
         try:
             status = os.stat(path)
-            facts = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"
-        except FileNotFoundError:
-            facts = f"{path}\0missing\n"
-        digest.update(facts.encode(errors="surrogateescape"))
-    return digest.hexdigest()[:16]
+        except OSError:
+            return "missing"
+        key, facts = str(Path(path).absolute()), [status.st_size, status.st_mtime_ns]
+        if self._known.get(key, [None])[:-1] != facts:
+            with Path(path).open("rb") as file:
+                self._known[key] = [*facts, hashlib.file_digest(file, "sha256").hexdigest()]
+            self._learnt = True
+        return str(self._known[key][-1])
+
+    def of_all(self, folder: str | Path, names: Sequence[str]) -> str:
+        """Digest the names and the bytes of files in a folder; those that are missing count as such."""
+        paths = [os.path.join(folder, name) for name in names]
+        if len(paths) > FILES_WORTH_A_WORD:
+            logger.info("looking at %d files below %s", len(paths), folder)
+        with ThreadPoolExecutor() as pool:
+            found = list(pool.map(self.of, paths))
+        self.keep()
+        digest = hashlib.sha256()
+        for name, value in zip(names, found, strict=True):
+            digest.update(f"{name}\0{value}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()[:16]
+
+    def keep(self) -> None:
+        """Write down what was learnt."""
+        if self._memory is None or not self._learnt:
+            return
+        with suppress(OSError):
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self._memory.with_suffix(f".{os.getpid()}")
+            temporary.write_text(json.dumps(self._known), encoding="utf-8")
+            temporary.replace(self._memory)
+            self._learnt = False

@@ -1,23 +1,29 @@
 """The rule ``embeddings``: what an embedder sees in the patches."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from purelens.artifacts import Provenance, Scratch, Writer, create, read
+from purelens.artifacts import Rows, Writer, read
 from purelens.dataset import Images, open_images
-from purelens.device import choose_device, in_batches
-from purelens.embedders import load_embedder, read_embeddings
+from purelens.device import choose_device, filled, in_batches
+from purelens.embedders import Embedder, load_embedder, read_embeddings
 from purelens.errors import UserError
 from purelens.images import Geometry
 from purelens.progress import Progress
+from purelens.provenance import Provenance
+from purelens.resumable import Work, resume
+from purelens.shards import WHOLE, part_of
 
 logger = logging.getLogger("purelens")
+
+ROWS_AT_A_TIME = 4096
 
 
 def embeddings(
@@ -28,6 +34,7 @@ def embeddings(
     contrast_stretch: bool = True,
     device: str = "auto",
     batch_size: int | None = None,
+    shard: str = WHOLE,
     seed: int = 0,
     provenance: Provenance | None = None,
 ) -> None:
@@ -45,6 +52,8 @@ def embeddings(
         Stretch each patch to its own darkest and brightest value first.
     device, batch_size
         See `purelens.device`.
+    shard
+        Which part of the neurons to look at, such as ``2/4`` (see `purelens.gather`).
     seed
         Of random weights.
     provenance
@@ -58,26 +67,31 @@ def embeddings(
     settings = dict(embedder)
     source = settings.pop("source")
     where = choose_device(device)
-    with ExitStack() as stack:
-        images = stack.enter_context(open_images(images_h5))
-        patches = stack.enter_context(read(patches_h5, "patches"))
-        out = stack.enter_context(create(embeddings_h5, "embeddings", provenance, str(where)))
-        reference_id = patches["reference_id"][...]
-        out.coordinate("neuron", patches["neuron"][...])
-        out.coordinate("reference", reference_id.shape[1])
-        out.variable("reference_id", data=reference_id)
+    with (
+        open_images(images_h5) as images,
+        read(patches_h5, "patches") as patches,
+        resume(embeddings_h5, "embeddings", provenance, str(where)) as work,
+    ):
+        selected = part_of(np.arange(len(patches["neuron"])), shard)
+        part = slice(int(selected[0]), int(selected[-1]) + 1)
+        references = References(patches["neuron"][part], patches["reference_id"][part], Rows(patches, "box")[part])
+        if not (references.reference_id >= 0).any():
+            raise UserError("no selected neuron has any reference: all of them are dead; select others")
         if source == "file":
-            _copy_rows(out, images, reference_id, settings["weights"])
-            return
-        loaded = load_embedder(source, settings, where, seed)
-        pairs, of_unique = unique_patches(reference_id, patches["box"][...])
+            _copy_rows(work, images, references, settings["weights"])
+        else:
+            loaded = load_embedder(source, settings, where, seed)
+            _embed(work, images, references, loaded, contrast_stretch, where, batch_size)
+        work.finish()
 
-        def embed(start: int, stop: int) -> np.ndarray:
-            crops = crop(images, pairs[start:stop], loaded.geometry, contrast_stretch)
-            return loaded.embed(torch.from_numpy(crops).to(where)).cpu().numpy()
 
-        batches = in_batches(embed, len(pairs), where, loaded.geometry.size, batch_size)
-        _write_unique(out, batches, len(pairs), of_unique, embeddings_h5)
+@dataclass(frozen=True)
+class References:
+    """Neurons (C,), the images (C, K) of their references, -1 where there is none, and the boxes (C, K, 4) in these."""
+
+    neurons: np.ndarray
+    reference_id: np.ndarray
+    box: np.ndarray
 
 
 def unique_patches(reference_id: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -123,43 +137,54 @@ def stretched(patch: np.ndarray) -> np.ndarray:
     return ((patch.astype(np.float32) - low) / (high - low) * 255).astype(np.uint8)
 
 
-def _write_unique(
-    out: Writer,
-    batches: Iterator[tuple[int, int, np.ndarray]],
-    n_patches: int,
-    of_unique: list[np.ndarray],
-    beside: str,
+def _embed(
+    work: Work,
+    images: Images,
+    references: References,
+    embedder: Embedder,
+    contrast_stretch: bool,
+    device: torch.device,
+    batch_size: int | None,
 ) -> None:
-    """Write the embedding of each different patch to all pairs that show it."""
-    if not n_patches:
-        raise UserError("no selected neuron has any reference: all of them are dead; select others")
-    n_pairs = len(out["neuron"]) * len(out["reference"])
-    logger.info("%d pairs show %d different patches", sum(map(len, of_unique)), n_patches)
-    with ExitStack() as stack:
-        progress = stack.enter_context(Progress(n_patches, "embeddings", "patches"))
-        table: Scratch | None = None
+    """Embed each different patch once, for all pairs that show it."""
+    patches, of_unique = unique_patches(references.reference_id, references.box)
+    logger.info("%d pairs show %d different patches", sum(map(len, of_unique)), len(patches))
+
+    def embed(start: int, stop: int, size: int) -> np.ndarray:
+        crops = crop(images, patches[start:stop], embedder.geometry, contrast_stretch)
+        return embedder.embed(torch.from_numpy(filled(crops, size)).to(device)).cpu().numpy()[: stop - start]
+
+    batches = in_batches(embed, len(patches), device, embedder.geometry.size, batch_size, work.done)
+    with Progress(len(patches), "embeddings", "patches", work.done) as progress:
         for start, stop, values in batches:
             if not np.isfinite(values).all():
                 raise UserError("the embedder gives NaN or infinite embeddings; check its weights")
-            if table is None:
-                table = stack.enter_context(Scratch(beside, "embedding", n_pairs, values.shape[1]))
+            if not work.defined:
+                work.define(partial(_define, references=references, n_components=values.shape[1]))
             counts = [len(of_unique[number]) for number in range(start, stop)]
-            table.write(np.concatenate(of_unique[start:stop]), np.repeat(values, counts, axis=0))
+            work.write("embedding", np.concatenate(of_unique[start:stop]), np.repeat(values, counts, axis=0))
+            work.done_to(stop)
             progress.advance(stop - start)
-        assert table is not None
-        out.coordinate("component", table.n_columns)
-        table.copy_to(out.variable("embedding"))
 
 
-def _copy_rows(out: Writer, images: Images, reference_id: np.ndarray, path: str) -> None:
+def _define(out: Writer, references: References, n_components: int) -> None:
+    out.coordinate("neuron", references.neurons)
+    out.coordinate("reference", references.reference_id.shape[1])
+    out.coordinate("component", n_components)
+    out.variable("reference_id", data=references.reference_id)
+    out.rows("embedding")
+
+
+def _copy_rows(work: Work, images: Images, references: References, path: str) -> None:
     """Take the embeddings of whole images from a file."""
     values = read_embeddings(path)
     source_index = images.file["source_index"][...]
     n_source = len(source_index) + len(images.file["rejected_path"])
     if len(values) != n_source:
         raise UserError(f"embedder: {path} has {len(values)} rows, but the images' source lists {n_source} images")
-    out.coordinate("component", values.shape[1])
-    variable = out.variable("embedding")
-    for number, ids in enumerate(reference_id):
-        rows = values[source_index[np.maximum(ids, 0)]]
-        variable[number] = np.where(ids[:, None] >= 0, rows, 0)
+    work.define(lambda out: _define(out, references, values.shape[1]))
+    flat = references.reference_id.reshape(-1)
+    for start in range(0, len(flat), ROWS_AT_A_TIME):
+        ids = flat[start : start + ROWS_AT_A_TIME]
+        rows = np.flatnonzero(ids >= 0)
+        work.write("embedding", start + rows, values[source_index[ids[rows]]])

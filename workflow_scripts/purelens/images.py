@@ -10,7 +10,6 @@ import h5py
 import numpy as np
 from PIL import Image, ImageOps
 
-from purelens.digests import files_digest, folder_digest
 from purelens.errors import UserError, listed, nearest
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -232,17 +231,6 @@ def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         raise UserError(f"images: {path}: label must be whole numbers, with the names in class_name")
     if "concept" in arrays and len(arrays.get("concept_label", ())) != arrays["concept"].shape[1]:
         raise UserError(f"images: {path}: concept_label must name the {arrays['concept'].shape[1]} columns of concept")
-
-
-def source_digest(images: str | Path) -> str | None:
-    """Digest of names, sizes and dates of the files of a folder or CSV source; None for anything else."""
-    path = Path(images)
-    if path.suffix.lower() != ".csv" or not path.is_file():
-        return folder_digest(path)
-    try:
-        return files_digest(path.parent / name for name in _csv_source(path).paths)
-    except UserError:
-        return None  # told when the source is opened
 
 
 def _texts(dataset: h5py.Dataset) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from purelens.artifacts import Provenance, read, strings
+from purelens.artifacts import read, strings
 from purelens.clustering import gram_matrices, squared_distances
 from purelens.references import open_representations
 from purelens.statistics import estimate
@@ -24,7 +24,6 @@ def interpretability(
     bootstrap: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
-    provenance: Provenance | None = None,  # noqa: ARG001
 ) -> None:
     """Measure distances between references within and between virtual neurons, in each embedder's space.
 
@@ -40,8 +39,6 @@ def interpretability(
         Names of the embedders, in the order of ``embeddings``.
     bootstrap, confidence, seed
         See `purelens.statistics.estimate`.
-    provenance
-        Not used: a table carries none.
 
     Notes
     -----

@@ -3,23 +3,28 @@
 import inspect
 import logging
 import random
+import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
 
-from purelens.artifacts import Provenance, read_identity
 from purelens.errors import UserError
+from purelens.provenance import check_lineage, identity_of, provenance_of, write_record
 
 logger = logging.getLogger("purelens")
+
+CHANGED = "changed"
+"""The input of every rule that says why its output is stale (see `purelens.freshness`)."""
 
 
 def run(function: Callable[..., None], snakemake: Any) -> None:
     """Call ``function`` with the inputs, outputs and params of a Snakemake job, all by name.
 
-    Sets up the log file, the seeds and the number of threads. A ``UserError`` ends the job with one line; an output that
-    was begun is not left behind.
+    Sets up the log file, the seeds and the number of threads, refuses inputs that were not made from one another, and records
+    what the outputs were made from. A ``UserError`` ends the job with one line, and so does a signal to stop.
 
     Parameters
     ----------
@@ -28,11 +33,22 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
     snakemake
         The object that Snakemake gives to a script.
     """
+    started = time.perf_counter()
     _log_to(snakemake.log[0] if snakemake.log else None)
-    arguments = bind(function, snakemake)
-    _seed(arguments.get("seed", 0), snakemake.threads)
+    signal.signal(signal.SIGTERM, lambda *_: _stop(f"{snakemake.rule}: told to stop (SIGTERM)"))
     try:
+        inputs = input_paths(snakemake.input)
+        check_lineage(inputs)
+        provenance = provenance_of(dict(snakemake.params.items()), {name: identity_of(p) for name, p in inputs.items()})
+        arguments = bind(function, snakemake)
+        if "provenance" in inspect.signature(function).parameters:
+            arguments["provenance"] = provenance
+        _seed(arguments.get("seed", 0), snakemake.threads)
         function(**arguments)
+        for path in snakemake.output:
+            if not path.endswith(".h5"):
+                write_record(path, provenance)
+        logger.info("%s: done in %.2f s", snakemake.rule, time.perf_counter() - started)
     except UserError as error:
         _stop(f"{snakemake.rule}: {error}")
     except OSError as error:
@@ -49,21 +65,20 @@ def bind(function: Callable[..., None], snakemake: Any) -> dict[str, Any]:
     accepted = inspect.signature(function).parameters
     if "threads" in accepted:
         arguments["threads"] = snakemake.threads
-    code = arguments.pop("code", "")
-    if "provenance" in accepted:
-        params = {name: value for name, value in snakemake.params.items() if name != "code"}
-        arguments["provenance"] = Provenance(params, code, _identities(snakemake.input), arguments.get("seed", 0))
-    for_reruns = ("_digest", "_file")
-    return {name: value for name, value in arguments.items() if name in accepted or not name.endswith(for_reruns)}
+    only_for_reruns = ("_digest", "_file")
+    for name in [*arguments]:
+        if name in ("code", CHANGED) or (name not in accepted and name.endswith(only_for_reruns)):
+            del arguments[name]
+    return arguments
 
 
-def _identities(inputs: Any) -> dict[str, str]:
-    """What each input is, by its name."""
+def input_paths(inputs: Any) -> dict[str, str]:
+    """Path of each input of a job, by its name; a list's are numbered. What only says that a file is stale is left out."""
     found = {}
     for name, value in inputs.items():
         paths = [value] if isinstance(value, str) else list(value)
-        for number, path in enumerate(paths):
-            found[name if len(paths) == 1 else f"{name}[{number}]"] = read_identity(path)
+        if name != CHANGED:
+            found.update({name if len(paths) == 1 else f"{name}[{i}]": str(path) for i, path in enumerate(paths)})
     return found
 
 

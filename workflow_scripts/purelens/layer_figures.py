@@ -9,7 +9,6 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from purelens.artifacts import Provenance
 from purelens.interpretability import NO_SPLIT
 from purelens.style import PALETTE, colour, in_order, method_label, paper_style, replace_folder_when_whole, save
 from purelens.tables import read_table
@@ -22,7 +21,6 @@ def layer_figures(
     title: str,
     n_clusters: int = 2,
     confidence: float = 0.95,
-    provenance: Provenance | None = None,  # noqa: ARG001
 ) -> None:
     """Draw the comparison of methods on a layer.
 
@@ -38,8 +36,6 @@ def layer_figures(
         Number of clusters of the first panel.
     confidence
         Coverage of the intervals, for the caption.
-    provenance
-        Not used: a figure carries none.
     """
     mpl.use("Agg")
     distances, correlations = read_table(interpretability_csv), read_table(alignment_csv)

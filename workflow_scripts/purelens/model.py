@@ -1,6 +1,5 @@
 """The rule ``model``: a network with its weights, as every later step loads it."""
 
-import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +8,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from purelens.artifacts import Provenance, replace_when_whole, write_json
 from purelens.dataset import open_images
 from purelens.device import choose_device, in_batches
+from purelens.files import replace_when_whole, write_json
 from purelens.models import Network, build_network
 
 logger = logging.getLogger("purelens")
@@ -31,7 +30,6 @@ def model(
     device: str = "auto",
     batch_size: int | None = None,
     seed: int = 0,
-    provenance: Provenance | None = None,
 ) -> None:
     """Load a network and store its weights and a card that says what it is.
 
@@ -49,8 +47,6 @@ def model(
         See `purelens.device`.
     seed
         Of random weights, and of the images the accuracy is measured on.
-    provenance
-        What the artifact is made from.
 
     Raises
     ------
@@ -67,7 +63,6 @@ def model(
         "std": list(network.std),
         "parameters": sum(p.numel() for p in network.module.parameters()),
         **_accuracy(network, images_h5, where, batch_size, seed),
-        "provenance": json.loads(json.dumps(vars(provenance or Provenance()), default=str)),
     }
     state = {key: value.cpu().contiguous().clone() for key, value in network.module.state_dict().items()}
     with replace_when_whole(model_safetensors) as temporary:
@@ -86,7 +81,7 @@ def _accuracy(
         rng = np.random.default_rng(seed)
         sample = np.sort(rng.choice(labelled, size=min(ACCURACY_IMAGES, len(labelled)), replace=False))
 
-        def right(start: int, stop: int) -> int | None:
+        def right(start: int, stop: int, _: int) -> int | None:
             pixels = torch.from_numpy(images.take(sample[start:stop])).to(device)
             with torch.inference_mode():
                 output = network.module(network.normalize(pixels))

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
-from purelens.artifacts import Provenance, read, strings
+from purelens.artifacts import Rows, read, strings
 from purelens.dataset import Images, open_images
 from purelens.errors import listed
 from purelens.progress import Progress
@@ -42,7 +42,6 @@ def neuron_figures(
     neighbours: int = 6,
     min_dist: float = 0.3,
     seed: int = 0,
-    provenance: Provenance | None = None,  # noqa: ARG001
 ) -> None:
     """Draw neurons of a layer.
 
@@ -61,8 +60,6 @@ def neuron_figures(
         Number of virtual neurons drawn.
     neighbours, min_dist, seed
         Of the UMAP (McInnes et al. 2018).
-    provenance
-        Not used: a figure carries none.
     """
     mpl.use("Agg")
     with ExitStack() as stack:
@@ -151,12 +148,12 @@ def collect(
     names = strings(images.file["class_name"])
     label = images.file["label"][...][ids]
     pixels = images.take(ids)
-    boxes = patches["box"][row, : len(ids)]
+    boxes = Rows(patches, "box")[row : row + 1][0, : len(ids)]
     return Neuron(
         number=int(clusters["neuron"][row]),
         lower_layer=lower_layer,
         patches=[thumbnail(image, box) for image, box in zip(pixels, boxes, strict=True)],
-        vectors=relevance[f"relevance/{lower_layer}"][row, : len(ids)],
+        vectors=Rows(relevance, f"relevance/{lower_layer}")[row : row + 1][0, : len(ids)],
         label=clusters["label"][position, k, row, : len(ids)],
         classes=[names[number] if number >= 0 else "" for number in label],
     )

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
-from purelens.config import neuron_ids
+from purelens.neurons import neuron_ids
+from purelens.shards import WHOLE, part_of
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def rounds(groups: list[tuple[int, np.ndarray]]) -> Iterator[Round]:
         yield Round(np.array(rows), np.array([groups[row][1][number] for row in rows]))
 
 
-def select_pairs(activations: h5py.File, neurons: str | list[int | str], layer: str) -> Pairs:
-    """Read the references of the selected neurons from an activations artifact."""
+def select_pairs(activations: h5py.File, neurons: str | list[int | str], layer: str, shard: str = WHOLE) -> Pairs:
+    """Read the references of the selected neurons, or of a part of them, from an activations artifact."""
     ids = np.array(neuron_ids(neurons, len(activations["neuron"]), layer), dtype=np.int64)
+    ids = part_of(ids, shard)
     return Pairs(ids, activations["reference_id"][...][ids], activations["reference_position"][...][ids])

@@ -1,22 +1,25 @@
 """The rule ``patches``: which part of a reference image a neuron looks at."""
 
 import logging
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from purelens.artifacts import Provenance, Scratch, create, read
+from purelens.artifacts import Writer, read
 from purelens.boxes import blurred, boxes, thumbnails
 from purelens.dataset import Images, open_images
-from purelens.device import choose_device, in_batches
+from purelens.device import choose_device, filled, in_batches
 from purelens.errors import UserError
 from purelens.layers import Segment, as_maps, seed_like
 from purelens.lrp import Propagation, RelevanceSums, plan_rules
 from purelens.models import Network, load_network
 from purelens.pairs import Pairs, rounds, select_pairs
 from purelens.progress import Progress
+from purelens.provenance import Provenance
+from purelens.resumable import Work, resume
+from purelens.shards import WHOLE
 
 logger = logging.getLogger("purelens")
 
@@ -40,6 +43,7 @@ def patches(
     heat_size: int = 32,
     device: str = "auto",
     batch_size: int | None = None,
+    shard: str = WHOLE,
     provenance: Provenance | None = None,
 ) -> None:
     """Locate the patch of each (neuron, reference) pair in its image.
@@ -60,6 +64,8 @@ def patches(
         Side of the stored heatmap.
     device, batch_size
         See `purelens.device`.
+    shard
+        Which part of the neurons to look at, such as ``2/4`` (see `purelens.gather`).
     provenance
         What the artifact is made from.
 
@@ -77,25 +83,21 @@ def patches(
     network = load_network(weights, card)
     network.module.to(where)
     with read(activations_h5, "activations") as file:
-        pairs = select_pairs(file, neurons, layer)
-    with ExitStack() as stack:
-        images = stack.enter_context(open_images(images_h5))
-        segment = stack.enter_context(Segment(network.module, layer))
-        heatmaps = stack.enter_context(Heatmaps(network, segment, layer, channels, attribution, images.size, where))
-        out = stack.enter_context(create(patches_h5, "patches", provenance, str(where)))
-        scratch = Scratch(patches_h5, "heat", pairs.reference_id.size, heat_size**2, "u1")
-        table = stack.enter_context(scratch)
+        pairs = select_pairs(file, neurons, layer, shard)
+    with (
+        open_images(images_h5) as images,
+        Segment(network.module, layer) as segment,
+        Heatmaps(network, segment, layer, channels, attribution, images.size, where) as heatmaps,
+        resume(patches_h5, "patches", provenance, str(where)) as work,
+    ):
         cut = Cut(blur, threshold, crop_rule, heat_size)
-        found = _locate(heatmaps, cut, images, network, pairs, where, batch_size, table)
-        out.coordinate("neuron", pairs.neurons)
-        for dim, size in (("reference", pairs.reference_id.shape[1]), ("edge", 4)):
-            out.coordinate(dim, size)
-        out.coordinate("heat_row", heat_size)
-        out.coordinate("heat_column", heat_size)
-        out.variable("reference_id", data=pairs.reference_id)
-        out.variable("box", data=found.box.reshape(*pairs.reference_id.shape, 4))
-        out.variable("conserved", data=found.conserved.reshape(pairs.reference_id.shape))
-        table.copy_to(out.variable("heat"))
+        if not work.defined:
+            work.define(lambda out: _define(out, pairs, heat_size))
+            _fill_missing(work, pairs)
+        _locate(heatmaps, cut, images, network, pairs, batch_size, work)
+        work.finish()
+    with read(patches_h5, "patches") as file:
+        _log_conservation(file["conserved"][...])
 
 
 class Heatmaps:
@@ -113,6 +115,7 @@ class Heatmaps:
     ) -> None:
         self._segment, self._layer, self._channels = segment, layer, channels
         self._times_input = attribution == "gradient"
+        self.device = device
         self._rules: Propagation | nullcontext[None] = nullcontext()
         self._probe = torch.rand(1, 3, size, size, device=device)
         if attribution == "lrp":
@@ -175,13 +178,33 @@ class Cut:
     crop_rule: str
     heat_size: int
 
+    def apply(self, relevance: torch.Tensor, value: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Rows of the artifact, from the relevance (r, H, W) of pixels and the activation (r,) it was seeded with."""
+        heat = blurred(relevance, self.blur)
+        found = {
+            "box": boxes(heat, self.threshold, self.crop_rule),
+            "heat": thumbnails(heat, self.heat_size),
+            "conserved": relevance.sum(dim=(1, 2)) / value,
+        }
+        return {name: values.cpu() for name, values in found.items()}
 
-@dataclass(frozen=True)
-class Found:
-    """Boxes (pairs, 4) and conserved shares (pairs,) of all pairs."""
 
-    box: np.ndarray
-    conserved: np.ndarray
+def _define(out: Writer, pairs: Pairs, heat_size: int) -> None:
+    out.coordinate("neuron", pairs.neurons)
+    for dim, size in (("reference", pairs.reference_id.shape[1]), ("edge", 4)):
+        out.coordinate(dim, size)
+    out.coordinate("heat_row", heat_size)
+    out.coordinate("heat_column", heat_size)
+    out.variable("reference_id", data=pairs.reference_id)
+    for name in ("box", "heat", "conserved"):
+        out.rows(name)
+
+
+def _fill_missing(work: Work, pairs: Pairs) -> None:
+    """Say of missing references that there is no box."""
+    missing = np.flatnonzero(pairs.reference_id.reshape(-1) < 0)
+    work.write("box", missing, np.full((len(missing), 4), -1))
+    work.write("conserved", missing, np.full(len(missing), np.nan))
 
 
 def _locate(
@@ -190,38 +213,34 @@ def _locate(
     images: Images,
     network: Network,
     pairs: Pairs,
-    device: torch.device,
     batch_size: int | None,
-    table: Scratch,
-) -> Found:
-    groups = pairs.by_image()
+    work: Work,
+) -> None:
+    """Fill the tables, a row per (neuron, reference)."""
+    groups, device = pairs.by_image(), heatmaps.device
     n_references = pairs.reference_id.shape[1]
     positions = pairs.reference_position.reshape(-1)
-    found = Found(np.full((positions.size, 4), -1, dtype="i2"), np.full(positions.size, np.nan, dtype="f4"))
 
-    def locate(start: int, stop: int) -> list[tuple[np.ndarray, torch.Tensor, torch.Tensor, torch.Tensor]]:
+    def locate(start: int, stop: int, size: int) -> list[tuple[np.ndarray, dict[str, torch.Tensor]]]:
         batch = groups[start:stop]
-        pixels = torch.from_numpy(images.take(np.array([image for image, _ in batch])))
-        heatmaps.forward(network.normalize(pixels.to(device)))
+        pixels = filled(images.take(np.array([image for image, _ in batch])), size)
+        heatmaps.forward(network.normalize(torch.from_numpy(pixels).to(device)))
         results = []
         for r in rounds(batch):
             neurons = pairs.neurons[r.pair // n_references]
             relevance, value = heatmaps.backward(r.row, neurons, positions[r.pair])
-            heat = blurred(relevance, cut.blur)
-            box = boxes(heat, cut.threshold, cut.crop_rule)
-            shares = relevance.sum(dim=(1, 2)) / value
-            results.append((r.pair, box.cpu(), thumbnails(heat, cut.heat_size).cpu(), shares.cpu()))
+            results.append((r.pair, cut.apply(relevance, value)))
         return results
 
-    with Progress(sum(len(group) for _, group in groups), "patches", "pairs") as progress:
-        for _, _, results in in_batches(locate, len(groups), device, images.size, batch_size):
-            for pair, box, thumbnail, shares in results:
-                found.box[pair] = box.numpy()
-                found.conserved[pair] = shares.numpy()
-                table.write(pair, thumbnail.numpy())
+    n_pairs, n_done = (sum(len(group) for _, group in part) for part in (groups, groups[: work.done]))
+    batches = in_batches(locate, len(groups), device, images.size, batch_size, work.done)
+    with Progress(n_pairs, "patches", "pairs", n_done) as progress:
+        for _, stop, results in batches:
+            for pair, found in results:
+                for name, values in found.items():
+                    work.write(name, pair, values.numpy())
                 progress.advance(len(pair))
-    _log_conservation(found.conserved)
-    return found
+            work.done_to(stop)
 
 
 def _log_conservation(conserved: np.ndarray) -> None:

@@ -15,6 +15,7 @@ TEMPLATES = {
     "relevances": "{dataset}/{model}/{layer}/relevances.h5",
     "patches": "{dataset}/{model}/{layer}/patches.h5",
     "embeddings": "{dataset}/{model}/{layer}/embeddings/{embedder}.h5",
+    "stage": "{dataset}/{model}/{layer}/{stage}.h5",
     "virtual_neurons": "{dataset}/{model}/{layer}/virtual_neurons.h5",
     "interpretability": "{dataset}/{model}/{layer}/interpretability.csv",
     "interpretability_summary": "{dataset}/{model}/{layer}/interpretability_summary.csv",

@@ -12,12 +12,20 @@ logger = logging.getLogger("purelens")
 
 
 class Progress:
-    """Count work that is done. Use it in a ``with`` block and call ``advance``."""
+    """Count work that is done. Use it in a ``with`` block and call ``advance``.
 
-    def __init__(self, total: int, task: str, unit: str) -> None:
-        self._total, self._task, self._unit = total, task, unit
+    Parameters
+    ----------
+    total, task, unit
+        How much there is, of what, and what one is called.
+    done
+        How much an earlier job has done.
+    """
+
+    def __init__(self, total: int, task: str, unit: str, done: int = 0) -> None:
+        self._total, self._task, self._unit = total - done, task, unit
         self._done = 0
-        self._bar = tqdm(total=total, desc=task, unit=f" {unit}", leave=False) if sys.stderr.isatty() else None
+        self._bar = tqdm(total=total - done, desc=task, unit=f" {unit}", leave=False) if sys.stderr.isatty() else None
 
     def __enter__(self) -> "Progress":
         self._started = self._last = time.perf_counter()

@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 
-from purelens.artifacts import read
+from purelens.artifacts import Rows, read
 from purelens.errors import UserError
 
 SLAB_NEURONS = 16
@@ -64,23 +63,23 @@ def open_representations(
         reference_id, neurons = relevance["reference_id"][...], relevance["neuron"][...]
         loaders: dict[str, Loader] = {}
         for lower in relevance["relevance"]:
-            loaders[f"pure:{lower}"] = _rows(relevance[f"relevance/{lower}"])
+            loaders[f"pure:{lower}"] = _rows(Rows(relevance, f"relevance/{lower}"))
         if activations_h5 is not None:
-            means = stack.enter_context(read(activations_h5, "activations"))["mean"]
+            means = Rows(stack.enter_context(read(activations_h5, "activations")), "mean")
             loaders["activations"] = _of_images(means, reference_id)
         for path, name in zip(embeddings, embedders, strict=True):
             file = stack.enter_context(read(path, "embeddings"))
             if not np.array_equal(file["reference_id"][...], reference_id):
                 raise UserError(f"{path} and {relevances_h5} are not of the same references; rebuild them")
-            loaders[f"embedder:{name}"] = _rows(file["embedding"])
+            loaders[f"embedder:{name}"] = _rows(Rows(file, "embedding"))
         yield Representations(neurons, reference_id, loaders)
 
 
-def _rows(variable: h5py.Dataset) -> Loader:
+def _rows(variable: Rows) -> Loader:
     return lambda start, stop: variable[start:stop]
 
 
-def _of_images(table: h5py.Dataset, reference_id: np.ndarray) -> Loader:
+def _of_images(table: Rows, reference_id: np.ndarray) -> Loader:
     """Rows of a table over images, for the references of a slab of neurons."""
 
     def load(start: int, stop: int) -> np.ndarray:

@@ -1,19 +1,22 @@
 """The rule ``relevances``: what the neurons of lower layers contribute to each neuron on its references."""
 
 import logging
-from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 import torch
 
-from purelens.artifacts import Provenance, Scratch, Writer, create, read
+from purelens.artifacts import Writer, read
 from purelens.dataset import Images, open_images
-from purelens.device import choose_device, in_batches
+from purelens.device import choose_device, filled, in_batches
 from purelens.errors import UserError
 from purelens.layers import Segment, as_maps, seed_like
 from purelens.models import Network, load_network
 from purelens.pairs import Pairs, Round, rounds, select_pairs
 from purelens.progress import Progress
+from purelens.provenance import Provenance
+from purelens.resumable import Work, resume
+from purelens.shards import WHOLE
 
 logger = logging.getLogger("purelens")
 
@@ -33,6 +36,7 @@ def relevances(
     normalize: str = "l1",
     device: str = "auto",
     batch_size: int | None = None,
+    shard: str = WHOLE,
     provenance: Provenance | None = None,
 ) -> None:
     """Attribute each neuron, on each of its references, to the neurons of the lower layers.
@@ -56,6 +60,8 @@ def relevances(
         ``l1``: divide each vector by the sum of its absolute values; ``none``.
     device, batch_size
         See `purelens.device`.
+    shard
+        Which part of the neurons to attribute, such as ``2/4`` (see `purelens.gather`).
     provenance
         What the artifact is made from.
 
@@ -73,14 +79,15 @@ def relevances(
     network = load_network(weights, card)
     network.module.to(where)
     with read(activations_h5, "activations") as file:
-        pairs = select_pairs(file, neurons, layer)
-    with ExitStack() as stack:
-        images = stack.enter_context(open_images(images_h5))
-        segment = stack.enter_context(Segment(network.module, layer, lower_layers))
-        out = stack.enter_context(create(relevances_h5, "relevances", provenance, str(where)))
+        pairs = select_pairs(file, neurons, layer, shard)
+    with (
+        open_images(images_h5) as images,
+        Segment(network.module, layer, lower_layers) as segment,
+        resume(relevances_h5, "relevances", provenance, str(where)) as work,
+    ):
         attribution = Attribution(segment, layer, channels, normalize)
-        tables = _attribute(attribution, images, network, pairs, where, batch_size, stack, relevances_h5)
-        _write(out, pairs, tables, lower_layers)
+        _attribute(attribution, images, network, pairs, where, batch_size, work)
+        work.finish()
 
 
 class Attribution:
@@ -141,33 +148,33 @@ def _attribute(
     pairs: Pairs,
     device: torch.device,
     batch_size: int | None,
-    stack: ExitStack,
-    beside: str,
-) -> dict[str, Scratch]:
+    work: Work,
+) -> None:
     """Fill one table per lower layer, a row per (neuron, reference)."""
     groups = pairs.by_image()
     n_references = pairs.reference_id.shape[1]
-    tables: dict[str, Scratch] = {}
 
-    def attribute(start: int, stop: int) -> list[tuple[Round, dict[str, torch.Tensor]]]:
+    def attribute(start: int, stop: int, size: int) -> list[tuple[Round, dict[str, torch.Tensor]]]:
         batch = groups[start:stop]
-        pixels = images.take(np.array([image for image, _ in batch]))
+        pixels = filled(images.take(np.array([image for image, _ in batch])), size)
         attribution.forward(network.normalize(torch.from_numpy(pixels).to(device)))
         return [(r, attribution.backward(r.row, pairs.neurons[r.pair // n_references])) for r in rounds(batch)]
 
-    n_pairs = sum(len(group) for _, group in groups)
+    n_pairs, n_done = (sum(len(group) for _, group in part) for part in (groups, groups[: work.done]))
+    if not n_pairs:
+        raise UserError("no selected neuron has any reference: all of them are dead; select others")
     logger.info("%d pairs of a neuron and a reference on %d unique images", n_pairs, len(groups))
-    with Progress(n_pairs, "relevances", "pairs") as progress:
-        for _, _, results in in_batches(attribute, len(groups), device, images.size, batch_size):
+    batches = in_batches(attribute, len(groups), device, images.size, batch_size, work.done)
+    with Progress(n_pairs, "relevances", "pairs", n_done) as progress:
+        for _, stop, results in batches:
+            if not work.defined:
+                work.define(partial(_define, pairs=pairs, found=results[0][1]))
             for r, found in results:
                 for name, relevance in found.items():
                     _check_finite(relevance, name, pairs.neurons[r.pair // n_references])
-                    if name not in tables:
-                        scratch = Scratch(beside, name, pairs.reference_id.size, relevance.shape[1])
-                        tables[name] = stack.enter_context(scratch)
-                    tables[name].write(r.pair, relevance.cpu().numpy())
+                    work.write(f"relevance/{name}", r.pair, relevance.cpu().numpy())
                 progress.advance(len(r.pair))
-    return tables
+            work.done_to(stop)
 
 
 def _check_finite(relevance: torch.Tensor, lower_layer: str, neurons: np.ndarray) -> None:
@@ -177,13 +184,11 @@ def _check_finite(relevance: torch.Tensor, lower_layer: str, neurons: np.ndarray
         raise UserError(f"the relevance of neuron {neuron} at lower layer {lower_layer!r} is NaN or infinite")
 
 
-def _write(out: Writer, pairs: Pairs, tables: dict[str, Scratch], lower_layers: list[str]) -> None:
+def _define(out: Writer, pairs: Pairs, found: dict[str, torch.Tensor]) -> None:
     out.coordinate("neuron", pairs.neurons)
     out.coordinate("reference", pairs.reference_id.shape[1])
     out.variable("reference_id", data=pairs.reference_id)
-    for name in lower_layers:
-        if name not in tables:
-            raise UserError("no selected neuron has any reference: all of them are dead; select others")
+    for name, relevance in found.items():
         dim = f"lower_neuron.{name}"
-        out.coordinate(dim, tables[name].n_columns)
-        tables[name].copy_to(out.variable(f"relevance/{name}", dims=("neuron", "reference", dim)))
+        out.coordinate(dim, relevance.shape[1])
+        out.rows(f"relevance/{name}", dims=("neuron", "reference", dim))

@@ -22,6 +22,8 @@ class Schema:
     variables: dict[str, Variable]
 
 
+CHECKSUM = Variable((), "u4", "CRC-32 of the variable of this name, for each index of its first dimension")
+
 SCHEMAS = {
     "scenes": Schema(
         1,
@@ -57,7 +59,7 @@ SCHEMAS = {
         },
     ),
     "activations": Schema(
-        1,
+        2,
         "activations",
         {
             "mean": Variable(("image", "neuron"), "f4", "mean activation over positions", "activation"),
@@ -72,7 +74,7 @@ SCHEMAS = {
         },
     ),
     "relevances": Schema(
-        1,
+        2,
         "relevances",
         {
             "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),
@@ -85,7 +87,7 @@ SCHEMAS = {
         },
     ),
     "patches": Schema(
-        1,
+        2,
         "patches",
         {
             "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),
@@ -104,7 +106,7 @@ SCHEMAS = {
         },
     ),
     "embeddings": Schema(
-        1,
+        2,
         "embeddings",
         {
             "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),

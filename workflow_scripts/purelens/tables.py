@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from purelens.artifacts import replace_when_whole
+from purelens.files import replace_when_whole
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:

@@ -1,5 +1,6 @@
 """The references of each neuron, kept while images stream by."""
 
+import numpy as np
 import torch
 
 
@@ -23,6 +24,19 @@ class References:
         self.value = torch.zeros(n_neurons, n_references, device=device)
         self.image_id = torch.full((n_neurons, n_references), -1, dtype=torch.int32, device=device)
         self.position = torch.full((n_neurons, n_references), -1, dtype=torch.int32, device=device)
+
+    @classmethod
+    def of(cls, state: dict[str, np.ndarray], device: torch.device | str = "cpu") -> "References":
+        """Take up what `state` gave."""
+        n_neurons, n_references = state["value"].shape
+        references = cls(n_neurons, n_references, device)
+        for name, values in state.items():
+            setattr(references, name, torch.from_numpy(values).to(device))
+        return references
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that is known, as arrays."""
+        return {name: getattr(self, name).cpu().numpy() for name in ("value", "image_id", "position")}
 
     def update(self, first_id: int, value: torch.Tensor, position: torch.Tensor) -> None:
         """Take a batch of images into account. Batches come in the order of the image ids.

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from purelens.artifacts import Provenance, Writer, create
+from purelens.artifacts import Writer, create
 from purelens.clustering import gram_matrices, in_order_of_size, k_means, silhouettes, squared_distances
 from purelens.progress import Progress
+from purelens.provenance import Provenance
 from purelens.references import Representations, open_representations
 
 logger = logging.getLogger("purelens")

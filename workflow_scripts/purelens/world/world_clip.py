@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from purelens.artifacts import Provenance, read, replace_when_whole, write_json
+from purelens.artifacts import read
+from purelens.files import replace_when_whole, write_json
 from purelens.progress import Progress
 from purelens.vision import open_clip
 from purelens.world.muon import Muon
@@ -43,7 +44,6 @@ def world_clip(
     accuracy_json: str,
     epochs: int,
     seed: int = 0,
-    provenance: Provenance | None = None,
 ) -> None:
     """Train a CLIP on scenes and their captions, and measure its zero-shot accuracy on other scenes.
 
@@ -59,8 +59,6 @@ def world_clip(
         Passes over the training scenes.
     seed
         Of weights and order.
-    provenance
-        What it is made from.
     """
     torch.manual_seed(seed)
     scenes = Scenes(train_h5)
@@ -76,7 +74,7 @@ def world_clip(
     logger.info("zero-shot accuracy of the CLIP: %s", {k: f"{100 * v:.1f} %" for k, v in accuracy.items()})
     with replace_when_whole(weights) as temporary:
         save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary)
-    write_json(accuracy_json, {"zero_shot": accuracy, "code": (provenance or Provenance()).code})
+    write_json(accuracy_json, {"zero_shot": accuracy})
 
 
 class Scenes:

@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from purelens.artifacts import Provenance, read, replace_when_whole, write_json
+from purelens.artifacts import read
+from purelens.files import replace_when_whole, write_json
 from purelens.progress import Progress
 from purelens.world.cnn import scene_cnn
 from purelens.world.scenes import CLASSES
@@ -26,7 +27,6 @@ def world_cnn(
     accuracy_json: str,
     epochs: int,
     seed: int = 0,
-    provenance: Provenance | None = None,
 ) -> None:
     """Train the network on scenes and measure its accuracy on others.
 
@@ -42,8 +42,6 @@ def world_cnn(
         Passes over the training scenes.
     seed
         Of weights and order.
-    provenance
-        What it is made from.
     """
     torch.manual_seed(seed)
     images, labels = load_scenes(train_h5)
@@ -69,8 +67,7 @@ def world_cnn(
     state = {key: value.contiguous() for key, value in network.state_dict().items()}
     with replace_when_whole(weights) as temporary:
         save_file(state, temporary)
-    code = (provenance or Provenance()).code
-    write_json(accuracy_json, {"accuracy": accuracy, "scenes": len(labels), "classes": len(CLASSES), "code": code})
+    write_json(accuracy_json, {"accuracy": accuracy, "scenes": len(labels), "classes": len(CLASSES)})
 
 
 def load_scenes(path: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,8 +6,9 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from purelens.artifacts import Provenance, create
+from purelens.artifacts import create
 from purelens.progress import Progress
+from purelens.provenance import Provenance
 from purelens.world.scenes import CLASSES, CONCEPTS, SIZE, Scene, draw_scene
 
 PARTS = ("train", "probe", "test")

@@ -1,0 +1,45 @@
+"""What is stale: each rule's input ``changed`` says why its output has to be made anew (see purelens/freshness.py)."""
+
+from snakemake.io import apply_wildcards
+from snakemake.iocontainers import Wildcards
+
+from purelens.freshness import Freshness, Marks, Step
+from purelens.job import input_paths
+
+
+def find_step(file):
+    """The step that makes a file, as its rule describes it; None for a source."""
+    for rule in workflow.rules:
+        for output in rule.output:
+            match = output.match(file)
+            if match and not rule.norun:
+                return step_of(rule, Wildcards(fromdict=match.groupdict()))
+    return None
+
+
+def step_of(rule, wildcards):
+    """Inputs and params of a rule for some wildcards."""
+
+    def value(item):
+        if callable(item):
+            return item(wildcards)
+        return apply_wildcards(item, wildcards) if isinstance(item, str) else item
+
+    proxy = getattr(rules, rule.name)
+    inputs = {
+        name: value(item) for name, item in proxy.input.items() if name != "changed"
+    }
+    params = {name: value(item) for name, item in rule.params.items()}
+    outputs = [str(apply_wildcards(str(output), wildcards)) for output in proxy.output]
+    return Step(rule.name, outputs, input_paths(inputs), params)
+
+
+freshness = Freshness(find_step, digests)
+marks = Marks(freshness, MEMORY / "changed")
+
+
+def changed(artifact):
+    """Input function: marks that are newer than the artifact where it is stale."""
+    if not workflow.is_main_process:
+        return []
+    return lambda wildcards: marks.of(artifact.format(**wildcards))

@@ -1,0 +1,28 @@
+"""Put the parts of a stage together, where the study divides it into several jobs (config key ``shards``).
+
+REQUIRED INPUTS  {dataset}/{model}/{layer}/shards/*.h5
+OUTPUTS          {dataset}/{model}/{layer}/activations.h5, relevances.h5, patches.h5, embeddings/*.h5
+"""
+
+
+rule gather:
+    input:
+        shards=parts_of_stage,
+        changed=changed(path("stage")),
+    output:
+        gathered_h5=update(path("stage")),
+    log:
+        log_path("gather/{dataset}/{model}/{layer}/{stage}"),
+    benchmark:
+        path("benchmark", name="gather/{dataset}/{model}/{layer}/{stage}")
+    wildcard_constraints:
+        stage=divided_stages(),
+    conda:
+        "../envs/purelens.yaml"
+    threads: 1
+    params:
+        code=code_digest("gather"),
+    message:
+        "putting the parts of {wildcards.stage} of {wildcards.model} {wildcards.layer} on {wildcards.dataset} together"
+    script:
+        "../workflow_scripts/gather.py"

@@ -1,0 +1,45 @@
+"""Files that are there whole or not at all."""
+
+import glob
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replace_when_whole(path: str | Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path``; rename it when the block ends, remove it when it fails.
+
+    What a killed job left behind for the same path is removed first.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        yield temporary
+        put_in_place(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the hidden files that were begun for ``path``."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        left.unlink()
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Rename a finished file, once it is on the disk."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: str | Path, values: Mapping[str, Any]) -> None:
+    """Write a small JSON file, whole or not at all."""
+    with replace_when_whole(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

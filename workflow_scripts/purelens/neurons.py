@@ -1,0 +1,29 @@
+"""Which neurons of a layer are meant."""
+
+import re
+
+from purelens.errors import UserError
+
+
+def neuron_ids(neurons: str | list[int | str], n_neurons: int, layer: str) -> list[int]:
+    """Resolve ``all``, numbers and ranges to neuron numbers, ascending.
+
+    Raises
+    ------
+    UserError
+        For a number outside the layer or a range that is none.
+    """
+    if neurons == "all":
+        return list(range(n_neurons))
+    ids: set[int] = set()
+    for item in neurons:
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", str(item))
+        if not match:
+            raise UserError(
+                f"config: neurons of layer {layer}: {item!r} is neither a number nor a range such as '16-31'"
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not first <= last < n_neurons:
+            raise UserError(f"config: neurons of layer {layer}: {item} is not within 0-{n_neurons - 1}")
+        ids.update(range(first, last + 1))
+    return sorted(ids)

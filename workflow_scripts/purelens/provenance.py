@@ -1,0 +1,137 @@
+"""What a file was made from: recorded with every file that a rule makes, and compared before the file is used.
+
+An artifact carries its record in its root attributes, anything else (a table, weights, a folder of figures) in a file
+``<name>.provenance.json`` beside it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from purelens.errors import UserError
+from purelens.files import write_json
+
+HOW = ("device", "batch_size", "shard")
+"""Params that say how something is computed, not what."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a file is made from.
+
+    Attributes
+    ----------
+    params
+        The configuration leaves that decide its contents.
+    code
+        Digest of the code that makes it.
+    inputs
+        Identity of each input, by its name.
+    how
+        Where and how it was computed.
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    how: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """Digest of everything that decides the contents of the file."""
+        facts = [self.params, self.code, self.inputs]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+    def record(self) -> dict[str, Any]:
+        """What is stored with the file, as plain values."""
+        values = {"identity": self.identity, "params": self.params, "code": self.code, "inputs": self.inputs}
+        return json.loads(json.dumps({**values, "how": self.how}, default=str))
+
+
+def provenance_of(params: Mapping[str, Any], inputs: Mapping[str, str]) -> Provenance:
+    """Sort the params of a job.
+
+    Parameters
+    ----------
+    params
+        All params of the job, its digest of the code among them.
+    inputs
+        Identity of each input, by its name.
+    """
+    plain = json.loads(json.dumps(dict(params), default=str))
+    code = plain.pop("code", "")
+    how = {name: plain.pop(name) for name in HOW if name in plain}
+    return Provenance(plain, code, dict(inputs), how)
+
+
+def record_path(path: str | Path) -> Path:
+    """Where the record of a file that is not an artifact lies."""
+    return Path(f"{path}.provenance.json")
+
+
+def write_record(path: str | Path, provenance: Provenance) -> None:
+    """Record what a table, weights or a folder was made from, with the digest of its bytes."""
+    write_json(record_path(path), {**provenance.record(), "content": content_digest(path)})
+
+
+def content_digest(path: str | Path) -> str:
+    """Digest the bytes of a file, or the names and bytes of all files in a folder but hidden ones."""
+    path = Path(path)
+    if not path.is_dir():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")):
+        if file.is_file() and not file.name.startswith("."):
+            digest.update(f"{file.relative_to(path).as_posix()}\0{content_digest(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def read_record(path: str | Path) -> dict[str, Any] | None:
+    """Read what a file says it was made from; None if it does not say, or cannot be read."""
+    if Path(path).suffix == ".h5":
+        try:
+            with h5py.File(path, "r") as file:
+                record = {name: json.loads(str(file.attrs[name])) for name in ("params", "inputs", "how")}
+                return {**record, "identity": str(file.attrs["identity"]), "code": str(file.attrs["code"])}
+        except (OSError, KeyError, ValueError, RuntimeError):
+            return None
+    try:
+        record = json.loads(record_path(path).read_text(encoding="utf-8"))
+        return record if {"params", "inputs", "identity", "code", "content"} <= record.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def identity_of(path: str | Path) -> str:
+    """What identifies a file: the identity it records, else the digest of its bytes."""
+    record = read_record(path)
+    return record["identity"] if record else content_digest(path)
+
+
+def check_lineage(inputs: Mapping[str, str]) -> None:
+    """Refuse inputs that were not made from one another.
+
+    Parameters
+    ----------
+    inputs
+        Path of each input, by the name that all rules give it.
+
+    Raises
+    ------
+    UserError
+        Naming the two files that do not fit.
+    """
+    for name, path in inputs.items():
+        record = read_record(path)
+        for other, identity in (record or {"inputs": {}})["inputs"].items():
+            if other in inputs and not other.endswith("_file") and identity_of(inputs[other]) != identity:
+                raise UserError(
+                    f"{path} was made from another {inputs[other]} than the one that is there ({name} and {other} do not "
+                    f"fit); rebuild it: snakemake --cores all --resources gpu=1 --force {path}"
+                )
