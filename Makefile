@@ -3,13 +3,21 @@ PYTHON ?= python3
 UV_VERSION := 0.13.8
 BIN := .venv/bin
 
-.PHONY: demo test check format docs constraints clean
+.PHONY: demo test test-slurm slurm check format docs constraints clean
 
 demo: .venv/.complete
 	$(BIN)/snakemake --cores all --resources gpu=1
 
 test: .venv/.complete
 	$(BIN)/python -m pytest
+
+# The workflow on a SLURM of one node, which the test starts and stops itself; needs root, slurm-wlm and munge.
+test-slurm: slurm
+	$(BIN)/python -m pytest tests/workflow/test_slurm.py
+
+# What a cluster needs besides; not installed by default because it slows every start of Snakemake down.
+slurm: .venv/.complete
+	UV_FIND_LINKS="$(PIP_FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -e '.[slurm]' -c envs/constraints.txt
 
 check: .venv/.complete
 	$(BIN)/ruff check .
@@ -31,13 +39,13 @@ docs: .venv/.complete
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
-	UV_FIND_LINKS="$(PIP_FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -r pyproject.toml --extra dev -c envs/constraints.txt
+	UV_FIND_LINKS="$(PIP_FIND_LINKS)" $(BIN)/uv pip install --python $(BIN)/python -e '.[dev]' -c envs/constraints.txt
 	touch $@
 
 # Pins every package anew, at the newest versions that go together.
 constraints: .venv/.complete
 	printf 'torch==2.13.0\ntorchvision==0.28.0\n' | $(BIN)/uv pip compile --universal --python-version 3.11 \
-		--extra dev --no-header --no-annotate --upgrade -c - -o envs/constraints.txt pyproject.toml
+		--extra dev --extra slurm --no-header --no-annotate --upgrade -c - -o envs/constraints.txt pyproject.toml
 
 clean:
 	rm -rf .venv .snakemake .pytest_cache .mypy_cache .ruff_cache

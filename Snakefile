@@ -13,6 +13,7 @@ if not {"datasets", "models", "embedders"} & set(config):
 
 include: "rules/common.smk"
 include: "rules/freshness.smk"
+include: "rules/estimates.smk"
 include: "rules/world.smk"
 include: "rules/prepare.smk"
 include: "rules/circuits.smk"
@@ -20,6 +21,7 @@ include: "rules/patches.smk"
 include: "rules/gather.smk"
 include: "rules/evaluate.smk"
 include: "rules/figures.smk"
+include: "rules/plan.smk"
 
 
 wildcard_constraints:
@@ -28,6 +30,11 @@ wildcard_constraints:
     layer=one_of(layer_names()),
     embedder=one_of(study.embedders),
     shard="[0-9]+",
+
+
+localrules:
+    all,
+    plan,
 
 
 rule all:

@@ -14,17 +14,16 @@ rule activations:
     output:
         activations_h5=made(part("activations")),
     log:
-        log_path("activations/{dataset}/{model}/{layer}" + SHARD["activations"]),
+        log_path("activations/{dataset}/{model}/{layer}"),
     benchmark:
-        path(
-            "benchmark",
-            name="activations/{dataset}/{model}/{layer}" + SHARD["activations"],
-        )
+        benchmark_path("activations/{dataset}/{model}/{layer}")
     conda:
         "../envs/purelens.yaml"
     threads: study.threads
     resources:
         gpu=1,
+        mem_mb=memory("activations"),
+        runtime=runtime("activations"),
     params:
         layer="{layer}",
         n_references=study.references,
@@ -49,17 +48,16 @@ rule relevances:
     output:
         relevances_h5=made(part("relevances")),
     log:
-        log_path("relevances/{dataset}/{model}/{layer}" + SHARD["relevances"]),
+        log_path("relevances/{dataset}/{model}/{layer}"),
     benchmark:
-        path(
-            "benchmark",
-            name="relevances/{dataset}/{model}/{layer}" + SHARD["relevances"],
-        )
+        benchmark_path("relevances/{dataset}/{model}/{layer}")
     conda:
         "../envs/purelens.yaml"
     threads: study.threads
     resources:
         gpu=1,
+        mem_mb=memory("relevances"),
+        runtime=runtime("relevances"),
     params:
         layer="{layer}",
         lower_layers=lower_layers_of,
@@ -87,10 +85,13 @@ rule virtual_neurons:
     log:
         log_path("virtual_neurons/{dataset}/{model}/{layer}"),
     benchmark:
-        path("benchmark", name="virtual_neurons/{dataset}/{model}/{layer}")
+        benchmark_path("virtual_neurons/{dataset}/{model}/{layer}")
     conda:
         "../envs/purelens.yaml"
     threads: 1
+    resources:
+        mem_mb=memory("virtual_neurons"),
+        runtime=runtime("virtual_neurons"),
     params:
         embedders=list(study.embedders),
         n_clusters=study.virtual_neurons.n_clusters,

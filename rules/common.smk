@@ -24,7 +24,7 @@ digests = Digests(MEMORY / "digests.json")
 
 try:
     study = load_config(config)
-    lower_layers = check_study(study)
+    layers = check_study(study)
 except UserError as error:
     sys.exit(f"purelens: {error}")
 
@@ -80,9 +80,20 @@ def path(artifact, **names):
     return artifact_path(study.results, artifact, **names)
 
 
-def log_path(rule):
+def log_path(name):
     """Log of a rule's job: one file for each combination of its wildcards."""
-    return path("log", name=rule)
+    return path("log", name=with_shard(name))
+
+
+def benchmark_path(name):
+    """Time and memory of a rule's job: one file for each combination of its wildcards."""
+    return path("benchmark", name=with_shard(name))
+
+
+def with_shard(name):
+    """Name of a file of a job, which begins with its rule."""
+    stage = name.split("/")[0]
+    return f"{name}{SHARD.get(stage, '')}"
 
 
 def one_of(names):
@@ -107,7 +118,7 @@ def layer_of(wildcards):
 
 def lower_layers_of(wildcards):
     """Lower layers of the layer of a job, the default resolved."""
-    return lower_layers[wildcards.model, wildcards.layer]
+    return list(layers[wildcards.model, wildcards.layer].lower_layers)
 
 
 def file_input(value):

@@ -17,10 +17,13 @@ rule interpretability:
     log:
         log_path("interpretability/{dataset}/{model}/{layer}"),
     benchmark:
-        path("benchmark", name="interpretability/{dataset}/{model}/{layer}")
+        benchmark_path("interpretability/{dataset}/{model}/{layer}")
     conda:
         "../envs/purelens.yaml"
     threads: 1
+    resources:
+        mem_mb=memory("interpretability"),
+        runtime=runtime("interpretability"),
     params:
         embedders=list(study.embedders),
         bootstrap=study.evaluation.bootstrap,
@@ -45,10 +48,13 @@ rule alignment:
     log:
         log_path("alignment/{dataset}/{model}/{layer}"),
     benchmark:
-        path("benchmark", name="alignment/{dataset}/{model}/{layer}")
+        benchmark_path("alignment/{dataset}/{model}/{layer}")
     conda:
         "../envs/purelens.yaml"
     threads: 1
+    resources:
+        mem_mb=memory("alignment"),
+        runtime=runtime("alignment"),
     params:
         embedders=list(study.embedders),
         n_references=study.evaluation.alignment_references,

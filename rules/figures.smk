@@ -17,10 +17,13 @@ rule neuron_figures:
     log:
         log_path("neuron_figures/{dataset}/{model}/{layer}"),
     benchmark:
-        path("benchmark", name="neuron_figures/{dataset}/{model}/{layer}")
+        benchmark_path("neuron_figures/{dataset}/{model}/{layer}")
     conda:
         "../envs/purelens.yaml"
     threads: 1
+    resources:
+        mem_mb=memory("neuron_figures"),
+        runtime=runtime("neuron_figures"),
     params:
         neurons=study.figures.neurons,
         n_references=study.figures.references,
@@ -45,10 +48,13 @@ rule layer_figures:
     log:
         log_path("layer_figures/{dataset}/{model}/{layer}"),
     benchmark:
-        path("benchmark", name="layer_figures/{dataset}/{model}/{layer}")
+        benchmark_path("layer_figures/{dataset}/{model}/{layer}")
     conda:
         "../envs/purelens.yaml"
     threads: 1
+    resources:
+        mem_mb=memory("layer_figures"),
+        runtime=runtime("layer_figures"),
     params:
         title="{model} {layer} on {dataset}",
         n_clusters=study.figures.n_clusters,

@@ -9,15 +9,15 @@ from purelens.job import input_paths
 
 def find_step(file):
     """The step that makes a file, as its rule describes it; None for a source."""
-    for rule in workflow.rules:
-        for output in rule.output:
+    for maker in workflow.rules:
+        for output in maker.output:
             match = output.match(file)
-            if match and not rule.norun:
-                return step_of(rule, Wildcards(fromdict=match.groupdict()))
+            if match and not maker.norun:
+                return step_of(maker, Wildcards(fromdict=match.groupdict()))
     return None
 
 
-def step_of(rule, wildcards):
+def step_of(maker, wildcards):
     """Inputs and params of a rule for some wildcards."""
 
     def value(item):
@@ -25,13 +25,13 @@ def step_of(rule, wildcards):
             return item(wildcards)
         return apply_wildcards(item, wildcards) if isinstance(item, str) else item
 
-    proxy = getattr(rules, rule.name)
+    proxy = getattr(rules, maker.name)
     inputs = {
         name: value(item) for name, item in proxy.input.items() if name != "changed"
     }
-    params = {name: value(item) for name, item in rule.params.items()}
+    params = {name: value(item) for name, item in maker.params.items()}
     outputs = [str(apply_wildcards(str(output), wildcards)) for output in proxy.output]
-    return Step(rule.name, outputs, input_paths(inputs), params)
+    return Step(maker.name, outputs, input_paths(inputs), params, dict(wildcards))
 
 
 freshness = Freshness(find_step, digests)

@@ -14,12 +14,15 @@ rule gather:
     log:
         log_path("gather/{dataset}/{model}/{layer}/{stage}"),
     benchmark:
-        path("benchmark", name="gather/{dataset}/{model}/{layer}/{stage}")
+        benchmark_path("gather/{dataset}/{model}/{layer}/{stage}")
     wildcard_constraints:
         stage=divided_stages(),
     conda:
         "../envs/purelens.yaml"
     threads: 1
+    resources:
+        mem_mb=memory("gather"),
+        runtime=runtime("gather"),
     params:
         code=code_digest("gather"),
     message:

@@ -15,14 +15,16 @@ rule patches:
     output:
         patches_h5=made(part("patches")),
     log:
-        log_path("patches/{dataset}/{model}/{layer}" + SHARD["patches"]),
+        log_path("patches/{dataset}/{model}/{layer}"),
     benchmark:
-        path("benchmark", name="patches/{dataset}/{model}/{layer}" + SHARD["patches"])
+        benchmark_path("patches/{dataset}/{model}/{layer}")
     conda:
         "../envs/purelens.yaml"
     threads: study.threads
     resources:
         gpu=1,
+        mem_mb=memory("patches"),
+        runtime=runtime("patches"),
     params:
         layer="{layer}",
         neurons=lambda w: layer_of(w).neurons,
@@ -51,20 +53,16 @@ rule embeddings:
     output:
         embeddings_h5=made(part("embeddings")),
     log:
-        log_path(
-            "embeddings/{dataset}/{model}/{layer}/{embedder}" + SHARD["embeddings"]
-        ),
+        log_path("embeddings/{dataset}/{model}/{layer}/{embedder}"),
     benchmark:
-        path(
-            "benchmark",
-            name="embeddings/{dataset}/{model}/{layer}/{embedder}"
-            + SHARD["embeddings"],
-        )
+        benchmark_path("embeddings/{dataset}/{model}/{layer}/{embedder}")
     conda:
         "../envs/purelens.yaml"
     threads: study.threads
     resources:
         gpu=1,
+        mem_mb=memory("embeddings"),
+        runtime=runtime("embeddings"),
     params:
         embedder=lambda w: study.embedders[w.embedder].model_dump(),
         factory_digest=lambda w: architecture_digest(

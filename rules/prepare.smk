@@ -14,10 +14,13 @@ rule dataset:
     log:
         log_path("dataset/{dataset}"),
     benchmark:
-        path("benchmark", name="dataset/{dataset}")
+        benchmark_path("dataset/{dataset}")
     conda:
         "../envs/purelens.yaml"
     threads: 8
+    resources:
+        mem_mb=memory("dataset"),
+        runtime=runtime("dataset"),
     params:
         images=lambda w: study.datasets[w.dataset].images,
         source_digest=lambda w: source_digest(study.datasets[w.dataset].images, digests),
@@ -44,12 +47,14 @@ rule model:
     log:
         log_path("model/{dataset}/{model}"),
     benchmark:
-        path("benchmark", name="model/{dataset}/{model}")
+        benchmark_path("model/{dataset}/{model}")
     conda:
         "../envs/purelens.yaml"
     threads: study.threads
     resources:
         gpu=1,
+        mem_mb=memory("model"),
+        runtime=runtime("model"),
     params:
         weights=lambda w: model_of(w).weights,
         architecture=lambda w: model_of(w).architecture,

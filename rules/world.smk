@@ -13,12 +13,15 @@ rule world_scenes:
     log:
         log_path("world_scenes/{part}"),
     benchmark:
-        path("benchmark", name="world_scenes/{part}")
+        benchmark_path("world_scenes/{part}")
     wildcard_constraints:
         part="train|probe|test",
     conda:
         "../envs/purelens.yaml"
     threads: 2
+    resources:
+        mem_mb=memory("world_scenes"),
+        runtime=runtime("world_scenes"),
     params:
         part="{part}",
         n_scenes=lambda w: getattr(study.world, f"{w.part}_scenes"),
@@ -41,10 +44,13 @@ rule world_cnn:
     log:
         log_path("world_cnn"),
     benchmark:
-        path("benchmark", name="world_cnn")
+        benchmark_path("world_cnn")
     conda:
         "../envs/purelens.yaml"
     threads: 1
+    resources:
+        mem_mb=memory("world_cnn"),
+        runtime=runtime("world_cnn"),
     params:
         epochs=study.world.cnn_epochs,
         seed=study.seed,
@@ -66,10 +72,13 @@ rule world_clip:
     log:
         log_path("world_clip"),
     benchmark:
-        path("benchmark", name="world_clip")
+        benchmark_path("world_clip")
     conda:
         "../envs/purelens.yaml"
     threads: 1
+    resources:
+        mem_mb=memory("world_clip"),
+        runtime=runtime("world_clip"),
     params:
         epochs=study.world.clip_epochs,
         config_digest=file_digest(

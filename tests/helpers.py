@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from purelens.models import load_factory
+
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("PURELENS_DATA", ROOT / "data"))
 CIFAR_RESNET = f"{ROOT}/configs/networks/cifar_resnet.py:cifar_resnet"
@@ -25,3 +27,10 @@ def randomize(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
             layer.weight.data.copy_(torch.rand(layer.weight.shape, generator=generator) + 0.5)
             layer.bias.data.copy_(torch.randn(layer.bias.shape, generator=generator) * 0.1)
     return network.eval().requires_grad_(False)
+
+
+def load_cifar_resnet(seed: int, **options: int) -> torch.nn.Module:
+    """A residual network with random weights."""
+    path, name = CIFAR_RESNET.rsplit(":", 1)
+    torch.manual_seed(seed)
+    return randomize(load_factory(path, name)(**options), seed)

@@ -22,8 +22,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fresh(module: str) -> str:
-    digests.code_digest.cache_clear()
-    digests._tree.cache_clear()
+    for cached in (digests.code_digest, digests.imported_modules, digests._syntax, digests._tree):
+        cached.cache_clear()
     return digests.code_digest(module)
 
 
@@ -39,6 +39,14 @@ def test_comments_docstrings_and_other_modules_do_not_count(package: Path, file:
     before = fresh("inner.c")
     (package / file).write_text(text)
     assert fresh("inner.c") == before
+
+
+def test_modules_that_decide_no_result_do_not_count(package: Path) -> None:
+    (package / "progress.py").write_text("x = 1\n")
+    (package / "b.py").write_text("from purelens import progress\n")
+    before = fresh("a")
+    (package / "progress.py").write_text("x = 2\n")
+    assert fresh("a") == before
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ def test_one_rule_one_script_of_the_same_name() -> None:
     for path in RULES:
         for rule, body in re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", path.read_text(), re.M):
             assert f'"../workflow_scripts/{rule}.py"' in body, rule
-            for directive in ("output", "params", "log", "benchmark", "threads", "conda", "message", "script"):
+            made = () if rule == "plan" else ("output", "benchmark", "threads", "resources")
+            for directive in (*made, "params", "log", "conda", "message", "script"):
                 assert f"    {directive}:" in body, (rule, directive)
             assert "code=code_digest(" in body, rule
 
@@ -76,6 +77,10 @@ STAGES = {"model", "gather", "activations", "relevances", "patches", "embeddings
 EVALUATION = {"interpretability", "alignment"}
 TOP = {
     "freshness",
+    "estimates",
+    "plan",
+    "verify",
+    "__main__",
     "style",
     "neuron_figures",
     "layer_figures",

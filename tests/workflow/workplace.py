@@ -1,15 +1,20 @@
 """Run the real workflow on a tiny world."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import yaml
 
 ROOT = Path(__file__).parents[2]
+CODE = ("Snakefile", "rules", "workflow_scripts", "profiles", "envs", "configs", "config.yaml")
 
 TINY: dict[str, Any] = {
     "results": "results",
@@ -45,22 +50,96 @@ class Run:
     code: int
     text: str
 
+    @property
+    def jobs(self) -> dict[str, int]:
+        """Number of jobs of each rule, from the table of a dry run."""
+        if "Job stats:" not in self.text:
+            assert "Nothing to be done" in self.text, self.text
+            return {}
+        table = self.text.split("Job stats:")[-1].split("\n\n")[0].splitlines()[3:]
+        rows = [re.split(r"\s+", line.strip()) for line in table]
+        return {row[0]: int(row[1]) for row in rows if row[0] not in ("all", "total")}
+
 
 @dataclass(frozen=True)
 class Workplace:
-    """A folder in which the workflow of this checkout is run."""
+    """A folder in which the workflow is run: that of this checkout, or of another."""
 
     folder: Path
+    code: Path = field(default=ROOT)
+    study_file: str = "study.yaml"
+
+    def command(self, study: dict[str, Any], *arguments: str, profile: str = "default") -> list[str]:
+        """The command line of a run with a study."""
+        (self.folder / self.study_file).write_text(yaml.safe_dump(study, allow_unicode=True))
+        command = [sys.executable, "-m", "snakemake", *arguments]
+        command += ["--snakefile", f"{self.code}/Snakefile", "--directory", f"{self.folder}"]
+        command += ["--workflow-profile", f"{self.code}/profiles/{profile}"]
+        return [*command, "--configfile", f"{self.folder}/{self.study_file}"]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment of a run."""
+        return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+
+    def start(self, study: dict[str, Any], *arguments: str) -> subprocess.Popen[str]:
+        """Start Snakemake and do not wait for it; it has its own process group."""
+        command = [*self.command(study, *arguments), "--cores", "2", "--resources", "gpu=1"]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        )
 
     def snakemake(self, study: dict[str, Any], *arguments: str, timeout: int = 500) -> Run:
         """Run Snakemake with a study, as a user does."""
-        (self.folder / "study.yaml").write_text(yaml.safe_dump(study, allow_unicode=True))
-        command = [sys.executable, "-m", "snakemake", *arguments]
-        command += ["--snakefile", f"{ROOT}/Snakefile", "--directory", f"{self.folder}"]
-        command += ["--workflow-profile", f"{ROOT}/profiles/default", "--configfile", f"{self.folder}/study.yaml"]
-        command += ["--cores", "2", "--resources", "gpu=1"]
-        environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+        command = [*self.command(study, *arguments), "--cores", "2", "--resources", "gpu=1"]
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
         return Run(done.returncode, done.stdout + done.stderr)
+
+
+def copy_code(folder: Path) -> None:
+    """Copy what a checkout needs to run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in CODE:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """The bytes of all data of a file, or of all files in a folder."""
+    if path.is_dir():
+        return {str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("[!.]*")) if p.is_file()}
+    if path.suffix != ".h5":
+        return {"": path.read_bytes()}
+    found: dict[str, bytes] = {}
+
+    def keep(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = np.asarray(item[...]).tobytes()
+
+    with h5py.File(path) as file:
+        file.visititems(keep)
+    return found
+
+
+def data_of(results: Path) -> dict[str, dict[str, bytes]]:
+    """The bytes of all data below a results folder."""
+    kinds = (".h5", ".csv", ".png", ".safetensors")
+    files = sorted(path for path in results.rglob("[!.]*") if path.suffix in kinds)
+    return {path.relative_to(results).as_posix(): contents(path) for path in files}
+
+
+def hidden(results: Path) -> set[str]:
+    """Names of hidden files, Snakemake's own in the folders of figures left out."""
+    return {path.name for path in results.rglob(".*")} - {".snakemake_timestamp"}

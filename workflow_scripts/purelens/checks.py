@@ -6,7 +6,9 @@ Building networks takes seconds, so the result is kept in ``.snakemake``, by eve
 import hashlib
 import json
 import os
+import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +20,31 @@ from purelens.neurons import neuron_ids
 
 CACHE = Path(".snakemake") / "purelens"
 
-LowerLayers = dict[tuple[str, str], list[str]]
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """What is known of a layer before anything runs.
+
+    Attributes
+    ----------
+    n_neurons, n_selected
+        How many neurons it has, and how many are studied.
+    lower_layers
+        Its lower layers, the default filled in, and how many neurons each has.
+    """
+
+    n_neurons: int
+    n_selected: int
+    lower_layers: dict[str, int]
 
 
-def check_study(config: Config) -> LowerLayers:
+def check_study(config: Config) -> dict[tuple[str, str], LayerFacts]:
     """Check a study as far as it can be without images and weights.
 
     Returns
     -------
     dict
-        The lower layers of each (model, layer), the default filled in.
+        What is known of each (model, layer).
 
     Raises
     ------
@@ -35,13 +52,14 @@ def check_study(config: Config) -> LowerLayers:
         If a layer is missing, a lower layer is not below it, a neuron is not in it, or LRP has no rule for what lies
         below it; if an architecture cannot be built; or if a name is unknown to its library.
     """
-    lower_layers: LowerLayers = {}
+    known: dict[tuple[str, str], LayerFacts] = {}
     for name, model in config.models.items():
         sizes = {config.datasets[dataset].size for dataset in model.datasets or config.datasets}
         for size in sorted(sizes):
             facts = {"model": model.model_dump(exclude={"weights", "mean", "std"}), "size": size}
-            for layer, lower in _cached(facts, model.architecture, lambda m=model, s=size: _check_model(m, s)).items():
-                lower_layers[name, layer] = lower
+            for layer, found in _cached(facts, model.architecture, lambda m=model, s=size: _check_model(m, s)).items():
+                known[name, layer] = LayerFacts(**found)
+                _check_shards(config, layer, known[name, layer])
     for name, embedder in config.embedders.items():
         _cached({"embedder": embedder.model_dump()}, embedder.architecture or "", lambda e=embedder: _check_embedder(e))
         if embedder.source == "file" and Path(str(embedder.weights)).suffix not in (
@@ -51,7 +69,7 @@ def check_study(config: Config) -> LowerLayers:
             ".hdf5",
         ):
             raise UserError(f"config: embedders.{name}.weights: expected .npy, .safetensors or .h5")
-    return lower_layers
+    return known
 
 
 def check_files(config: Config) -> None:
@@ -70,6 +88,7 @@ def check_files(config: Config) -> None:
     for key, file in named.items():
         if not Path(file).exists() and not made_by_the_world(config, file):
             raise UserError(f"config: {key}: there is no file or folder {file}")
+    _check_writable(Path(config.results))
     for dataset in config.datasets.values():
         if not made_by_the_world(config, dataset.images):
             n_images = open_source(dataset.images).n_images
@@ -77,6 +96,18 @@ def check_files(config: Config) -> None:
                 raise UserError(
                     f"images: {dataset.images} has {n_images} images, fewer than the {config.references} references wanted"
                 )
+            if n_images < config.shards.activations:
+                raise UserError(f"config: shards.activations: {config.shards.activations} jobs for {n_images} images")
+
+
+def _check_writable(results: Path) -> None:
+    """Try to write a file into the results folder."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results):
+            pass
+    except OSError as error:
+        raise UserError(f"config: results: the folder {results} cannot be written to: {error.strerror}") from None
 
 
 def made_by_the_world(config: Config, file: str) -> bool:
@@ -84,7 +115,7 @@ def made_by_the_world(config: Config, file: str) -> bool:
     return Path(file).parent == Path(config.results) / "world"
 
 
-def _cached(facts: dict[str, Any], architecture: str, compute: Any) -> dict[str, list[str]]:
+def _cached(facts: dict[str, Any], architecture: str, compute: Any) -> dict[str, dict[str, Any]]:
     """Look a result up by the facts, the file they name and this code; compute it if it is not known."""
     key = json.dumps([facts, architecture_digest(architecture), code_digest("checks")], sort_keys=True, default=str)
     path = CACHE / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
@@ -99,27 +130,40 @@ def _cached(facts: dict[str, Any], architecture: str, compute: Any) -> dict[str,
     return result
 
 
-def _check_model(model: Model, size: int) -> dict[str, list[str]]:
-    """Build the architecture and look at each layer; returns the lower layers of each."""
+def _check_model(model: Model, size: int) -> dict[str, dict[str, Any]]:
+    """Build the architecture and look at each layer; returns what is known of each."""
     from purelens.inspection import Inspection
 
     inspection = Inspection(model.architecture, model.options, size)
     found = {}
     for name, layer in model.layers.items():
-        found[name] = layer.lower_layers or [inspection.block_before(name, layer.channels)]
-        n_neurons = inspection.check_layer(name, found[name], layer.channels)
-        _check_neurons(layer, n_neurons, name)
+        below = layer.lower_layers or [inspection.block_before(name, layer.channels)]
+        n_neurons = inspection.check_layer(name, below, layer.channels)
+        lower_layers = {lower: n_neurons[lower] for lower in below}
+        n_selected = _check_neurons(layer, n_neurons[name], name)
+        found[name] = {"n_neurons": n_neurons[name], "n_selected": n_selected, "lower_layers": lower_layers}
         if model.attribution == "lrp":
             inspection.check_rules(name)
     return found
 
 
-def _check_neurons(layer: Layer, n_neurons: int, name: str) -> None:
-    if not neuron_ids(layer.neurons, n_neurons, name):
+def _check_neurons(layer: Layer, n_neurons: int, name: str) -> int:
+    selected = neuron_ids(layer.neurons, n_neurons, name)
+    if not selected:
         raise UserError(f"config: neurons of layer {name}: the list is empty")
+    return len(selected)
 
 
-def _check_embedder(embedder: Embedder) -> dict[str, list[str]]:
+def _check_shards(config: Config, name: str, layer: LayerFacts) -> None:
+    for stage in ("relevances", "patches", "embeddings"):
+        n_shards = getattr(config.shards, stage)
+        if n_shards > layer.n_selected:
+            raise UserError(
+                f"config: shards.{stage}: {n_shards} jobs for {layer.n_selected} neurons of layer {name}; take fewer"
+            )
+
+
+def _check_embedder(embedder: Embedder) -> dict[str, dict[str, Any]]:
     """Look the architecture of an embedder up."""
     if embedder.source == "network":
         from purelens.inspection import Inspection

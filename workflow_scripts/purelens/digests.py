@@ -14,6 +14,7 @@ from typing import Any
 
 PACKAGE = Path(__file__).parent
 FILES_WORTH_A_WORD = 1000
+NOT_IN_RESULTS = {"errors", "progress", "schemas"}
 
 logger = logging.getLogger("purelens")
 
@@ -22,7 +23,8 @@ logger = logging.getLogger("purelens")
 def code_digest(module: str) -> str:
     """Digest the syntax tree of a module of this package and of all it imports from the package.
 
-    Comments, docstrings and formatting do not count.
+    Comments, docstrings and formatting do not count, nor do the modules that only tell users how work goes, or describe what
+    is stored (a change of an artifact's layout is a new version of its schema).
 
     Parameters
     ----------
@@ -30,7 +32,7 @@ def code_digest(module: str) -> str:
         Dotted name inside the package, e.g. ``relevances`` or ``world.scenes``.
     """
     digest = hashlib.sha256()
-    for name in sorted(_closure(module)):
+    for name in sorted(_closure(module) - NOT_IN_RESULTS):
         digest.update(f"{name}\n{_syntax(name)}\n".encode())
     return digest.hexdigest()[:16]
 
@@ -45,6 +47,7 @@ def _tree(module: str) -> ast.Module:
     return ast.parse(_file(module).read_text(encoding="utf-8"))
 
 
+@cache
 def _syntax(module: str) -> str:
     """The syntax tree without docstrings."""
     tree = ast.parse(_file(module).read_text(encoding="utf-8"))
@@ -60,7 +63,8 @@ def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def imported_modules(module: str) -> set[str]:
+@cache
+def imported_modules(module: str) -> frozenset[str]:
     """Modules of this package that a module imports, anywhere in it."""
     found = set()
     for node in ast.walk(_tree(module)):
@@ -69,7 +73,7 @@ def imported_modules(module: str) -> set[str]:
             for alias in node.names:
                 inner = f"{prefix}.{alias.name}".lstrip(".")
                 found.add(inner if _file(inner).is_file() else prefix)
-    return found - {""}
+    return frozenset(found - {""})
 
 
 def _closure(module: str) -> set[str]:

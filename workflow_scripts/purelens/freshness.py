@@ -7,9 +7,10 @@ inputs. Where the two differ the file is stale; dates say nothing, so a copy, a 
 
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from purelens.digests import Digests
 from purelens.errors import UserError
 from purelens.images import open_source
 from purelens.provenance import provenance_of, read_record
+from purelens.schemas import SCHEMAS
 
 GATHER = "gather"
 """The rule whose output is the artifact of which its inputs are parts."""
@@ -36,12 +38,15 @@ class Step:
         Paths of its inputs, by the names the job gives them (see `purelens.job.input_paths`).
     params
         Its params.
+    wildcards
+        What distinguishes it from other steps of the rule.
     """
 
     rule: str
     outputs: list[str]
     inputs: Mapping[str, str]
     params: Mapping[str, Any]
+    wildcards: Mapping[str, str] = field(default_factory=dict)
 
 
 class Freshness:
@@ -77,7 +82,7 @@ class Freshness:
     def changes(self, path: str) -> list[str]:
         """Why a file, or another that the same step makes, is stale; empty if it is fresh or not there.
 
-        Names of params or inputs that differ, ``code``, or ``unreadable``.
+        Names of params or inputs that differ, ``code``, ``schema`` or ``unreadable``.
         """
         step = self._find_step(path)
         if step is None:
@@ -91,6 +96,8 @@ class Freshness:
         record = read_record(path)
         if record is None or self._edited(path, record):
             return {"unreadable"}
+        if "schema" in record and record["schema"][1] != _schema_version(record["schema"][0]):
+            return {"schema"}
         if record["identity"] == self.identity(path):
             return set()
         if step.rule == GATHER:
@@ -109,14 +116,16 @@ class Freshness:
         return "content" in record and not Path(path).is_dir() and self._digests.of(path) != record["content"]
 
     def settle(self, path: str) -> int:
-        """Give a fresh file a date not before those of its inputs, and return it (0: it is not there and has no inputs).
+        """Give a fresh file, and all that its step makes, a date not before those of the inputs; returns it.
 
-        Snakemake goes by dates. Those of files that are fresh by what they record are made to agree.
+        Snakemake goes by dates. Those of files that are fresh by what they record are made to agree. A file that is not there
+        has the date of the newest of its inputs, 0 if there are none.
         """
         if path not in self._dates:
             step = self._find_step(path)
             newest = max([0, *(self.settle(source) for source in step.inputs.values())]) if step else 0
-            self._dates[path] = self._settled(path, newest, step is not None and not self.changes(path))
+            for output in step.outputs if step else [path]:
+                self._dates[output] = self._settled(output, newest, step is not None and not self.changes(output))
         return self._dates[path]
 
     def _settled(self, path: str, newest: int, fresh: bool) -> int:
@@ -137,6 +146,10 @@ def _settle_folder(path: str, date: int) -> None:
     stamp = Path(path) / ".snakemake_timestamp"
     if stamp.is_file():
         os.utime(stamp, ns=(date, date))
+
+
+def _schema_version(name: str) -> int | None:
+    return SCHEMAS[name].version if name in SCHEMAS else None
 
 
 class Marks:
@@ -161,7 +174,7 @@ class Marks:
             mark = self._folder / path.lstrip("/") / reason
             mark.parent.mkdir(parents=True, exist_ok=True)
             if not mark.exists() or mark.stat().st_mtime_ns <= _newest(path):
-                mark.touch()
+                mark.write_text(str(time.time_ns()))  # Snakemake takes a small file with the same bytes for the same
             marks.append(str(mark))
         return marks
 

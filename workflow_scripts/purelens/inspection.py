@@ -79,8 +79,8 @@ class Inspection:
                 self.check_layer(layer, [candidate], channels)
                 return candidate
 
-    def check_layer(self, layer: str, lower_layers: Sequence[str], channels: str) -> int:
-        """Check that a layer can be studied; returns its number of neurons.
+    def check_layer(self, layer: str, lower_layers: Sequence[str], channels: str) -> dict[str, int]:
+        """Check that a layer can be studied; returns the number of neurons of it and of its lower layers.
 
         Raises
         ------
@@ -97,12 +97,12 @@ class Inspection:
             raise UserError(f"layer {layer!r} cannot be its own lower layer")
         with Segment(self._module, layer, lower_layers) as segment, torch.enable_grad():
             output, lower = segment.forward(self._image)
-            maps = as_maps(output, layer, channels)
+            n_neurons = {layer: as_maps(output, layer, channels).shape[1]}
             for name, activation in lower.items():
-                as_maps(activation, name, channels)
+                n_neurons[name] = as_maps(activation, name, channels).shape[1]
                 if not self._feeds(activation, output):
                     raise UserError(f"lower layer {name!r} does not lie below {layer!r}: it does not feed it")
-        return maps.shape[1]
+        return n_neurons
 
     @staticmethod
     def _feeds(activation: torch.Tensor, output: torch.Tensor) -> bool:

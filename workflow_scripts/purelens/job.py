@@ -2,17 +2,19 @@
 
 import inspect
 import logging
+import os
 import random
 import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from purelens.errors import UserError
-from purelens.provenance import check_lineage, identity_of, provenance_of, write_record
+from purelens.provenance import Provenance, check_lineage, identity_of, provenance_of, write_record
 
 logger = logging.getLogger("purelens")
 
@@ -39,7 +41,7 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
     try:
         inputs = input_paths(snakemake.input)
         check_lineage(inputs)
-        provenance = provenance_of(dict(snakemake.params.items()), {name: identity_of(p) for name, p in inputs.items()})
+        provenance = _provenance(snakemake, inputs)
         arguments = bind(function, snakemake)
         if "provenance" in inspect.signature(function).parameters:
             arguments["provenance"] = provenance
@@ -55,6 +57,14 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
         if error.filename is None and error.errno is None:
             raise
         _stop(f"{snakemake.rule}: {error}")
+
+
+def _provenance(snakemake: Any, inputs: dict[str, str]) -> Provenance:
+    """What the outputs of a job are made from."""
+    folder = Path(snakemake.output[0]).parent if snakemake.output else Path()
+    identities = {name: identity_of(path) for name, path in inputs.items()}
+    paths = {name: os.path.relpath(path, folder) for name, path in inputs.items()}
+    return provenance_of(dict(snakemake.params.items()), identities, paths)
 
 
 def bind(function: Callable[..., None], snakemake: Any) -> dict[str, Any]:

@@ -53,7 +53,9 @@ class Provenance:
         return json.loads(json.dumps({**values, "how": self.how}, default=str))
 
 
-def provenance_of(params: Mapping[str, Any], inputs: Mapping[str, str]) -> Provenance:
+def provenance_of(
+    params: Mapping[str, Any], inputs: Mapping[str, str], paths: Mapping[str, str] | None = None
+) -> Provenance:
     """Sort the params of a job.
 
     Parameters
@@ -62,11 +64,13 @@ def provenance_of(params: Mapping[str, Any], inputs: Mapping[str, str]) -> Prove
         All params of the job, its digest of the code among them.
     inputs
         Identity of each input, by its name.
+    paths
+        Path of each input, relative to the folder of the output.
     """
     plain = json.loads(json.dumps(dict(params), default=str))
     code = plain.pop("code", "")
     how = {name: plain.pop(name) for name in HOW if name in plain}
-    return Provenance(plain, code, dict(inputs), how)
+    return Provenance(plain, code, dict(inputs), {**how, **({"paths": dict(paths)} if paths else {})})
 
 
 def record_path(path: str | Path) -> Path:
@@ -98,7 +102,9 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
         try:
             with h5py.File(path, "r") as file:
                 record = {name: json.loads(str(file.attrs[name])) for name in ("params", "inputs", "how")}
-                return {**record, "identity": str(file.attrs["identity"]), "code": str(file.attrs["code"])}
+                schema = (str(file.attrs["schema"]), int(file.attrs["schema_version"]))
+                record |= {"identity": str(file.attrs["identity"]), "code": str(file.attrs["code"])}
+                return {**record, "schema": schema}
         except (OSError, KeyError, ValueError, RuntimeError):
             return None
     try:

@@ -1,0 +1,264 @@
+"""Faults: kill -9, full disks, read-only folders, two runs at once, damaged artifacts. Nothing is lost or half-written."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from purelens.verify import verify
+from workplace import Workplace, data_of, hidden
+
+LAYER = "results/scenes/scene_cnn/layer3"
+KILLS = int(os.environ.get("PURELENS_KILLS", "20"))
+STAGES = [
+    "dataset",
+    "model",
+    "activations",
+    "relevances",
+    "patches",
+    "embeddings",
+    "virtual_neurons",
+    "interpretability",
+]
+STAGES += ["alignment", "neuron_figures", "layer_figures"]
+SECONDS_TO_ITS_END = 6.0
+
+
+def without_results(folder: Path, finished: Path) -> Workplace:
+    """A workplace with the embedded world and nothing else."""
+    folder.mkdir(exist_ok=True)
+    shutil.copytree(finished / "world", folder / "results/world")
+    return Workplace(folder)
+
+
+def complete_artifacts(results: Path, wanted: dict[str, dict[str, bytes]]) -> int:
+    """Every file that can be seen is whole: the bytes of its data are those of an undisturbed run."""
+    found = data_of(results)
+    for name, data in found.items():
+        assert data == wanted[name], name
+    return len(found)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def wait_for_job(workplace: Workplace, process: subprocess.Popen[str], stage: str) -> bool:
+    """Wait until a job of a stage runs; False if the run ends first."""
+    logs, begun = workplace.folder / "results/logs" / stage, time.time()
+    while process.poll() is None:
+        if any(log.stat().st_mtime >= begun for log in logs.rglob("*.log")):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+    """Each stage is killed, with Snakemake; then the same command goes on."""
+    wanted, rng = data_of(finished), random.Random(0)
+    workplace = without_results(tmp_path / "killed", finished)
+    results = workplace.folder / "results"
+    stages = (STAGES * (KILLS // len(STAGES) + 1))[:KILLS]
+    killed: list[str] = []
+    for stage in sorted(stages, key=STAGES.index):
+        process = workplace.start(tiny)
+        if wait_for_job(workplace, process, stage):
+            time.sleep(rng.uniform(0, SECONDS_TO_ITS_END))
+        if process.poll() is None:
+            kill(process)
+            killed.append(stage)
+        complete_artifacts(results, wanted)
+        assert workplace.snakemake(tiny, "--unlock").code == 0
+        target = results / "scenes"
+        if process.returncode == 0:  # it ended before it could be killed: begin again
+            shutil.rmtree(target)
+    run = workplace.snakemake(tiny)
+    assert run.code == 0, run.text
+    assert data_of(results) == wanted
+    assert hidden(results) == set()
+    assert verify(results)[1] == []
+    assert len(killed) >= 0.8 * KILLS, killed
+
+
+def test_a_rerun_that_is_killed_leaves_the_old_artifact(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "results")
+    workplace, old = Workplace(tmp_path), data_of(tmp_path / "results")
+    process = workplace.start({**tiny, "patches": {"blur": 7}})
+    assert wait_for_job(workplace, process, "patches")
+    time.sleep(1)
+    kill(process)
+    found = data_of(tmp_path / "results")
+    name = "scenes/scene_cnn/layer3/patches.h5"
+    assert found[name] == old[name]
+    assert workplace.snakemake(tiny, "--unlock").code == 0
+    assert workplace.snakemake(tiny, "-n").jobs == {}  # the study of the old artifact still finds it fresh
+
+
+def test_a_stage_told_to_stop_says_so_and_is_done_again(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+    """SIGTERM is what a cluster sends when the time of a job is up."""
+    workplace = without_results(tmp_path / "stopped", finished)
+    process = workplace.start(tiny, f"{LAYER}/activations.h5")
+    assert wait_for_job(workplace, process, "activations")
+    script = _script_of(process.pid, "activations.py")
+    os.kill(script, signal.SIGTERM)
+    output, error = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert len(re.findall(r"^purelens: activations: told to stop \(SIGTERM\)$", output + error, re.M)) == 1
+    assert "Traceback" not in output + error
+    run = workplace.snakemake(tiny, f"{LAYER}/activations.h5")
+    assert run.code == 0, run.text
+    complete_artifacts(workplace.folder / "results", data_of(finished))
+
+
+def _script_of(parent: int, name: str) -> int:
+    """Process id of the job's script, once it handles signals."""
+    for _ in range(500):
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and _is_script(entry, name):
+                return int(entry.name)
+        time.sleep(0.01)
+    raise AssertionError(f"{name} does not run below {parent}")
+
+
+def _is_script(entry: Path, name: str) -> bool:
+    try:
+        command = (entry / "cmdline").read_text()
+        caught = int(re.search(r"SigCgt:\s*(\w+)", (entry / "status").read_text())[1], 16)  # type: ignore[index]
+    except (OSError, TypeError):
+        return False
+    return command.rstrip("\0").endswith(name) and bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("needs the right to mount")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def mounts(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
+
+
+def test_a_full_disk(finished: Path, tiny: dict[str, Any], tmp_path: Path, small_disk: Path) -> None:
+    workplace = without_results(tmp_path / "full", finished)
+    (workplace.folder / "results/scenes").symlink_to(small_disk)
+    run = workplace.snakemake(tiny, "results/scenes/images.h5")
+    assert run.code != 0
+    assert len(re.findall(r"^purelens: dataset: .*No space left on device", run.text, re.M)) == 1, run.text
+    assert "Traceback" not in run.text
+    assert not (small_disk / "images.h5").exists()
+    mounts(small_disk, "size=50m")
+    run = workplace.snakemake(tiny, f"{LAYER}/patches.h5")
+    assert run.code == 0, run.text
+    complete_artifacts(small_disk, data_of(finished / "scenes"))
+    assert hidden(small_disk) == set()
+
+
+def test_a_results_folder_that_cannot_be_written_to(
+    finished: Path, tiny: dict[str, Any], tmp_path: Path, small_disk: Path
+) -> None:
+    tiny["results"] = f"{small_disk}/results"
+    tiny["datasets"]["scenes"]["images"] = f"{finished}/world/probe.h5"
+    tiny["models"]["scene_cnn"]["weights"] = f"{finished}/world/scene_cnn.safetensors"
+    tiny["embedders"]["scene_clip"]["weights"] = f"{finished}/world/scene_clip.safetensors"
+    (small_disk / "results").mkdir()
+    mounts(small_disk, "ro")
+    run = Workplace(tmp_path).snakemake(tiny)
+    assert run.code != 0
+    lines = [line for line in run.text.splitlines() if line.startswith("purelens: ")]
+    assert len(lines) == 1, run.text
+    assert f"results: the folder {small_disk}/results cannot be written to" in lines[0]
+    assert "Traceback" not in run.text
+
+
+def test_two_runs_at_once(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+    workplace = without_results(tmp_path / "two", finished)
+    process = workplace.start(tiny, f"{LAYER}/relevances.h5")
+    assert wait_for_job(workplace, process, "dataset")
+    second = workplace.snakemake(tiny, f"{LAYER}/relevances.h5")
+    assert second.code != 0
+    assert "cannot be locked" in second.text
+    assert workplace.snakemake(tiny, "-n").code == 0  # looking is allowed
+    output, error = process.communicate(timeout=200)
+    assert process.returncode == 0, output + error
+    complete_artifacts(workplace.folder / "results", data_of(finished))
+
+
+def flipped(data: bytes) -> bytes:
+    changed = bytearray(data)
+    changed[len(data) * 3 // 4] ^= 1
+    return bytes(changed)
+
+
+DAMAGES = {
+    "truncated": lambda data: data[: len(data) // 2],
+    "empty": lambda data: b"",
+    "a text file": lambda data: b"not an artifact",
+    "a byte flipped": flipped,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_artifacts_are_found_and_made_anew(
+    finished: Path, tiny: dict[str, Any], tmp_path: Path, damage: str
+) -> None:
+    shutil.copytree(finished, tmp_path / "results")
+    workplace, wanted = Workplace(tmp_path), data_of(finished)
+    path = tmp_path / LAYER / "embeddings/scene_clip.h5"
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    _, problems = verify(tmp_path / "results")
+    assert [problem.path for problem in problems] == [path], problems
+    if damage == "a byte flipped":  # only who reads it all can see it: a stage does, and says how to mend it
+        run = workplace.snakemake(tiny, f"{LAYER}/virtual_neurons.h5", "--force")
+        assert run.code != 0
+        (line,) = [line for line in run.text.splitlines() if line.startswith("purelens: ")]
+        assert "scene_clip.h5 cannot be read, it is damaged" in line
+        assert "--force" in line
+        run = workplace.snakemake(tiny, f"{LAYER}/embeddings/scene_clip.h5", "--force")
+    run = workplace.snakemake(tiny)
+    assert run.code == 0, run.text
+    assert data_of(tmp_path / "results") == wanted
+    assert verify(tmp_path / "results")[1] == []
+
+
+def test_a_copied_artifact_is_refused_by_the_stage(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+    """Whoever calls a single job without a plan is told as well."""
+    shutil.copytree(finished, tmp_path / "results")
+    workplace = Workplace(tmp_path)
+    assert workplace.snakemake({**tiny, "references": 11}, f"{LAYER}/activations.h5").code == 0
+    _, problems = verify(tmp_path / "results")
+    assert {problem.path.name for problem in problems} >= {"relevances.h5", "patches.h5"}
+    assert all("is not the one from which it was made" in problem.what for problem in problems)
+
+
+def test_images_deleted_after_they_were_decoded(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+    workplace = without_results(tmp_path / "deleted", finished)
+    for number in range(16):
+        path = workplace.folder / "photos" / str(number % 2) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((64, 64), 50 + number).save(path)
+    tiny["datasets"] = {"photos": {"images": "photos", "size": 64}}
+    tiny["models"]["scene_cnn"]["layers"]["layer3"]["neurons"] = [0, 1]
+    process = workplace.start(tiny, "results/photos/scene_cnn/layer3/patches.h5")
+    while not (workplace.folder / "results/photos/images.h5").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    shutil.rmtree(workplace.folder / "photos/0")
+    output, error = process.communicate(timeout=200)
+    assert process.returncode == 0, output + error

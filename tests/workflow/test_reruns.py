@@ -1,0 +1,297 @@
+"""What each edit makes stale: the exact set of jobs, on the tiny world and a folder of one's own images."""
+
+import copy
+import os
+import re
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from helpers import load_cifar_resnet
+from workplace import TINY, Workplace, copy_code, data_of
+
+WORLD = {"world_scenes": 3, "world_cnn": 1, "world_clip": 1}
+PREPARE = {"dataset": 2, "model": 2}
+AFTER_EMBEDDINGS = {
+    "virtual_neurons": 2,
+    "interpretability": 2,
+    "alignment": 2,
+    "neuron_figures": 2,
+    "layer_figures": 2,
+}
+AFTER_PATCHES = {"embeddings": 2, **AFTER_EMBEDDINGS}
+AFTER_ACTIVATIONS = {"relevances": 2, "patches": 2, **AFTER_PATCHES}
+AFTER_RELEVANCES = AFTER_EMBEDDINGS
+AFTER_CLUSTERS = {"virtual_neurons": 2, "interpretability": 2, "neuron_figures": 2, "layer_figures": 2}
+EVERYTHING = {**WORLD, **PREPARE, "activations": 2, **AFTER_ACTIVATIONS}
+ONE_MODEL = {name: n // 2 for name, n in {"model": 2, "activations": 2, **AFTER_ACTIVATIONS}.items()}
+ONE_DATASET = {"dataset": 1, **ONE_MODEL}
+
+
+def one(jobs: dict[str, int]) -> dict[str, int]:
+    """The same jobs of one of the two layers."""
+    return {name: n // 2 for name, n in jobs.items()}
+
+
+class Place:
+    """A checkout of its own, with a study and its results in it."""
+
+    def __init__(self, folder: Path) -> None:
+        copy_code(folder)
+        self.folder = folder
+        self.workplace = Workplace(folder, folder)
+        self.study = copy.deepcopy(TINY)
+        self.study["models"]["scene_cnn"]["architecture"] = "workflow_scripts/purelens/world/cnn.py:scene_cnn"
+        self.study["embedders"]["scene_clip"]["architecture"] = "workflow_scripts/purelens/world/scene_clip.json"
+        self.study["models"]["scene_cnn"]["datasets"] = ["scenes"]
+        self.study["models"]["scene_cnn"]["layers"]["layer3"]["neurons"] = ["0-5"]
+        self.study["datasets"]["photos"] = {"images": "photos", "size": 32}
+        self.study["models"]["net"] = {
+            "architecture": "configs/networks/cifar_resnet.py:cifar_resnet",
+            "options": {"depth": 8},
+            "weights": "net.pth",
+            "datasets": ["photos"],
+            "layers": {"layer3": {"neurons": ["0-3"]}},
+        }
+        rng = np.random.default_rng(0)
+        for number in range(24):
+            path = folder / "photos" / f"class{number % 2}" / f"{number:02d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+        torch.save(load_cifar_resnet(seed=0, depth=8).state_dict(), folder / "net.pth")
+
+    def planned(self, *arguments: str, **changes: Any) -> dict[str, int]:
+        """Jobs that a run would start, after changes of the study."""
+        run = self.workplace.snakemake(changed(self.study, changes), *arguments, "-n")
+        assert run.code == 0, run.text
+        return run.jobs
+
+
+def changed(study: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A study with some of its leaves replaced; the keys are paths."""
+    study = copy.deepcopy(study)
+    for key, value in changes.items():
+        section = study
+        *path, last = key.split("/")
+        for name in path:
+            section = section.setdefault(name, {})
+        section[last] = value
+    return study
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = Place(tmp_path_factory.mktemp("checkout") / "a")
+    run = place.workplace.snakemake(place.study)
+    assert run.code == 0, run.text
+    return place
+
+
+def edit(file: str, old: str, new: str) -> Callable[[Path], None]:
+    """An edit of a file of the library in a checkout."""
+
+    def apply(code: Path) -> None:
+        path = code / "workflow_scripts" / "purelens" / file
+        text = path.read_text()
+        assert re.search(old, text, re.M), f"{old} is not in {file}"
+        path.write_text(re.sub(old, new, text, count=1, flags=re.M))
+
+    return apply
+
+
+CODE_EDITS = {
+    "a comment": (edit("clustering.py", r"\A", "# a comment\n"), {}),
+    "a docstring": (edit("relevances.py", r'"""Attribute each neuron', '"""Say of each neuron'), {}),
+    "formatting": (edit("topk.py", r"\(self\.value\.shape\[1\]\)", "(  self.value.shape[1]  )"), {}),
+    "words of an error": (edit("errors.py", "did you mean", "do you mean"), {}),
+    "the look of progress": (edit("progress.py", "SECONDS_BETWEEN_LINES = 15.0", "SECONDS_BETWEEN_LINES = 5.0"), {}),
+    "clustering": (
+        edit("virtual_neurons.py", "np.nan$", "np.inf"),
+        AFTER_CLUSTERS,
+    ),
+    "k-means": (
+        edit("clustering.py", r"^import numpy", "LEAST = 3\nimport numpy"),
+        {**AFTER_CLUSTERS, "alignment": 2},
+    ),
+    "a plot": (edit("neuron_figures.py", "COLUMNS = 10", "COLUMNS = 8"), {"neuron_figures": 2}),
+    "the style of plots": (
+        edit("style.py", "LONG_NAME = ", "LONG_NAME = 1 + "),
+        {"neuron_figures": 2, "layer_figures": 2},
+    ),
+    "a metric": (
+        edit("alignment.py", r"^import numpy", "LEAST = 3\nimport numpy"),
+        {"alignment": 2, "layer_figures": 2},
+    ),
+    "the LRP rule": (
+        edit("lrp.py", r"^import torch$", "import torch\nEPSILON = 1e-6"),
+        {"patches": 2, **AFTER_PATCHES},
+    ),
+    "attribution": (
+        edit("relevances.py", "L1_FLOOR = 1e-10", "L1_FLOOR = 1e-9"),
+        {"relevances": 2, **AFTER_RELEVANCES},
+    ),
+    "the world's network": (
+        edit("world/cnn.py", r"^import torch$", "import torch\nLEAST = 3"),
+        {"world_cnn": 1, "world_clip": 1, **ONE_MODEL, "embeddings": 2, **AFTER_EMBEDDINGS},
+    ),
+    "artifacts": (edit("artifacts.py", r"CHUNK_BYTES = 2\*\*18", "CHUNK_BYTES = 2**17"), EVERYTHING),
+}
+
+KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
+    "k": ({"virtual_neurons/n_clusters": [2, 3]}, AFTER_CLUSTERS),
+    "number of references": ({"references": 11}, {"activations": 2, **AFTER_ACTIVATIONS}),
+    "blur": ({"patches/blur": 7}, {"patches": 2, **AFTER_PATCHES}),
+    "normalisation of relevances": ({"relevances/normalize": "none"}, {"relevances": 2, **AFTER_RELEVANCES}),
+    "bootstrap": (
+        {"evaluation/bootstrap": 201},
+        {"interpretability": 2, "alignment": 2, "layer_figures": 2},
+    ),
+    "seed of everything": ({"seed": 1}, {**EVERYTHING, "dataset": 1}),
+    "an embedder added": (
+        {"embedders/another": {"source": "network", "architecture": "torchvision:squeezenet1_1", "weights": "random"}
+         | {"layer": "features.3", "size": 32}},
+        {"embeddings": 2, **AFTER_EMBEDDINGS},
+    ),
+    "a layer added": (
+        {"models/net/layers": {"layer3": {"neurons": ["0-3"]}, "layer2": {"neurons": [1]}}},
+        {name: n for name, n in ONE_MODEL.items() if name != "model"},
+    ),
+    "a model added": (
+        {"models/second": {"architecture": "torchvision:squeezenet1_1", "weights": "random", "datasets": ["photos"]}
+         | {"layers": {"features.3": {"neurons": [0], "lower_layers": ["features.2"]}}}},
+        ONE_MODEL,
+    ),
+    "a neuron subset changed": (
+        {"models/net/layers/layer3/neurons": ["0-4"]},
+        one(AFTER_ACTIVATIONS),
+    ),
+    "a lower layer": ({"models/net/layers/layer3/lower_layers": ["layer2"]}, {}),
+    "batch size, device, threads": ({"batch_size": 4, "device": "cpu", "threads": 2}, {}),
+    "shards": ({"shards": {"activations": 3, "relevances": 2}}, {}),
+    "size of images": ({"datasets/photos/size": 24}, ONE_DATASET),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def plans(place: Place, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, int]]:
+    """What a run would do after each edit, each planned with a study and a copy of the code of its own."""
+    folder = tmp_path_factory.mktemp("edits")
+
+    def plan(number: int, name: str) -> dict[str, int]:
+        code = folder / str(number)
+        copy_code(code)
+        if name in CODE_EDITS:
+            CODE_EDITS[name][0](code)
+        changes = KEY_EDITS[name][0] if name in KEY_EDITS else {}
+        run = Workplace(place.folder, code, f"study{number}.yaml").snakemake(changed(place.study, changes), "-n")
+        assert run.code == 0, run.text
+        return run.jobs
+
+    names = [*CODE_EDITS, *KEY_EDITS]
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(names, pool.map(plan, range(len(names)), names), strict=True))
+
+
+@pytest.mark.parametrize("name", CODE_EDITS)
+def test_edits_of_the_code(plans: dict[str, dict[str, int]], name: str) -> None:
+    assert plans[name] == CODE_EDITS[name][1]
+
+
+@pytest.mark.parametrize("name", KEY_EDITS)
+def test_edits_of_the_study(plans: dict[str, dict[str, int]], name: str) -> None:
+    assert plans[name] == KEY_EDITS[name][1]
+
+
+def test_weights(place: Place) -> None:
+    weights = place.folder / "net.pth"
+    before = weights.read_bytes()
+    weights.write_bytes(before)
+    os.utime(weights)
+    assert place.planned() == {}
+    torch.save(load_cifar_resnet(seed=1, depth=8).state_dict(), weights)
+    assert place.planned() == ONE_MODEL
+    weights.write_bytes(before)
+    assert place.planned() == {}
+
+
+def test_images(place: Place) -> None:
+    image = place.folder / "photos" / "class0" / "00.png"
+    before = image.read_bytes()
+    os.utime(image)
+    assert place.planned() == {}
+    Image.new("RGB", (32, 32), "red").save(image)
+    assert place.planned() == ONE_DATASET
+    image.unlink()
+    assert place.planned() == ONE_DATASET
+    image.write_bytes(before)
+    assert place.planned() == {}
+    new = image.with_name("99.png")
+    Image.new("RGB", (32, 32), "red").save(new)
+    assert place.planned() == ONE_DATASET
+    new.unlink()
+    assert place.planned() == {}
+
+
+def test_a_fresh_checkout_with_the_results_copied_over(place: Place, tmp_path: Path) -> None:
+    copy_code(tmp_path / "clone")
+    for name in ("photos", "results"):
+        shutil.copytree(place.folder / name, tmp_path / "clone" / name, copy_function=shutil.copyfile)
+    shutil.copyfile(place.folder / "net.pth", tmp_path / "clone" / "net.pth")
+    clone = Workplace(tmp_path / "clone", tmp_path / "clone")
+    run = clone.snakemake(place.study, "-n")
+    assert run.jobs == {}, run.text
+    assert clone.snakemake(changed(place.study, {"patches/blur": 7}), "-n").jobs == {"patches": 2, **AFTER_PATCHES}
+
+
+def test_single_rules(place: Place) -> None:
+    assert place.planned("--forcerun", "relevances") == {"relevances": 2, **AFTER_RELEVANCES}
+    assert place.planned("--forcerun", "relevances", "--until", "relevances") == {"relevances": 2}
+    layer = "results/photos/net/layer3"
+    assert place.planned(f"{layer}/patches.h5", "--force") == {"patches": 1}
+    assert place.planned(f"{layer}/patches.h5") == {}
+    assert place.planned("--until", "activations", references=11) == {"activations": 2}
+
+
+def test_reasons_name_the_key(place: Place) -> None:
+    run = place.workplace.snakemake(changed(place.study, {"patches/blur": 7}), "-n")
+    assert "results/photos/net/layer3/patches.h5/blur" in run.text
+
+
+def test_a_plan_says_what_a_run_would_do(place: Place) -> None:
+    run = place.workplace.snakemake(changed(place.study, {"patches/blur": 7}), "plan")
+    assert run.code == 0, run.text
+    lines = {line.split()[0]: line.split() for line in run.text.splitlines() if line.strip()}
+    assert lines["patches"][1:3] == ["2", "blur"]
+    assert lines["all"][1] == str(2 * (1 + len(AFTER_PATCHES)))
+    assert lines["patches"][-1] == "s"
+    assert "activations" not in lines
+    nothing = place.workplace.snakemake(place.study, "plan")
+    assert "Nothing to be done: everything is there and up to date." in nothing.text
+
+
+def test_a_foreign_artifact_of_the_same_name_is_made_anew(place: Place) -> None:
+    path = place.folder / "results/photos/net/layer3/virtual_neurons.h5"
+    before = path.read_bytes()
+    path.write_bytes((place.folder / "results/scenes/scene_cnn/layer3/virtual_neurons.h5").read_bytes())
+    try:
+        assert place.planned() == one(AFTER_CLUSTERS)
+    finally:
+        path.write_bytes(before)
+    assert place.planned() == {}
+
+
+def test_a_stale_key_is_run_and_taken_back(place: Place) -> None:
+    before = data_of(place.folder / "results")
+    study = changed(place.study, {"virtual_neurons/n_clusters": [2, 3]})
+    assert place.workplace.snakemake(study).code == 0
+    assert place.workplace.snakemake(study, "-n").jobs == {}
+    assert place.planned() == AFTER_CLUSTERS
+    assert place.workplace.snakemake(place.study).code == 0
+    assert data_of(place.folder / "results") == before

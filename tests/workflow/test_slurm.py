@@ -1,0 +1,101 @@
+"""The workflow on a real SLURM of one node: the results are those of a local run; nodes and time limits may end jobs."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slurm_node import SlurmNode, can_run
+from workplace import ROOT, Workplace, data_of, hidden
+
+pytestmark = pytest.mark.skipif(
+    not can_run(), reason="needs make slurm, root, slurm-wlm and munge, and no SLURM of this machine's own"
+)
+
+QUICK = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"]
+QUICK += ["--seconds-between-status-checks", "2", "--latency-wait", "5", "--slurm-keep-successful-logs"]
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[SlurmNode]:
+    with SlurmNode() as node:
+        yield node
+
+
+def command(workplace: Workplace, study: dict[str, Any], *arguments: str) -> list[str]:
+    return workplace.command(study, *arguments, *QUICK, profile="slurm")
+
+
+def run(workplace: Workplace, study: dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["timeout", "-k", "5", "900", *command(workplace, study, *arguments)],
+        cwd=workplace.folder,
+        env=workplace.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def with_world(folder: Path, finished: Path) -> Workplace:
+    """A workplace that has the embedded world already: its training is not what is tested."""
+    folder.mkdir()
+    subprocess.run(["cp", "-r", f"{finished}", f"{folder}/results"], check=True)
+    subprocess.run(["rm", "-r", f"{folder}/results/scenes"], check=True)
+    return Workplace(folder)
+
+
+def test_a_cluster_gives_the_local_results(
+    node: SlurmNode, finished: Path, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    workplace = with_world(tmp_path / "cluster", finished)
+    done = run(workplace, {**tiny, "shards": {"relevances": 2}})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert data_of(workplace.folder / "results") == data_of(finished)
+    assert hidden(workplace.folder / "results") == set()
+    submitted = [
+        line for line in (done.stdout + done.stderr).splitlines() if "has been submitted with SLURM jobid" in line
+    ]
+    assert len(submitted) == 8  # dataset, model, activations, 2 x relevances, gather, patches, embeddings are jobs ...
+    assert "group_evaluate" in " ".join(str(path) for path in workplace.folder.rglob("slurm_logs/**/*.log"))
+
+
+def test_gpu_rules_ask_for_a_gpu(node: SlurmNode) -> None:
+    found = subprocess.run(
+        ["scontrol", "show", "job", "--oneliner"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    with_gpu = [line for line in found if "gres/gpu=1" in line or "TresPerJob=gres:gpu" in line or "gpu:1" in line]
+    assert len(with_gpu) >= 5
+    assert len(with_gpu) < len(found)
+
+
+def test_a_node_that_dies_and_a_time_limit(
+    node: SlurmNode, finished: Path, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    workplace = with_world(tmp_path / "dying", finished)
+    layer = workplace.folder / "results/scenes/scene_cnn/layer3"
+    target = "results/scenes/scene_cnn/layer3/activations.h5"
+    process = subprocess.Popen(
+        command(workplace, tiny, target), cwd=workplace.folder, env=workplace.environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    log = workplace.folder / "results/logs/activations/scenes/scene_cnn/layer3.log"
+    while not log.exists():
+        assert process.poll() is None
+        time.sleep(0.2)
+    node.kill_node()
+    assert not (layer / "activations.h5").exists()
+    node.start_node()
+    text, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, text
+    assert "NODE_FAIL" in text or "Trying to restart job" in text
+    found, wanted = data_of(layer), data_of(finished / "scenes/scene_cnn/layer3")
+    assert found["activations.h5"] == wanted["activations.h5"]
+    assert hidden(workplace.folder / "results") == set()
+
+
+def test_the_profile_is_that_of_the_readme() -> None:
+    assert "--workflow-profile profiles/slurm" in (ROOT / "README.md").read_text()

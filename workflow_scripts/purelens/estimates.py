@@ -1,0 +1,103 @@
+"""How large, how long and how hungry a step will be: for plans, and for what a cluster is asked for.
+
+Sizes of artifacts follow from their shapes. Memory and time are upper guesses, from what was measured on two CPU cores; a step
+that needs more is retried with more by the cluster's profile, and goes on where it stopped.
+"""
+
+import csv
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+MEGABYTE = 2**20
+LIBRARIES = {"torch": 900, "plain": 400}
+"""Memory of a job before it does anything, by what it imports."""
+
+USES_TORCH = ("model", "activations", "relevances", "patches", "embeddings", "world_cnn", "world_clip")
+AT_224_PIXELS = {"model": 600, "activations": 900, "relevances": 1600, "patches": 2600, "embeddings": 1600}
+"""Memory of a batch of images of 224 x 224 pixels, in megabytes."""
+
+SECONDS_EACH = {"dataset": 0.02, "activations": 0.2, "relevances": 0.2, "patches": 0.6, "embeddings": 0.2}
+"""Time of an image or of a (neuron, reference) pair of 224 x 224 pixels on two cores."""
+
+SHORTEST_MINUTES = 10
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The shapes that decide what a step needs.
+
+    Attributes
+    ----------
+    images, side
+        N, and the side of an image in pixels.
+    neurons, selected
+        Neurons of the layer, and those studied.
+    references
+        K.
+    lower_neurons
+        Neurons of all lower layers.
+    heat_size, components
+        Side of a stored heatmap; length of an embedding, where it is known.
+    n_clusters, methods
+        How many numbers of clusters, and clusterings of each.
+    parts
+        Jobs that share the work.
+    """
+
+    images: int = 0
+    side: int = 224
+    neurons: int = 0
+    selected: int = 0
+    references: int = 0
+    lower_neurons: int = 0
+    heat_size: int = 32
+    components: int = 768
+    n_clusters: int = 4
+    methods: int = 5
+    parts: int = 1
+
+    @property
+    def pairs(self) -> int:
+        """(neuron, reference) pairs."""
+        return self.selected * self.references
+
+
+BYTES: dict[str, Callable[[Sizes], int]] = {
+    "dataset": lambda s: s.images * (3 * s.side**2 + 100),
+    "activations": lambda s: s.images * s.neurons * 8 + s.neurons * s.references * 12,
+    "relevances": lambda s: s.pairs * (4 * s.lower_neurons + 4),
+    "patches": lambda s: s.pairs * (s.heat_size**2 + 16),
+    "embeddings": lambda s: s.pairs * (4 * s.components + 4),
+    "virtual_neurons": lambda s: s.n_clusters * (s.methods * s.pairs + 20 * s.selected * s.lower_neurons),
+}
+
+
+def artifact_bytes(rule: str, sizes: Sizes) -> int | None:
+    """Size of what a step of a rule makes; None where it is not known."""
+    return BYTES[rule](sizes) // sizes.parts if rule in BYTES else None
+
+
+def memory_mb(rule: str, sizes: Sizes) -> int:
+    """Memory that a step of a rule needs, in megabytes."""
+    base = LIBRARIES["torch" if rule in USES_TORCH else "plain"]
+    batch = AT_224_PIXELS.get(rule, 300) * min(1.0, max(sizes.side / 224, 0.3) ** 2)
+    table = max(artifact_bytes("relevances", sizes) or 0, 0) / max(sizes.selected, 1) * 64 / MEGABYTE
+    return 100 * math.ceil((base + batch + (table if rule not in USES_TORCH else 0)) / 100)
+
+
+def minutes(rule: str, sizes: Sizes) -> int:
+    """Time that a step of a rule may take, in minutes."""
+    items = sizes.images if rule in ("dataset", "activations") else sizes.pairs
+    seconds = SECONDS_EACH.get(rule, 0.0) * items * (sizes.side / 224) ** 2 / sizes.parts
+    return max(SHORTEST_MINUTES, math.ceil(seconds / 60))
+
+
+def measured_seconds(benchmark: str | Path) -> float | None:
+    """Wall time of the last run of a step, from its benchmark file; None if there is none."""
+    try:
+        with Path(benchmark).open(newline="", encoding="utf-8") as file:
+            return float(next(csv.DictReader(file, delimiter="\t"))["s"])
+    except (OSError, StopIteration, KeyError, ValueError, TypeError):
+        return None

@@ -1,0 +1,169 @@
+"""Check every file of a results folder: is it whole, does it say what it is, was it made from what lies beside it?"""
+
+import json
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from purelens.artifacts import Rows
+from purelens.errors import UserError
+from purelens.progress import Progress
+from purelens.provenance import Provenance, content_digest, identity_of, read_record
+from purelens.schemas import SCHEMAS
+
+RECORD = ".provenance.json"
+NOT_RESULTS = ("logs", "benchmarks")
+ROWS_AT_A_TIME = 256
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a file.
+
+    Attributes
+    ----------
+    path, what
+        The file, and what is wrong.
+    rebuild
+        Whether it has to be made anew; else it can be removed.
+    """
+
+    path: Path
+    what: str
+    rebuild: bool = True
+
+
+def verify(results: str | Path) -> tuple[int, list[Problem]]:
+    """Check all files below a folder.
+
+    Parameters
+    ----------
+    results
+        A results folder, or a part of one.
+
+    Returns
+    -------
+    tuple
+        How many files were checked, and what is wrong.
+
+    Raises
+    ------
+    UserError
+        If there is no such folder.
+    """
+    if not Path(results).is_dir():
+        raise UserError(f"verify: there is no folder {results}")
+    files = list(_files(Path(results)))
+    problems: list[Problem] = []
+    with Progress(len(files), "verify", "files") as progress:
+        for path in files:
+            problems += [Problem(path, what) for what in _check(path, Path(results))]
+            progress.advance(1)
+    return len(files), problems + list(_leftovers(Path(results)))
+
+
+def _files(results: Path) -> Iterator[Path]:
+    """All files and folders that rules made."""
+    for root, folders, names in os.walk(results):
+        recorded = {name.removesuffix(RECORD) for name in names if name.endswith(RECORD)}
+        for name in sorted(folders):
+            if name in recorded:
+                yield Path(root) / name
+        skipped = NOT_RESULTS if Path(root) == results else ()
+        folders[:] = sorted(name for name in folders if name not in recorded and name not in skipped)
+        for name in sorted(names):
+            if not name.startswith(".") and not name.endswith(RECORD):
+                yield Path(root) / name
+
+
+def _leftovers(results: Path) -> Iterator[Problem]:
+    for path in sorted(results.rglob(".*.part")) + sorted(results.rglob(".*.progress")):
+        yield Problem(
+            path, "left by an interrupted job, or being written; the next run goes on with it or removes it", False
+        )
+    for path in sorted(results.rglob(f"*{RECORD}")):
+        if not path.with_name(path.name.removesuffix(RECORD)).exists():
+            yield Problem(path, "dangling: what it is the record of is not there", False)
+
+
+def _check(path: Path, results: Path) -> list[str]:
+    """What is wrong with a file."""
+    if path.suffix == ".h5":
+        damage = _damage(path)
+        if damage:
+            return damage
+    record = read_record(path)
+    if record is None:
+        return ["it does not say what it was made from"]
+    found = []
+    expected = Provenance(record["params"], record["code"], record["inputs"])
+    if expected.identity != record["identity"]:
+        found.append("its identity is not that of what it says it was made from")
+    if "content" in record and content_digest(path) != record["content"]:
+        found.append("its bytes are not those that were recorded")
+    return found + _lineage(path, record, results)
+
+
+def _damage(path: Path) -> list[str]:
+    """Read an artifact from end to end."""
+    try:
+        with h5py.File(path, "r") as file:
+            schema = SCHEMAS.get(str(file.attrs.get("schema")))
+            if schema is None:
+                return [f"it is of an unknown kind, {file.attrs.get('schema')!r}"]
+            if int(file.attrs["schema_version"]) != schema.version:
+                return [f"it is of version {file.attrs['schema_version']} of its schema; this is {schema.version}"]
+            names: list[str] = []
+            file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+            for name in names:
+                _read(file, name)
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        return [f"it is damaged ({' '.join(str(error).split())})"]
+    return []
+
+
+def _read(file: h5py.File, name: str) -> None:
+    """Read a variable; HDF5 or its rows compare the checksums."""
+    if not file[name].shape:
+        file[name][...]
+        return
+    rows = Rows(file, name)
+    for start in range(0, len(rows), ROWS_AT_A_TIME):
+        rows[start : start + ROWS_AT_A_TIME]
+
+
+def _lineage(path: Path, record: Mapping[str, Any], results: Path) -> list[str]:
+    """Compare the inputs that lie in the results folder with those it was made from."""
+    found = []
+    for name, relative in record.get("how", {}).get("paths", {}).items():
+        source = Path(os.path.normpath(path.parent / relative))
+        if not source.is_relative_to(os.path.normpath(results)) or source.parent.name == "shards":
+            continue
+        if not source.exists():
+            found.append(f"dangling: {source}, from which it was made, is not there")
+        elif identity_of(source) != record["inputs"].get(name):
+            found.append(f"{source} is not the one from which it was made")
+    return found
+
+
+def report(n_files: int, problems: list[Problem]) -> str:
+    """Say what was found, and what to do."""
+    lines = [f"{problem.path}: {problem.what}" for problem in problems]
+    stale = sorted({str(problem.path) for problem in problems if problem.rebuild})
+    lines.append(f"{n_files} files checked, {len(stale)} to be made anew.")
+    if stale:
+        named = " ".join(map(shlex.quote, stale))
+        lines.append(
+            f"Rebuild, with the --configfile of the study: snakemake --cores all --resources gpu=1 --force {named}"
+        )
+    return "\n".join(lines)
+
+
+def as_json(problems: list[Problem]) -> str:
+    """The problems for programs to read."""
+    return json.dumps([{"path": str(p.path), "problem": p.what, "rebuild": p.rebuild} for p in problems], indent=2)
