@@ -65,7 +65,6 @@ def job_of(step):
     """A line of the plan."""
     wildcards = Wildcards(fromdict=dict(step.wildcards))
     sizes = sizes_of(step.rule, wildcards)
-    benchmark = apply_wildcards(str(getattr(rules, step.rule).benchmark), wildcards)
     changes = freshness.changes(step.outputs[0])
     exists = all(Path(output).exists() for output in step.outputs)
     return {
@@ -73,5 +72,5 @@ def job_of(step):
         "reasons": changes or (["input"] if exists else ["missing"]),
         "bytes": artifact_bytes(step.rule, sizes),
         "memory_mb": memory_mb(step.rule, sizes),
-        "seconds": measured_seconds(benchmark),
+        "seconds": measured_seconds(step.benchmark),
     }

@@ -31,7 +31,10 @@ def step_of(maker, wildcards):
     }
     params = {name: value(item) for name, item in maker.params.items()}
     outputs = [str(apply_wildcards(str(output), wildcards)) for output in proxy.output]
-    return Step(maker.name, outputs, input_paths(inputs), params, dict(wildcards))
+    benchmark = str(apply_wildcards(str(proxy.benchmark), wildcards))
+    return Step(
+        maker.name, outputs, input_paths(inputs), params, dict(wildcards), benchmark
+    )
 
 
 freshness = Freshness(find_step, digests)

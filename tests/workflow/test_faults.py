@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +19,27 @@ from purelens.verify import verify
 from workplace import Workplace, data_of, hidden
 
 LAYER = "results/scenes/scene_cnn/layer3"
-KILLS = int(os.environ.get("PURELENS_KILLS", "20"))
-STAGES = [
-    "dataset",
-    "model",
-    "activations",
-    "relevances",
-    "patches",
-    "embeddings",
-    "virtual_neurons",
-    "interpretability",
-]
-STAGES += ["alignment", "neuron_figures", "layer_figures"]
-SECONDS_TO_ITS_END = 6.0
+KILLS = int(os.environ.get("PURELENS_KILLS", "11"))
+STAGES = {
+    "dataset": ("results/scenes/images.h5", 1.5),
+    "model": ("results/scenes/scene_cnn/model.safetensors", 4),
+    "activations": (f"{LAYER}/activations.h5", 4),
+    "relevances": (f"{LAYER}/relevances.h5", 6),
+    "patches": (f"{LAYER}/patches.h5", 7),
+    "embeddings": (f"{LAYER}/embeddings/scene_clip.h5", 12),
+    "virtual_neurons": (f"{LAYER}/virtual_neurons.h5", 2),
+    "interpretability": (f"{LAYER}/interpretability.csv", 4),
+    "alignment": (f"{LAYER}/alignment.csv", 4),
+    "neuron_figures": (f"{LAYER}/figures/neurons", 20),
+    "layer_figures": (f"{LAYER}/figures/layer", 6),
+}
+"""What each stage makes, and about how many seconds it takes."""
 
 
 def without_results(folder: Path, finished: Path) -> Workplace:
     """A workplace with the embedded world and nothing else."""
     folder.mkdir(exist_ok=True)
-    shutil.copytree(finished / "world", folder / "results/world")
+    shutil.copytree(finished / "world", folder / "results/world", dirs_exist_ok=True)
     return Workplace(folder)
 
 
@@ -49,7 +52,8 @@ def complete_artifacts(results: Path, wanted: dict[str, dict[str, bytes]]) -> in
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
@@ -68,26 +72,33 @@ def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path
     wanted, rng = data_of(finished), random.Random(0)
     workplace = without_results(tmp_path / "killed", finished)
     results = workplace.folder / "results"
-    stages = (STAGES * (KILLS // len(STAGES) + 1))[:KILLS]
+    stages = [stage for number, stage in enumerate([*STAGES] * KILLS) if number < KILLS]
     killed: list[str] = []
-    for stage in sorted(stages, key=STAGES.index):
-        process = workplace.start(tiny)
+    for stage in sorted(stages, key=[*STAGES].index):
+        target, seconds = STAGES[stage]
+        if (workplace.folder / target).exists():  # it ended before it could be killed the last time
+            remove(workplace.folder / target)
+        process = workplace.start(tiny, target)
         if wait_for_job(workplace, process, stage):
-            time.sleep(rng.uniform(0, SECONDS_TO_ITS_END))
+            time.sleep(rng.uniform(0, seconds))
         if process.poll() is None:
-            kill(process)
             killed.append(stage)
+        kill(process)
         complete_artifacts(results, wanted)
         assert workplace.snakemake(tiny, "--unlock").code == 0
-        target = results / "scenes"
-        if process.returncode == 0:  # it ended before it could be killed: begin again
-            shutil.rmtree(target)
     run = workplace.snakemake(tiny)
     assert run.code == 0, run.text
     assert data_of(results) == wanted
     assert hidden(results) == set()
     assert verify(results)[1] == []
-    assert len(killed) >= 0.8 * KILLS, killed
+    assert len(killed) >= 0.7 * KILLS, killed
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def test_a_rerun_that_is_killed_leaves_the_old_artifact(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
@@ -141,9 +152,9 @@ def _is_script(entry: Path, name: str) -> bool:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of one megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
+    """A disk of one megabyte, where the artifacts of the dataset go."""
+    folder = tmp_path / "results/scenes"
+    folder.mkdir(parents=True)
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], capture_output=True, check=False)
     if done.returncode:
         pytest.skip("needs the right to mount")
@@ -156,13 +167,18 @@ def mounts(folder: Path, options: str) -> None:
 
 
 def test_a_full_disk(finished: Path, tiny: dict[str, Any], tmp_path: Path, small_disk: Path) -> None:
-    workplace = without_results(tmp_path / "full", finished)
-    (workplace.folder / "results/scenes").symlink_to(small_disk)
+    workplace = without_results(tmp_path, finished)
     run = workplace.snakemake(tiny, "results/scenes/images.h5")
     assert run.code != 0
     assert len(re.findall(r"^purelens: dataset: .*No space left on device", run.text, re.M)) == 1, run.text
     assert "Traceback" not in run.text
     assert not (small_disk / "images.h5").exists()
+    mounts(small_disk, "size=2m")
+    run = workplace.snakemake(tiny, f"{LAYER}/patches.h5")
+    assert run.code != 0  # full in the middle of a later stage
+    assert len(re.findall(r"^purelens: \w+: .*No space left on device", run.text, re.M)) == 1, run.text
+    assert "Traceback" not in run.text
+    complete_artifacts(small_disk, data_of(finished / "scenes"))
     mounts(small_disk, "size=50m")
     run = workplace.snakemake(tiny, f"{LAYER}/patches.h5")
     assert run.code == 0, run.text

@@ -1,5 +1,6 @@
 """The workflow on a real SLURM of one node: the results are those of a local run; nodes and time limits may end jobs."""
 
+import importlib.util
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ import pytest
 from slurm_node import SlurmNode, can_run
 from workplace import ROOT, Workplace, data_of, hidden
 
+HAS_PLUGIN = importlib.util.find_spec("snakemake_executor_plugin_slurm") is not None
 pytestmark = pytest.mark.skipif(
-    not can_run(), reason="needs make slurm, root, slurm-wlm and munge, and no SLURM of this machine's own"
+    not (can_run() and HAS_PLUGIN),
+    reason="needs make slurm, root, slurm-wlm and munge, and no SLURM of this machine's own",
 )
 
 QUICK = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"]

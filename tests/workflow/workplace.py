@@ -1,10 +1,13 @@
 """Run the real workflow on a tiny world."""
 
+import json
 import os
+import queue
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,19 +93,38 @@ class Workplace:
             command, cwd=self.folder, env=self.environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
         )
 
-    def snakemake(self, study: dict[str, Any], *arguments: str, timeout: int = 500) -> Run:
+    def snakemake(self, study: dict[str, Any], *arguments: str) -> Run:
         """Run Snakemake with a study, as a user does."""
         command = [*self.command(study, *arguments), "--cores", "2", "--resources", "gpu=1"]
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        return Run(done.returncode, done.stdout + done.stderr)
+        with tempfile.NamedTemporaryFile("r") as output:
+            zygote = _zygotes.get(block=True)
+            try:
+                request = {"arguments": command[3:], "folder": f"{self.folder}", "output": output.name}
+                print(json.dumps(request), file=zygote.stdin, flush=True)
+                answer = zygote.stdout.readline() if zygote.stdout else ""
+            finally:
+                _zygotes.put(zygote)
+            return Run(int(answer), output.read())
+
+
+def _start_zygote() -> subprocess.Popen[str]:
+    command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+class Zygotes(queue.LifoQueue[subprocess.Popen[str]]):
+    """Processes that run Snakemake: started when more are wanted at the same time than there are."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> subprocess.Popen[str]:
+        """Take one that is free, or a new one."""
+        try:
+            return super().get(block=False)
+        except queue.Empty:
+            return _start_zygote()
+
+
+_zygotes = Zygotes()
 
 
 def copy_code(folder: Path) -> None:
@@ -136,7 +158,8 @@ def contents(path: Path) -> dict[str, bytes]:
 def data_of(results: Path) -> dict[str, dict[str, bytes]]:
     """The bytes of all data below a results folder."""
     kinds = (".h5", ".csv", ".png", ".safetensors")
-    files = sorted(path for path in results.rglob("[!.]*") if path.suffix in kinds)
+    files = sorted(path for path in results.rglob("*") if path.suffix in kinds)
+    files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(results).parts)]
     return {path.relative_to(results).as_posix(): contents(path) for path in files}
 
 

@@ -6,7 +6,9 @@ Large tables that are filled in any order (see `purelens.resumable`) are contigu
 first dimension in ``checksum/<variable>``; all other datasets are chunked, with HDF5's own checksums.
 """
 
+import errno
 import json
+import os
 import platform
 import time
 import zlib
@@ -153,10 +155,21 @@ def create(path: str | Path, name: str, provenance: Provenance | None = None, de
         Where it was computed.
     """
     started = time.perf_counter()
-    with replace_when_whole(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+    with disk_errors(path), replace_when_whole(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
         write_attributes(file, name, provenance or Provenance(), device)
         yield Writer(file, SCHEMAS[name])
         file.attrs["wall_time_seconds"] = time.perf_counter() - started
+
+
+@contextmanager
+def disk_errors(path: str | Path) -> Iterator[None]:
+    """Say in one line that the disk is full, which HDF5 says in many."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if "errno = 28" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+        raise
 
 
 def write_attributes(file: h5py.File, name: str, provenance: Provenance, device: str) -> None:

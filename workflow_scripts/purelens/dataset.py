@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ def dataset(
     """
     source = open_source(images)
     geometry = Geometry(size, resize or size, interpolation, min_side)
+    _check_room(images_h5, source.n_images * 3 * size**2)
     with create(images_h5, "dataset", provenance) as out:
         _define(out, size)
         kept, rejected, digest = _copy(out, source, geometry, threads, on_bad_image == "error")
@@ -67,6 +69,16 @@ def dataset(
         _describe(out, source, kept, rejected)
         out.attribute("content", digest)
     logger.info("%d images, %d rejected", len(kept), len(rejected))
+
+
+def _check_room(path: str, n_bytes: int) -> None:
+    """Say before the first image is decoded that they will not fit."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(Path(path).parent).free
+    if n_bytes > free:
+        raise UserError(
+            f"No space left on device for {path}: it needs {n_bytes / 2**20:.0f} MB, and {free / 2**20:.0f} MB are free"
+        )
 
 
 def _define(out: Writer, size: int) -> None:

@@ -40,6 +40,8 @@ class Step:
         Its params.
     wildcards
         What distinguishes it from other steps of the rule.
+    benchmark
+        Where its time is written.
     """
 
     rule: str
@@ -47,6 +49,7 @@ class Step:
     inputs: Mapping[str, str]
     params: Mapping[str, Any]
     wildcards: Mapping[str, str] = field(default_factory=dict)
+    benchmark: str = ""
 
 
 class Freshness:
@@ -124,8 +127,11 @@ class Freshness:
         if path not in self._dates:
             step = self._find_step(path)
             newest = max([0, *(self.settle(source) for source in step.inputs.values())]) if step else 0
+            fresh = step is not None and not self.changes(path)
             for output in step.outputs if step else [path]:
-                self._dates[output] = self._settled(output, newest, step is not None and not self.changes(output))
+                self._dates[output] = self._settled(output, newest, fresh)
+            if step is not None:  # Snakemake counts it among the outputs
+                self._settled(step.benchmark, newest, fresh)
         return self._dates[path]
 
     def _settled(self, path: str, newest: int, fresh: bool) -> int:

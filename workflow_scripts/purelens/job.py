@@ -37,6 +37,7 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
     """
     started = time.perf_counter()
     _log_to(snakemake.log[0] if snakemake.log else None)
+    sys.unraisablehook = lambda failure: logger.warning("%s", failure.exc_value)  # of HDF5, when a disk is full
     signal.signal(signal.SIGTERM, lambda *_: _stop(f"{snakemake.rule}: told to stop (SIGTERM)"))
     try:
         inputs = input_paths(snakemake.input)

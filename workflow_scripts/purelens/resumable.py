@@ -20,7 +20,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from purelens.artifacts import Writer, row_checksums, versions, write_attributes
+from purelens.artifacts import Writer, disk_errors, row_checksums, versions, write_attributes
 from purelens.errors import UserError
 from purelens.files import put_in_place, remove_leftovers
 from purelens.provenance import Provenance
@@ -83,7 +83,7 @@ class Work:
 
     def define(self, layout: Callable[[Writer], None]) -> None:
         """Lay the file out: ``layout`` creates its coordinates and, by `Writer.rows`, its large tables."""
-        with h5py.File(self._part, "w", libver="latest") as file:
+        with disk_errors(self._path), h5py.File(self._part, "w", libver="latest") as file:
             write_attributes(file, self._name, self._provenance, self._device)
             layout(Writer(file, SCHEMAS[self._name]))
         self._open()
@@ -150,7 +150,7 @@ class Work:
         """Write what is left, by ``complete``, and the checksums; put the artifact in its place."""
         sums = {name: self._checksums(name) for name in self._offsets}
         self.close()
-        with h5py.File(self._part, "r+", libver="latest") as file:
+        with disk_errors(self._path), h5py.File(self._part, "r+", libver="latest") as file:
             out = Writer(file, SCHEMAS[self._name])
             if complete is not None:
                 complete(out)

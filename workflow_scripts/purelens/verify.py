@@ -13,7 +13,7 @@ import h5py
 from purelens.artifacts import Rows
 from purelens.errors import UserError
 from purelens.progress import Progress
-from purelens.provenance import Provenance, content_digest, identity_of, read_record
+from purelens.provenance import Provenance, content_digest, read_record
 from purelens.schemas import SCHEMAS
 
 RECORD = ".provenance.json"
@@ -75,7 +75,7 @@ def _files(results: Path) -> Iterator[Path]:
             if name in recorded:
                 yield Path(root) / name
         skipped = NOT_RESULTS if Path(root) == results else ()
-        folders[:] = sorted(name for name in folders if name not in recorded and name not in skipped)
+        folders[:] = sorted(name for name in folders if name not in recorded and name not in skipped and name[0] != ".")
         for name in sorted(names):
             if not name.startswith(".") and not name.endswith(RECORD):
                 yield Path(root) / name
@@ -146,7 +146,11 @@ def _lineage(path: Path, record: Mapping[str, Any], results: Path) -> list[str]:
             continue
         if not source.exists():
             found.append(f"dangling: {source}, from which it was made, is not there")
-        elif identity_of(source) != record["inputs"].get(name):
+            continue
+        there = read_record(source)
+        if there is not None and there["identity"] != record["inputs"].get(
+            name
+        ):  # without a record it is itself told of
             found.append(f"{source} is not the one from which it was made")
     return found
 
