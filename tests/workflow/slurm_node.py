@@ -82,7 +82,7 @@ class SlurmNode:
         (self.folder / "state").mkdir()
         self.folder.chmod(0o755)
         conf = self.folder / "slurm.conf"
-        conf.write_text(CONF.format(cpus=max(4, os.cpu_count() or 1), **facts))
+        conf.write_text(CONF.format(cpus=max(8, os.cpu_count() or 1), **facts))
         (self.folder / "gres.conf").write_text("Name=gpu File=/dev/null\n")
         SYSTEM_CONF.parent.mkdir(exist_ok=True)
         SYSTEM_CONF.unlink(missing_ok=True)

@@ -158,6 +158,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], capture_output=True, check=False)
     if done.returncode:
         pytest.skip("needs the right to mount")
+    (folder / "other").touch()  # Snakemake removes folders that are empty
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
 

@@ -77,7 +77,7 @@ def _check_room(path: str, n_bytes: int) -> None:
     free = shutil.disk_usage(Path(path).parent).free
     if n_bytes > free:
         raise UserError(
-            f"No space left on device for {path}: it needs {n_bytes / 2**20:.0f} MB, and {free / 2**20:.0f} MB are free"
+            f"No space left on device for {path}: it needs {n_bytes / 2**20:.1f} MB, and {free / 2**20:.1f} MB are free"
         )
 
 

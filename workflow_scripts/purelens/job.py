@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -37,7 +38,7 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
     """
     started = time.perf_counter()
     _log_to(snakemake.log[0] if snakemake.log else None)
-    sys.unraisablehook = lambda failure: logger.warning("%s", failure.exc_value)  # of HDF5, when a disk is full
+    _quiet_when_the_disk_is_full()
     signal.signal(signal.SIGTERM, lambda *_: _stop(f"{snakemake.rule}: told to stop (SIGTERM)"))
     try:
         inputs = input_paths(snakemake.input)
@@ -101,6 +102,19 @@ def _log_to(path: str | None) -> None:
     for name in ("purelens", "py.warnings"):
         logging.getLogger(name).addHandler(handler)
     logger.setLevel(logging.INFO)
+
+
+def _quiet_when_the_disk_is_full() -> None:
+    """Send what HDF5 prints about each object that it could not write to the log only."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if "errno = 28" in str(error):
+            logger.warning("%s", error)
+        else:
+            sys.__excepthook__(kind, error, trace)
+
+    sys.excepthook = hook
+    sys.unraisablehook = lambda failure: logger.warning("%s", failure.exc_value)
 
 
 def _seed(seed: int, threads: int) -> None:
