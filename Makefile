@@ -9,7 +9,7 @@ demo: .venv/.complete
 	$(BIN)/snakemake --cores all --resources gpu=1
 
 test: .venv/.complete
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The workflow on a SLURM of one node, which the test starts and stops itself; needs root, slurm-wlm and munge.
 test-slurm: slurm

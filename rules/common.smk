@@ -1,5 +1,6 @@
 """The validated study, the paths of its artifacts, its targets, and the digests that decide what is stale."""
 
+import atexit
 import os
 import re
 import sys
@@ -15,12 +16,13 @@ from purelens.digests import (
     file_digest,
 )
 from purelens.errors import UserError
-from purelens.freshness import source_digest
+from purelens.freshness import source_digest, sweep
 from purelens.paths import artifact_path
 
 MEMORY = Path(".snakemake") / "purelens"  # what is kept from run to run; may be removed
 
 digests = Digests(MEMORY / "digests.json")
+atexit.register(digests.keep)
 
 try:
     study = load_config(config)
@@ -154,5 +156,6 @@ def check_inputs():
     """Stop before the first job if images or weights are missing, or images too few."""
     try:
         check_files(study)
+        sweep(freshness, study.results)
     except UserError as error:
         sys.exit(f"purelens: {error}")

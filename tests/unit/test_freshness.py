@@ -9,7 +9,7 @@ from PIL import Image
 
 from purelens.artifacts import create
 from purelens.digests import Digests
-from purelens.freshness import Freshness, Marks, Step, planned, source_digest
+from purelens.freshness import Freshness, Marks, Step, planned, source_digest, sweep
 from purelens.provenance import provenance_of, read_record, write_record
 
 
@@ -171,3 +171,28 @@ def test_a_record_survives_the_trip(study: Study) -> None:
     record = read_record(study.path("last.csv"))
     assert record is not None
     assert record["params"] == {"n": 5}
+
+
+def test_a_mark_is_newer_than_a_file_dated_in_the_future(study: Study) -> None:
+    path = study.path("middle.h5")
+    os.utime(path, (4e9, 4e9))
+    study.params["middle"]["k"] = 3
+    (mark,) = Marks(study.freshness(), study.folder / "marks").of(str(path))
+    assert Path(mark).stat().st_mtime_ns > path.stat().st_mtime_ns
+
+
+def test_a_source_that_carries_a_record_is_identified_by_it(study: Study) -> None:
+    other = study.path("other.h5")
+    with create(other, "dataset", provenance_of({"x": 1}, {})) as out:
+        out.coordinate("class", 1)
+    record = read_record(other)
+    assert record is not None
+    assert Freshness(lambda _: None, Digests()).identity(str(other)) == record["identity"]
+
+
+def test_leftovers_beside_fresh_artifacts_are_swept_away(study: Study) -> None:
+    for name in (".middle.h5.part", ".middle.h5.progress", ".first.h5.part", ".gone.h5.part"):
+        study.path(name).write_text("")
+    study.path("first.h5").unlink()
+    sweep(study.freshness(), str(study.folder))
+    assert sorted(path.name for path in study.folder.glob(".*")) == [".first.h5.part", ".gone.h5.part"]

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from purelens.activations import activations
+from purelens.artifacts import row_checksums
 from purelens.embeddings import embeddings
 from purelens.errors import UserError
 from purelens.gather import gather
 from purelens.patches import patches
-from purelens.provenance import Provenance
+from purelens.provenance import Provenance, read_record
 from purelens.relevances import relevances
 from purelens.shards import part_of
 
@@ -70,7 +71,9 @@ def test_ties_across_parts_go_to_the_earlier_image(small: dict[str, str], tmp_pa
             provenance=Provenance(how={"shard": f"{number}/2"}),
         )
         with h5py.File(shards[-1], "r+") as file:
-            file["reference_value"][...] = np.sort(file["reference_value"][...].round(1))[:, ::-1]
+            values = np.sort(file["reference_value"][...].round(1))[:, ::-1]
+            file["reference_value"][...] = values
+            file["checksum/reference_value"][...] = row_checksums(values)
     gather(shards, f"{tmp_path}/all.h5")
     with h5py.File(f"{tmp_path}/all.h5") as file:
         value, image = file["reference_value"][...], file["reference_id"][...]
@@ -117,3 +120,36 @@ def test_parts_cover_everything_once() -> None:
 def test_wrong_parts_are_refused(shard: str) -> None:
     with pytest.raises(UserError, match="shard"):
         part_of(np.arange(3), shard)
+
+
+def test_a_part_of_dead_neurons_only(small: dict[str, str], tmp_path: Path) -> None:
+    top = {**small, "layer": "layer3", "n_references": 6}
+    activations_h5 = whole(activations, tmp_path, top)
+    with h5py.File(activations_h5, "r+") as file:
+        for name in ("reference_id", "reference_position"):
+            values = file[name][...]
+            values[5] = -1
+            file[name][...] = values
+            file[f"checksum/{name}"][...] = row_checksums(values)
+    inputs = {**small, "activations_h5": activations_h5, "layer": "layer3", "neurons": [4, 5]}
+    below = {**inputs, "lower_layers": ["layer2"]}
+    assert data(in_parts(relevances, tmp_path, below, 2)) == data(whole(relevances, tmp_path, below))
+    patches_h5 = whole(patches, tmp_path, inputs)
+    assert data(in_parts(patches, tmp_path, inputs, 2)) == data(patches_h5)
+    settings = {"source": "network", "architecture": "torchvision:squeezenet1_1", "options": {}, "weights": "random"}
+    settings |= {"layer": "features.3", "size": 32, "mean": None, "std": None}
+    seen = {"images_h5": small["images_h5"], "patches_h5": patches_h5, "embedder": settings}
+    assert data(in_parts(embeddings, tmp_path, seen, 2)) == data(whole(embeddings, tmp_path, seen))
+
+
+def test_a_gathered_artifact_knows_where_its_inputs_are(small: dict[str, str], tmp_path: Path) -> None:
+    shards = []
+    for number in (1, 2):
+        shards.append(f"{tmp_path}/layer/shards/{number}.h5")
+        how = {"shard": f"{number}/2", "paths": {"images_h5": "../../images.h5"}}
+        activations(**small, layer="layer3", n_references=6, activations_h5=shards[-1], provenance=Provenance(how=how))
+    gather(shards, f"{tmp_path}/layer/activations.h5", Provenance(code="c"))
+    record = read_record(f"{tmp_path}/layer/activations.h5")
+    assert record is not None
+    assert record["how"]["paths"] == {"images_h5": "../images.h5"}
+    assert record["how"]["gather"] == "c"

@@ -171,4 +171,5 @@ def test_the_default_lower_layer_is_one_that_can_be_used() -> None:
 
 def test_channels_last_holds_for_lower_layers_too() -> None:
     swin = Inspection("torchvision:swin_t", {}, 64)
-    assert swin.check_layer("features.3.0.mlp.0", ["features.1"], "last") == 768
+    found = swin.check_layer("features.3.0.mlp.0", ["features.1"], "last")
+    assert found == {"features.3.0.mlp.0": 768, "features.1": 96}

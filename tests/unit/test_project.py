@@ -72,7 +72,7 @@ BOTTOM = {
     "vision",
 }
 BOTTOM |= {"models", "layers", "topk", "pairs", "lrp", "boxes", "clustering", "references", "statistics", "tables"}
-BOTTOM |= {"embedders", "files", "provenance", "resumable", "shards", "neurons"}
+BOTTOM |= {"embedders", "files", "provenance", "resumable", "shards", "neurons", "seeding"}
 STAGES = {"model", "gather", "activations", "relevances", "patches", "embeddings", "virtual_neurons"}
 EVALUATION = {"interpretability", "alignment"}
 TOP = {

@@ -76,3 +76,12 @@ def test_inputs_that_were_not_made_from_one_another_are_refused(tmp_path: Path) 
     artifact(images, params={"n": 2})
     with pytest.raises(UserError, match=r"top.h5 was made from another .*images.h5 .*--force .*top.h5"):
         check_lineage(inputs)
+
+
+def test_inputs_with_other_bytes_than_recorded_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_text("a")
+    write_record(tmp_path / "w.safetensors", Provenance())
+    check_lineage({"weights": f"{tmp_path}/w.safetensors"})
+    (tmp_path / "w.safetensors").write_text("b")
+    with pytest.raises(UserError, match="w.safetensors has other bytes"):
+        check_lineage({"weights": f"{tmp_path}/w.safetensors"})

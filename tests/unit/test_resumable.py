@@ -195,3 +195,30 @@ def test_bytes_written_are_those_of_the_data(tmp_path: Path) -> None:
 def _bytes_written() -> int:
     """Bytes this process has handed to write calls."""
     return int(dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())["wchar"])
+
+
+def test_an_interruption_while_it_is_finished_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "whole.h5")
+
+    def stopped(*_: object) -> None:
+        raise SystemExit(143)
+
+    for _ in range(2):
+        with monkeypatch.context() as patch, pytest.raises(SystemExit):
+            with resume(tmp_path / "a.h5", "embeddings", None, "cpu") as work:
+                work_on(work)
+                patch.setattr(resumable, "put_in_place", stopped)
+                work.finish()
+    with resume(tmp_path / "a.h5", "embeddings", None, "cpu") as work:
+        assert work.done == 12
+        work.finish()
+    assert data(tmp_path / "a.h5") == data(tmp_path / "whole.h5")
+
+
+def test_two_jobs_do_not_write_the_same_artifact(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), resume(tmp_path / "a.h5", "embeddings", None, "cpu") as work:
+        work_on(work, stop=8)
+        with pytest.raises(UserError, match="being written by another job"):
+            with resume(tmp_path / "a.h5", "embeddings", None, "cpu"):
+                pass
+        raise RuntimeError("interrupted")

@@ -125,3 +125,9 @@ def test_json_and_a_missing_folder(results: Path, capsys: pytest.CaptureFixture[
     assert problem["path"] == f"{results}/table.csv"
     assert main(["verify", str(results / "none")]) == 1
     assert "there is no folder" in capsys.readouterr().err
+
+
+def test_a_variable_that_is_missing(results: Path) -> None:
+    with h5py.File(results / "first.h5", "r+") as file:
+        del file["embedding"]
+    assert problems_of(results)["first.h5"] == "it has no embedding"

@@ -227,31 +227,45 @@ DAMAGES = {
     "truncated": lambda data: data[: len(data) // 2],
     "empty": lambda data: b"",
     "a text file": lambda data: b"not an artifact",
-    "a byte flipped": flipped,
 }
+
+
+@pytest.fixture
+def damaged(finished: Path, tmp_path: Path) -> tuple[Workplace, Path]:
+    """A copy of the finished results, and an artifact of it that is to be damaged."""
+    shutil.copytree(finished, tmp_path / "results")
+    return Workplace(tmp_path), tmp_path / LAYER / "embeddings/scene_clip.h5"
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_artifacts_are_found_and_made_anew(
-    finished: Path, tiny: dict[str, Any], tmp_path: Path, damage: str
+    damaged: tuple[Workplace, Path], tiny: dict[str, Any], damage: str
 ) -> None:
-    shutil.copytree(finished, tmp_path / "results")
-    workplace, wanted = Workplace(tmp_path), data_of(finished)
-    path = tmp_path / LAYER / "embeddings/scene_clip.h5"
+    workplace, path = damaged
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
-    _, problems = verify(tmp_path / "results")
+    _, problems = verify(workplace.folder / "results")
     assert [problem.path for problem in problems] == [path], problems
-    if damage == "a byte flipped":  # only who reads it all can see it: a stage does, and says how to mend it
-        run = workplace.snakemake(tiny, f"{LAYER}/virtual_neurons.h5", "--force")
-        assert run.code != 0
-        (line,) = [line for line in run.text.splitlines() if line.startswith("purelens: ")]
-        assert "scene_clip.h5 cannot be read, it is damaged" in line
-        assert "--force" in line
-        run = workplace.snakemake(tiny, f"{LAYER}/embeddings/scene_clip.h5", "--force")
+    after = {"virtual_neurons", "interpretability", "alignment", "neuron_figures", "layer_figures"}
+    assert set(workplace.snakemake(tiny, "-n").jobs) == {"embeddings", *after}
+
+
+def test_a_flipped_byte_is_refused_by_the_stage_that_reads_it(
+    damaged: tuple[Workplace, Path], finished: Path, tiny: dict[str, Any]
+) -> None:
+    """A plan cannot see it; verify does, and the stage, which says how to mend it."""
+    workplace, path = damaged
+    path.write_bytes(flipped(path.read_bytes()))
+    _, problems = verify(workplace.folder / "results")
+    assert [problem.path for problem in problems] == [path], problems
+    run = workplace.snakemake(tiny, f"{LAYER}/virtual_neurons.h5", "--force")
+    assert run.code != 0
+    (line,) = [line for line in run.text.splitlines() if line.startswith("purelens: ")]
+    assert "scene_clip.h5 cannot be read, it is damaged" in line
+    assert workplace.snakemake(tiny, *re.findall(r"--force (\S+)", line), "--force").code == 0
     run = workplace.snakemake(tiny)
     assert run.code == 0, run.text
-    assert data_of(tmp_path / "results") == wanted
-    assert verify(tmp_path / "results")[1] == []
+    assert data_of(workplace.folder / "results") == data_of(finished)
+    assert verify(workplace.folder / "results")[1] == []
 
 
 def test_a_copied_artifact_is_refused_by_the_stage(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:

@@ -75,7 +75,8 @@ def activations(
         pooling = Pooling(network, segment, layer, channels, where)
         image_ids = part_of(np.arange(len(images)), shard)
         references = _stream(pooling, images, image_ids, n_references, batch_size, work)
-        work.finish(lambda out: _write_references(out, references, layer))
+        _write_references(work, references, layer)
+        work.finish()
 
 
 class Pooling:
@@ -132,8 +133,8 @@ def _define(out: Writer, image_ids: np.ndarray, n_neurons: int, n_references: in
     out.coordinate("image", image_ids.astype("i4"))
     out.coordinate("neuron", n_neurons)
     out.coordinate("reference", n_references)
-    out.rows("mean")
-    out.rows("max")
+    for name in ("mean", "max", "reference_id", "reference_value", "reference_position"):
+        out.rows(name)
 
 
 def _check_finite(mean: torch.Tensor, largest: torch.Tensor, layer: str, first_image: int) -> None:
@@ -147,11 +148,11 @@ def _check_finite(mean: torch.Tensor, largest: torch.Tensor, layer: str, first_i
         )
 
 
-def _write_references(out: Writer, references: References, layer: str) -> None:
+def _write_references(work: Work, references: References, layer: str) -> None:
     ids = references.image_id.cpu().numpy()
-    out.variable("reference_id", data=ids)
-    out.variable("reference_value", data=references.value.cpu().numpy())
-    out.variable("reference_position", data=references.position.cpu().numpy())
+    work.write("reference_id", np.arange(len(ids)), ids)
+    work.write("reference_value", np.arange(len(ids)), references.value.cpu().numpy())
+    work.write("reference_position", np.arange(len(ids)), references.position.cpu().numpy())
     found = (ids >= 0).sum(axis=1)
     dead, few = np.flatnonzero(found == 0), np.flatnonzero((found > 0) & (found < ids.shape[1]))
     if len(dead):

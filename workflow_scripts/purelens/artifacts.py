@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import time
+import traceback
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -212,9 +213,16 @@ def read(path: str | Path, name: str) -> Iterator[h5py.File]:
             raise UserError(f"{path} is an artifact of kind {schema} version {version}, not {expected}; {rebuild}")
         try:
             yield file
-        except OSError as error:
+        except (OSError, RuntimeError, KeyError, ValueError) as error:
+            if not isinstance(error, OSError) and not _from_hdf5(error):
+                raise
             reason = " ".join(str(error).split())
             raise UserError(f"{path} cannot be read, it is damaged ({reason}); {rebuild}") from None
+
+
+def _from_hdf5(error: BaseException) -> bool:
+    """Whether HDF5 raised an error, not the code that reads."""
+    return "h5py" in traceback.extract_tb(error.__traceback__)[-1].filename
 
 
 class Rows:

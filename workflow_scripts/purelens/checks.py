@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from purelens.images import open_source
 from purelens.neurons import neuron_ids
 
 CACHE = Path(".snakemake") / "purelens"
+SECONDS_OF_SKEW = 60
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def check_files(config: Config) -> None:
     for key, file in named.items():
         if not Path(file).exists() and not made_by_the_world(config, file):
             raise UserError(f"config: {key}: there is no file or folder {file}")
+        _check_date(key, Path(file))
     _check_writable(Path(config.results))
     for dataset in config.datasets.values():
         if not made_by_the_world(config, dataset.images):
@@ -98,6 +101,12 @@ def check_files(config: Config) -> None:
                 )
             if n_images < config.shards.activations:
                 raise UserError(f"config: shards.activations: {config.shards.activations} jobs for {n_images} images")
+
+
+def _check_date(key: str, file: Path) -> None:
+    """Snakemake takes what is dated in the future for newer than all that is made from it."""
+    if file.is_file() and file.stat().st_mtime > time.time() + SECONDS_OF_SKEW:
+        raise UserError(f"config: {key}: {file} is dated in the future; check the clock, and touch the file")
 
 
 def _check_writable(results: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 PACKAGE = Path(__file__).parent
 FILES_WORTH_A_WORD = 1000
+BEFORE_EACH_JOB = ("seeding",)
 NOT_IN_RESULTS = {"errors", "progress", "schemas"}
 
 logger = logging.getLogger("purelens")
@@ -78,7 +79,7 @@ def imported_modules(module: str) -> frozenset[str]:
 
 def _closure(module: str) -> set[str]:
     seen: set[str] = set()
-    waiting = [module]
+    waiting = [module, *(name for name in BEFORE_EACH_JOB if _file(name).is_file())]
     while waiting:
         name = waiting.pop()
         if name not in seen:
@@ -102,7 +103,7 @@ def architecture_digest(architecture: str) -> str | None:
 
 
 class Digests:
-    """Digests of the bytes of files, remembered by size and date.
+    """Digests of the bytes of files, remembered by size and dates.
 
     Parameters
     ----------
@@ -116,7 +117,8 @@ class Digests:
         self._learnt = False
         if memory is not None:
             with suppress(OSError, ValueError):
-                self._known = json.loads(memory.read_text(encoding="utf-8"))
+                known = json.loads(memory.read_text(encoding="utf-8"))
+                self._known = known if isinstance(known, dict) else {}
 
     def of(self, path: str | Path) -> str:
         """Digest of a file, as `hashlib` gives it for sha256; ``missing`` if it is not there."""
@@ -124,7 +126,7 @@ class Digests:
             status = os.stat(path)
         except OSError:
             return "missing"
-        key, facts = str(Path(path).absolute()), [status.st_size, status.st_mtime_ns]
+        key, facts = str(Path(path).absolute()), [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         if self._known.get(key, [None])[:-1] != facts:
             with Path(path).open("rb") as file:
                 self._known[key] = [*facts, hashlib.file_digest(file, "sha256").hexdigest()]

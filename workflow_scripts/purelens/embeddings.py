@@ -72,11 +72,11 @@ def embeddings(
         read(patches_h5, "patches") as patches,
         resume(embeddings_h5, "embeddings", provenance, str(where)) as work,
     ):
+        if not (patches["reference_id"][...] >= 0).any():
+            raise UserError("no selected neuron has any reference: all of them are dead; select others")
         selected = part_of(np.arange(len(patches["neuron"])), shard)
         part = slice(int(selected[0]), int(selected[-1]) + 1)
         references = References(patches["neuron"][part], patches["reference_id"][part], Rows(patches, "box")[part])
-        if not (references.reference_id >= 0).any():
-            raise UserError("no selected neuron has any reference: all of them are dead; select others")
         if source == "file":
             _copy_rows(work, images, references, settings["weights"])
         else:
@@ -154,6 +154,10 @@ def _embed(
         crops = crop(images, patches[start:stop], embedder.geometry, contrast_stretch)
         return embedder.embed(torch.from_numpy(filled(crops, size)).to(device)).cpu().numpy()[: stop - start]
 
+    if not len(patches):  # a part of the neurons that are all dead
+        blank = torch.zeros((1, embedder.geometry.size, embedder.geometry.size, 3), dtype=torch.uint8, device=device)
+        n_components = embedder.embed(blank).shape[1]
+        work.define(partial(_define, references=references, n_components=n_components))
     batches = in_batches(embed, len(patches), device, embedder.geometry.size, batch_size, work.done)
     with Progress(len(patches), "embeddings", "patches", work.done) as progress:
         for start, stop, values in batches:

@@ -17,7 +17,7 @@ from typing import Any
 from purelens.digests import Digests
 from purelens.errors import UserError
 from purelens.images import open_source
-from purelens.provenance import provenance_of, read_record
+from purelens.provenance import content_digest, provenance_of, read_record
 from purelens.schemas import SCHEMAS
 
 GATHER = "gather"
@@ -74,7 +74,8 @@ class Freshness:
         if path not in self._identities:
             step = self._find_step(path)
             if step is None:
-                self._identities[path] = self._digests.of(path)
+                record = read_record(path)
+                self._identities[path] = record["identity"] if record else self._digests.of(path)
             elif step.rule == GATHER:
                 self._identities[path] = self.identity(next(iter(step.inputs.values())))
             else:
@@ -102,7 +103,8 @@ class Freshness:
         if "schema" in record and record["schema"][1] != _schema_version(record["schema"][0]):
             return {"schema"}
         if record["identity"] == self.identity(path):
-            return set()
+            by = record.get("how", {}).get("gather")
+            return {"code"} if step.rule == GATHER and by not in (None, step.params.get("code")) else set()
         if step.rule == GATHER:
             first = self._find_step(next(iter(step.inputs.values())))
             assert first is not None
@@ -116,7 +118,9 @@ class Freshness:
 
     def _edited(self, path: str, record: Mapping[str, Any]) -> bool:
         """Whether a file has other bytes than those its record is of."""
-        return "content" in record and not Path(path).is_dir() and self._digests.of(path) != record["content"]
+        if "content" not in record:
+            return False
+        return (content_digest(path) if Path(path).is_dir() else self._digests.of(path)) != record["content"]
 
     def settle(self, path: str) -> int:
         """Give a fresh file, and all that its step makes, a date not before those of the inputs; returns it.
@@ -177,10 +181,13 @@ class Marks:
         self._freshness.settle(path)
         marks = []
         for reason in self._freshness.changes(path):
-            mark = self._folder / path.lstrip("/") / reason
+            mark = self._folder / os.path.normpath(path).replace("../", "").lstrip("/") / reason
             mark.parent.mkdir(parents=True, exist_ok=True)
             if not mark.exists() or mark.stat().st_mtime_ns <= _newest(path):
-                mark.write_text(str(time.time_ns()))  # Snakemake takes a small file with the same bytes for the same
+                now = time.time_ns()
+                mark.write_text(str(now))  # Snakemake takes a small file with the same bytes for the same
+                date = max(now, _newest(path) + 1)
+                os.utime(mark, ns=(date, date))
             marks.append(str(mark))
         return marks
 
@@ -188,6 +195,15 @@ class Marks:
 def _newest(path: str) -> int:
     dates = [os.stat(file).st_mtime_ns for file in (path, f"{path}/.snakemake_timestamp") if Path(file).exists()]
     return max(dates, default=0)
+
+
+def sweep(freshness: Freshness, results: str) -> None:
+    """Remove what interrupted jobs left beside artifacts that are there and fresh: nothing will go on with it."""
+    for pattern in (".*.part", ".*.progress"):
+        for left in Path(results).rglob(pattern):
+            path = str(left.with_name(left.name[1:].rpartition(".")[0]))
+            if left.is_file() and Path(path).exists() and not freshness.changes(path):
+                left.unlink()
 
 
 def planned(freshness: Freshness, find_step: Callable[[str], Step | None], targets: list[str]) -> list[Step]:

@@ -1,7 +1,10 @@
 """The rule ``gather``: the artifacts of the parts of a stage, put together."""
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,7 +18,7 @@ ROWS_AT_A_TIME = 256
 REFERENCES = ("reference_id", "reference_value", "reference_position")
 
 
-def gather(shards: Sequence[str], gathered_h5: str) -> None:
+def gather(shards: Sequence[str], gathered_h5: str, provenance: Provenance | None = None) -> None:
     """Put the parts of an artifact together: it is, byte for byte of its data, what one job would have made.
 
     Parts are of consecutive images (``activations``, whose references are merged) or of consecutive neurons.
@@ -26,27 +29,32 @@ def gather(shards: Sequence[str], gathered_h5: str) -> None:
         The artifacts of the parts, in their order.
     gathered_h5
         The artifact.
+    provenance
+        Says by which code they are put together.
 
     Raises
     ------
     UserError
         If the parts are not all there are, or not of the same artifact.
     """
-    record = _common_record(shards)
+    record = _common_record(shards, gathered_h5)
+    record["how"]["gather"] = provenance.code if provenance else ""
     with h5py.File(shards[0], "r") as first:
         name, device = str(first.attrs["schema"]), str(first.attrs["device"])
-    provenance = Provenance(record["params"], record["code"], record["inputs"], record["how"])
+    whole = Provenance(record["params"], record["code"], record["inputs"], record["how"])
     with ExitStack() as stack:
         parts = [stack.enter_context(read(path, name)) for path in shards]
-        work = stack.enter_context(resume(gathered_h5, name, provenance, device))
-        tables = _tables(parts[0])
+        work = stack.enter_context(resume(gathered_h5, name, whole, device))
+        tables = _tables(parts[0], "image" if name == "activations" else "neuron")
         work.define(lambda out: _define(out, parts, tables))
         for table in tables:
             _copy(work, parts, table)
-        work.finish((lambda out: _write_references(out, parts)) if name == "activations" else None)
+        if name == "activations":
+            _write_references(work, parts)
+        work.finish()
 
 
-def _common_record(shards: Sequence[str]) -> dict:
+def _common_record(shards: Sequence[str], gathered_h5: str) -> dict[str, Any]:
     """What all parts were made from."""
     records = [read_record(path) for path in shards]
     expected = [f"{number}/{len(shards)}" for number in range(1, len(shards) + 1)]
@@ -56,14 +64,16 @@ def _common_record(shards: Sequence[str]) -> dict:
     assert first is not None
     if any(record is None or record["identity"] != first["identity"] for record in records):
         raise UserError(f"{shards[0]} and the others were not made from the same inputs; remove them and run again")
-    return {**first, "how": {**first["how"], "shard": f"1-{len(shards)}/{len(shards)}"}}
+    folder, home = Path(shards[0]).parent, Path(gathered_h5).parent
+    paths = {name: os.path.relpath(folder / path, home) for name, path in first["how"].get("paths", {}).items()}
+    return {**first, "how": {**first["how"], "shard": f"1-{len(shards)}/{len(shards)}", "paths": paths}}
 
 
-def _tables(part: h5py.File) -> list[str]:
-    """Names of the large tables: those with checksums of rows."""
+def _tables(part: h5py.File, along: str) -> list[str]:
+    """Names of the large tables whose first dimension the parts divide."""
     found: list[str] = []
     part["checksum"].visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
-    return found
+    return [name for name in found if part[name].dims[0][0].name == f"/{along}"]
 
 
 def _define(out: Writer, parts: Sequence[h5py.File], tables: Sequence[str]) -> None:
@@ -75,6 +85,9 @@ def _define(out: Writer, parts: Sequence[h5py.File], tables: Sequence[str]) -> N
             out.coordinate(name, np.concatenate([part[name][...] for part in parts]) if name == along else item[...])
     if along == "neuron":
         out.variable("reference_id", data=np.concatenate([part["reference_id"][...] for part in parts]))
+    else:
+        for name in REFERENCES:
+            out.rows(name)
     for table in tables:
         out.rows(table, dims=tuple(dim[0].name.lstrip("/") for dim in first[table].dims))
 
@@ -89,10 +102,11 @@ def _copy(work: Work, parts: Sequence[h5py.File], table: str) -> None:
         done += len(rows)
 
 
-def _write_references(out: Writer, parts: Sequence[h5py.File]) -> None:
+def _write_references(work: Work, parts: Sequence[h5py.File]) -> None:
     """Merge the references of parts of the images: value descending, equal values by image id."""
-    merged = {name: np.concatenate([part[name][...] for part in parts], axis=1) for name in REFERENCES}
+    every = slice(None)
+    merged = {name: np.concatenate([Rows(part, name)[every] for part in parts], axis=1) for name in REFERENCES}
     # a stable sort keeps the images of earlier parts before those of later ones
-    order = np.argsort(-merged["reference_value"], axis=1, kind="stable")[:, : len(out["reference"])]
+    order = np.argsort(-merged["reference_value"], axis=1, kind="stable")[:, : len(parts[0]["reference"])]
     for name, values in merged.items():
-        out.variable(name, data=np.take_along_axis(values, order, axis=1))
+        work.write(name, np.arange(len(values)), np.take_along_axis(values, order, axis=1))

@@ -3,7 +3,6 @@
 import inspect
 import logging
 import os
-import random
 import signal
 import sys
 import time
@@ -12,10 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-import numpy as np
-
 from purelens.errors import UserError
 from purelens.provenance import Provenance, check_lineage, identity_of, provenance_of, write_record
+from purelens.seeding import seed_everything
 
 logger = logging.getLogger("purelens")
 
@@ -47,7 +45,7 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
         arguments = bind(function, snakemake)
         if "provenance" in inspect.signature(function).parameters:
             arguments["provenance"] = provenance
-        _seed(arguments.get("seed", 0), snakemake.threads)
+        seed_everything(arguments.get("seed", 0), snakemake.threads)
         function(**arguments)
         for path in snakemake.output:
             if not path.endswith(".h5"):
@@ -115,15 +113,6 @@ def _quiet_when_the_disk_is_full() -> None:
 
     sys.excepthook = hook
     sys.unraisablehook = lambda failure: logger.warning("%s", failure.exc_value)
-
-
-def _seed(seed: int, threads: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.manual_seed(seed)
-        torch.set_num_threads(max(1, threads))
 
 
 def _stop(message: str) -> NoReturn:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
+from purelens.artifacts import Rows
+from purelens.errors import UserError
 from purelens.neurons import neuron_ids
 from purelens.shards import WHOLE, part_of
 
@@ -64,5 +66,8 @@ def rounds(groups: list[tuple[int, np.ndarray]]) -> Iterator[Round]:
 def select_pairs(activations: h5py.File, neurons: str | list[int | str], layer: str, shard: str = WHOLE) -> Pairs:
     """Read the references of the selected neurons, or of a part of them, from an activations artifact."""
     ids = np.array(neuron_ids(neurons, len(activations["neuron"]), layer), dtype=np.int64)
-    ids = part_of(ids, shard)
-    return Pairs(ids, activations["reference_id"][...][ids], activations["reference_position"][...][ids])
+    reference_id = Rows(activations, "reference_id")[ids]
+    if (reference_id < 0).all():
+        raise UserError("no selected neuron has any reference: all of them are dead; select others")
+    rows = part_of(np.arange(len(ids)), shard)
+    return Pairs(ids[rows], reference_id[rows], Rows(activations, "reference_position")[ids[rows]])

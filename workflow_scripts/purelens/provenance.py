@@ -16,6 +16,7 @@ import h5py
 from purelens.errors import UserError
 from purelens.files import write_json
 
+REBUILD = "snakemake --cores all --resources gpu=1 --force"
 HOW = ("device", "batch_size", "shard")
 """Params that say how something is computed, not what."""
 
@@ -135,9 +136,11 @@ def check_lineage(inputs: Mapping[str, str]) -> None:
     """
     for name, path in inputs.items():
         record = read_record(path)
+        if record and "content" in record and record["content"] != content_digest(path):
+            raise UserError(f"{path} has other bytes than those that were made; rebuild it: {REBUILD} {path}")
         for other, identity in (record or {"inputs": {}})["inputs"].items():
             if other in inputs and not other.endswith("_file") and identity_of(inputs[other]) != identity:
                 raise UserError(
                     f"{path} was made from another {inputs[other]} than the one that is there ({name} and {other} do not "
-                    f"fit); rebuild it: snakemake --cores all --resources gpu=1 --force {path}"
+                    f"fit); rebuild it: {REBUILD} {path}"
                 )

@@ -105,6 +105,10 @@ class Attribution:
             self._output, self._lower = self._segment.forward(images)
             self._maps = as_maps(self._output, self._layer, self._channels).detach()
 
+    def n_lower(self) -> dict[str, int]:
+        """Number of neurons of each lower layer, known after a forward pass."""
+        return {name: as_maps(lower.detach(), name, self._channels).shape[1] for name, lower in self._lower.items()}
+
     def backward(self, row: np.ndarray, neuron: np.ndarray) -> dict[str, torch.Tensor]:
         """Attribute one neuron for each of some images of the batch.
 
@@ -161,14 +165,15 @@ def _attribute(
         return [(r, attribution.backward(r.row, pairs.neurons[r.pair // n_references])) for r in rounds(batch)]
 
     n_pairs, n_done = (sum(len(group) for _, group in part) for part in (groups, groups[: work.done]))
-    if not n_pairs:
-        raise UserError("no selected neuron has any reference: all of them are dead; select others")
     logger.info("%d pairs of a neuron and a reference on %d unique images", n_pairs, len(groups))
+    if not groups:  # a part of the neurons that are all dead
+        attribution.forward(network.normalize(torch.from_numpy(images.take(np.array([0]))).to(device)))
+        work.define(partial(_define, pairs=pairs, n_lower=attribution.n_lower()))
     batches = in_batches(attribute, len(groups), device, images.size, batch_size, work.done)
     with Progress(n_pairs, "relevances", "pairs", n_done) as progress:
         for _, stop, results in batches:
             if not work.defined:
-                work.define(partial(_define, pairs=pairs, found=results[0][1]))
+                work.define(partial(_define, pairs=pairs, n_lower=attribution.n_lower()))
             for r, found in results:
                 for name, relevance in found.items():
                     _check_finite(relevance, name, pairs.neurons[r.pair // n_references])
@@ -184,11 +189,11 @@ def _check_finite(relevance: torch.Tensor, lower_layer: str, neurons: np.ndarray
         raise UserError(f"the relevance of neuron {neuron} at lower layer {lower_layer!r} is NaN or infinite")
 
 
-def _define(out: Writer, pairs: Pairs, found: dict[str, torch.Tensor]) -> None:
+def _define(out: Writer, pairs: Pairs, n_lower: dict[str, int]) -> None:
     out.coordinate("neuron", pairs.neurons)
     out.coordinate("reference", pairs.reference_id.shape[1])
     out.variable("reference_id", data=pairs.reference_id)
-    for name, relevance in found.items():
+    for name, n_neurons in n_lower.items():
         dim = f"lower_neuron.{name}"
-        out.coordinate(dim, relevance.shape[1])
+        out.coordinate(dim, n_neurons)
         out.rows(f"relevance/{name}", dims=("neuron", "reference", dim))

@@ -6,6 +6,7 @@ kill cannot damage it. From time to time a second hidden file says how far the w
 same inputs by the same code, goes on from there.
 """
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -54,12 +55,11 @@ class Work:
         self._offsets: dict[str, tuple[int, tuple[int, ...], np.dtype]] = {}
         self._descriptor: int | None = None
         self._saved = time.perf_counter()
-        self._started = time.perf_counter()
         self.done = 0
         self.state: State = {}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if not self._found():
-            remove_leftovers(self._path)
+            self._begin_anew()
 
     @property
     def defined(self) -> bool:
@@ -68,45 +68,57 @@ class Work:
 
     def _found(self) -> bool:
         """Take up what an earlier job left, if it fits."""
-        with suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):
+        with suppress(OSError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile):
             with np.load(self._progress, allow_pickle=False) as saved:
                 if str(saved["key"]) != self._key:
                     return False
-                state = {name: saved[name] for name in saved.files if name not in ("key", "done", "seconds")}
-                done, seconds = int(saved["done"]), float(saved["seconds"])
+                state = {name: saved[name] for name in saved.files if name not in ("key", "done")}
+                done = int(saved["done"])
             self._open()
             self.done, self.state = done, state
-            self._started -= seconds
             logger.info("going on where an interrupted job stopped, after %d", done)
             return True
         return False
+
+    def _begin_anew(self) -> None:
+        """Remove what was begun by a job that is no more."""
+        self.close()
+        with suppress(OSError, RuntimeError, KeyError, ValueError):
+            self._open()  # refuses if that job still writes
+        self.close()
+        self._offsets = {}
+        remove_leftovers(self._path)
 
     def define(self, layout: Callable[[Writer], None]) -> None:
         """Lay the file out: ``layout`` creates its coordinates and, by `Writer.rows`, its large tables."""
         with disk_errors(self._path), h5py.File(self._part, "w", libver="latest") as file:
             write_attributes(file, self._name, self._provenance, self._device)
-            layout(Writer(file, SCHEMAS[self._name]))
+            out = Writer(file, SCHEMAS[self._name])
+            layout(out)
+            for name in _tables(file):
+                out.rows(f"checksum/{name}", dims=(file[name].dims[0][0].name.lstrip("/"),))
         self._open()
         self._reserve()
 
     def _open(self) -> None:
-        with h5py.File(self._part, "r") as file:
-            file.visititems(self._note)
+        """Open the file that was begun, for this job alone."""
         self._descriptor = os.open(self._part, os.O_RDWR)
-
-    def _note(self, name: str, item: h5py.Dataset | h5py.Group) -> None:
-        """Remember where in the file a table is."""
-        if isinstance(item, h5py.Dataset) and item.chunks is None and not item.is_scale and item.size:
-            self._offsets[name] = (item.id.get_offset(), item.shape, item.dtype)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise UserError(f"{self._path} is being written by another job; wait for it to end") from None
+        with h5py.File(self._part, "r", locking=False) as file:
+            for name in _tables(file):
+                self._offsets[name] = (file[name].id.get_offset(), file[name].shape, file[name].dtype)
 
     def _reserve(self) -> None:
         """Ask for the space at once: a disk that is too small is told before the work, not after."""
         assert self._descriptor is not None
-        size = max([os.fstat(self._descriptor).st_size, *(offset + _bytes(s, d) for offset, s, d in self._tables())])
+        size = max(
+            [os.fstat(self._descriptor).st_size, *(offset + _bytes(s, d) for offset, s, d in self._offsets.values())]
+        )
         os.posix_fallocate(self._descriptor, 0, size)
-
-    def _tables(self) -> list[tuple[int, tuple[int, ...], np.dtype]]:
-        return list(self._offsets.values())
 
     def write(self, name: str, rows: np.ndarray, values: np.ndarray) -> None:
         """Write rows of a table.
@@ -140,24 +152,18 @@ class Work:
         assert self._descriptor is not None
         os.fdatasync(self._descriptor)
         temporary = self._progress.with_name(f"{self._progress.name}.part")
-        seconds = time.perf_counter() - self._started
         with temporary.open("wb") as file:
-            np.savez(file, key=np.array(self._key), done=self.done, seconds=seconds, **state)
+            np.savez(file, key=np.array(self._key), done=self.done, **state)
         put_in_place(temporary, self._progress)
         self._saved = time.perf_counter()
 
-    def finish(self, complete: Callable[[Writer], None] | None = None) -> None:
-        """Write what is left, by ``complete``, and the checksums; put the artifact in its place."""
-        sums = {name: self._checksums(name) for name in self._offsets}
+    def finish(self) -> None:
+        """Write the checksums and put the artifact in its place; its structure is not touched, so a kill does no harm."""
+        for name in [*self._offsets]:
+            if not name.startswith("checksum/"):
+                sums = self._checksums(name)
+                self.write(f"checksum/{name}", np.arange(len(sums)), sums)
         self.close()
-        with disk_errors(self._path), h5py.File(self._part, "r+", libver="latest") as file:
-            out = Writer(file, SCHEMAS[self._name])
-            if complete is not None:
-                complete(out)
-            for name, values in sums.items():
-                first = file[name].dims[0][0].name.lstrip("/")
-                out.variable(f"checksum/{name}", dims=(first,), data=values)
-            file.attrs["wall_time_seconds"] = time.perf_counter() - self._started
         put_in_place(self._part, self._path)
         remove_leftovers(self._path)
 
@@ -206,6 +212,18 @@ def resume(path: str | Path, name: str, provenance: Provenance | None, device: s
         raise
     finally:
         work.close()
+
+
+def _tables(file: h5py.File) -> list[str]:
+    """Names of the variables that are one block of bytes in a file."""
+    names: list[str] = []
+
+    def note(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset) and item.chunks is None and not item.is_scale and item.size:
+            names.append(name)
+
+    file.visititems(note)
+    return names
 
 
 def _key(provenance: Provenance, device: str) -> str:

@@ -11,6 +11,7 @@ class Variable:
     dtype: str
     description: str
     units: str = "1"
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,10 @@ SCHEMAS = {
             "class_name": Variable(("class",), "str", "names of the classes"),
             "rejected_path": Variable(("rejected",), "str", "images left out"),
             "rejected_reason": Variable(("rejected",), "str", "why they were left out"),
-            "concept": Variable(("image", "concept_name"), "u1", "1 where a concept is in the image"),
-            "concept_label": Variable(("concept_name",), "str", "names of the concepts"),
-            "caption": Variable(("image",), "str", "a sentence about the image"),
-            "mask": Variable(("image", "row", "column"), "u1", "1 on the object of the image"),
+            "concept": Variable(("image", "concept_name"), "u1", "1 where a concept is in the image", optional=True),
+            "concept_label": Variable(("concept_name",), "str", "names of the concepts", optional=True),
+            "caption": Variable(("image",), "str", "a sentence about the image", optional=True),
+            "mask": Variable(("image", "row", "column"), "u1", "1 on the object of the image", optional=True),
         },
     ),
     "activations": Schema(

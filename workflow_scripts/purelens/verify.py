@@ -14,7 +14,7 @@ from purelens.artifacts import Rows
 from purelens.errors import UserError
 from purelens.progress import Progress
 from purelens.provenance import Provenance, content_digest, read_record
-from purelens.schemas import SCHEMAS
+from purelens.schemas import SCHEMAS, Schema
 
 RECORD = ".provenance.json"
 NOT_RESULTS = ("logs", "benchmarks")
@@ -122,9 +122,27 @@ def _damage(path: Path) -> list[str]:
             file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
             for name in names:
                 _read(file, name)
+            return _misfits(file, schema)
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         return [f"it is damaged ({' '.join(str(error).split())})"]
     return []
+
+
+def _misfits(file: h5py.File, schema: Schema) -> list[str]:
+    """Compare what is in an artifact with what its schema says."""
+    found = []
+    for name, spec in schema.variables.items():
+        group = name.removesuffix("/*")
+        if group not in file:
+            found += [] if spec.optional else [f"it has no {group}"]
+        elif group == name:
+            dims = tuple(dim[0].name.lstrip("/") for dim in file[name].dims)
+            if dims != spec.dims:
+                found.append(f"{name} is over {', '.join(dims)}, not {', '.join(spec.dims)}")
+    for name, item in file.items():
+        if isinstance(item, h5py.Dataset) and item.shape and item.size and item.chunks is None and not item.is_scale:
+            found += [] if f"checksum/{name}" in file else [f"{name} has no checksums"]
+    return found
 
 
 def _read(file: h5py.File, name: str) -> None:
