@@ -19,7 +19,7 @@ from purelens.verify import verify
 from workplace import Workplace, data_of, hidden
 
 LAYER = "results/scenes/scene_cnn/layer3"
-KILLS = int(os.environ.get("PURELENS_KILLS", "11"))
+KILLS = int(os.environ.get("PURELENS_KILLS", "5"))
 STAGES = {
     "dataset": ("results/scenes/images.h5", 1.5),
     "model": ("results/scenes/scene_cnn/model.safetensors", 4),
@@ -72,9 +72,10 @@ def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path
     wanted, rng = data_of(finished), random.Random(0)
     workplace = without_results(tmp_path / "killed", finished)
     results = workplace.folder / "results"
-    stages = [stage for number, stage in enumerate([*STAGES] * KILLS) if number < KILLS]
+    names = [*STAGES]
+    stages = [names[number * len(names) // min(KILLS, len(names)) % len(names)] for number in range(KILLS)]
     killed: list[str] = []
-    for stage in sorted(stages, key=[*STAGES].index):
+    for stage in sorted(stages, key=names.index):
         target, seconds = STAGES[stage]
         if (workplace.folder / target).exists():  # it ended before it could be killed the last time
             remove(workplace.folder / target)
