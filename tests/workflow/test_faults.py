@@ -81,7 +81,7 @@ def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path
             remove(workplace.folder / target)
         process = workplace.start(tiny, target)
         if wait_for_job(workplace, process, stage):
-            time.sleep(rng.uniform(0, seconds))
+            time.sleep(rng.uniform(0, 0.7 * seconds))
         if process.poll() is None:
             killed.append(stage)
         kill(process)
@@ -92,7 +92,7 @@ def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path
     assert data_of(results) == wanted
     assert hidden(results) == set()
     assert verify(results)[1] == []
-    assert len(killed) >= 0.7 * KILLS, killed
+    assert 2 * len(killed) >= KILLS, killed
 
 
 def remove(path: Path) -> None:
