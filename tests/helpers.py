@@ -3,10 +3,14 @@
 import os
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 import torch
 
+from purelens.artifacts import variables
 from purelens.models import load_factory
+from purelens.provenance import check_lineage
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("PURELENS_DATA", ROOT / "data"))
@@ -34,3 +38,14 @@ def load_cifar_resnet(seed: int, **options: int) -> torch.nn.Module:
     path, name = CIFAR_RESNET.rsplit(":", 1)
     torch.manual_seed(seed)
     return randomize(load_factory(path, name)(**options), seed)
+
+
+def data_of(path: str | Path) -> dict[str, bytes]:
+    """The bytes of all data of an artifact."""
+    with h5py.File(path) as file:
+        return {name: np.asarray(file[name][...]).tobytes() for name in variables(file)}
+
+
+def identity_of(path: str | Path) -> str:
+    """What identifies a file as an input of a job."""
+    return check_lineage({"file": str(path)})["file"]

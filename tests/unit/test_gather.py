@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from helpers import data_of
 from purelens.activations import activations
 from purelens.artifacts import row_checksums
 from purelens.embeddings import embeddings
@@ -17,13 +18,6 @@ from purelens.patches import patches
 from purelens.provenance import Provenance, read_record
 from purelens.relevances import relevances
 from purelens.shards import part_of
-
-
-def data(path: str) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    with h5py.File(path) as file:
-        file.visititems(lambda n, i: found.update({n: i[...].tobytes()}) if isinstance(i, h5py.Dataset) else None)
-    return found
 
 
 def in_parts(stage: Callable[..., None], folder: Path, inputs: dict[str, Any], n_parts: int) -> str:
@@ -46,16 +40,16 @@ def whole(stage: Callable[..., None], folder: Path, inputs: dict[str, Any]) -> s
 def test_parts_are_the_whole_bit_for_bit(small: dict[str, str], tmp_path: Path, n_parts: int) -> None:
     top = {**small, "layer": "layer3", "n_references": 6}
     activations_h5 = whole(activations, tmp_path, top)
-    assert data(in_parts(activations, tmp_path, top, n_parts)) == data(activations_h5)
+    assert data_of(in_parts(activations, tmp_path, top, n_parts)) == data_of(activations_h5)
     inputs = {**small, "activations_h5": activations_h5, "layer": "layer3", "neurons": ["0-9"]}
     below = {**inputs, "lower_layers": ["layer2", "layer3.0"]}
-    assert data(in_parts(relevances, tmp_path, below, n_parts)) == data(whole(relevances, tmp_path, below))
+    assert data_of(in_parts(relevances, tmp_path, below, n_parts)) == data_of(whole(relevances, tmp_path, below))
     patches_h5 = whole(patches, tmp_path, inputs)
-    assert data(in_parts(patches, tmp_path, inputs, n_parts)) == data(patches_h5)
+    assert data_of(in_parts(patches, tmp_path, inputs, n_parts)) == data_of(patches_h5)
     settings = {"source": "network", "architecture": "torchvision:squeezenet1_1", "options": {}, "weights": "random"}
     settings |= {"layer": "features.3", "size": 32, "mean": None, "std": None}
     seen = {"images_h5": small["images_h5"], "patches_h5": patches_h5, "embedder": settings}
-    assert data(in_parts(embeddings, tmp_path, seen, n_parts)) == data(whole(embeddings, tmp_path, seen))
+    assert data_of(in_parts(embeddings, tmp_path, seen, n_parts)) == data_of(whole(embeddings, tmp_path, seen))
 
 
 def test_ties_across_parts_go_to_the_earlier_image(small: dict[str, str], tmp_path: Path) -> None:
@@ -133,13 +127,13 @@ def test_a_part_of_dead_neurons_only(small: dict[str, str], tmp_path: Path) -> N
             file[f"checksum/{name}"][...] = row_checksums(values)
     inputs = {**small, "activations_h5": activations_h5, "layer": "layer3", "neurons": [4, 5]}
     below = {**inputs, "lower_layers": ["layer2"]}
-    assert data(in_parts(relevances, tmp_path, below, 2)) == data(whole(relevances, tmp_path, below))
+    assert data_of(in_parts(relevances, tmp_path, below, 2)) == data_of(whole(relevances, tmp_path, below))
     patches_h5 = whole(patches, tmp_path, inputs)
-    assert data(in_parts(patches, tmp_path, inputs, 2)) == data(patches_h5)
+    assert data_of(in_parts(patches, tmp_path, inputs, 2)) == data_of(patches_h5)
     settings = {"source": "network", "architecture": "torchvision:squeezenet1_1", "options": {}, "weights": "random"}
     settings |= {"layer": "features.3", "size": 32, "mean": None, "std": None}
     seen = {"images_h5": small["images_h5"], "patches_h5": patches_h5, "embedder": settings}
-    assert data(in_parts(embeddings, tmp_path, seen, 2)) == data(whole(embeddings, tmp_path, seen))
+    assert data_of(in_parts(embeddings, tmp_path, seen, 2)) == data_of(whole(embeddings, tmp_path, seen))
 
 
 def test_a_gathered_artifact_knows_where_its_inputs_are(small: dict[str, str], tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ BOTTOM = {
     "device",
     "vision",
 }
-BOTTOM |= {"models", "layers", "topk", "pairs", "lrp", "boxes", "clustering", "references", "statistics", "tables"}
+BOTTOM |= {"models", "layers", "topk", "pairs", "lrp", "boxes", "clustering", "representations", "statistics", "tables"}
 BOTTOM |= {"embedders", "files", "provenance", "resumable", "shards", "neurons", "seeding"}
 STAGES = {"model", "gather", "activations", "relevances", "patches", "embeddings", "virtual_neurons"}
 EVALUATION = {"interpretability", "alignment"}

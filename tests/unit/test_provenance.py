@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from helpers import identity_of
 from purelens.artifacts import create
 from purelens.errors import UserError
 from purelens.provenance import (
     Provenance,
     check_lineage,
     content_digest,
-    identity_of,
     provenance_of,
     read_record,
     record_path,

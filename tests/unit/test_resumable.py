@@ -9,12 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import xarray
 
-from helpers import ROOT
+from helpers import ROOT, data_of
 from purelens import resumable
 from purelens.artifacts import Rows, Writer, read
 from purelens.errors import UserError
@@ -51,13 +50,6 @@ def make(path: Path, **facts: object) -> None:
         work.finish()
 
 
-def data(path: Path) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    with h5py.File(path) as file:
-        file.visititems(lambda n, i: found.update({n: i[...].tobytes()}) if isinstance(i, h5py.Dataset) else None)
-    return found
-
-
 @pytest.fixture(autouse=True)
 def _save_always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resumable, "SECONDS_BETWEEN_SAVES", 0)
@@ -86,7 +78,7 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
         assert work.state["seen"].tolist() == np.random.default_rng(1).permutation(12)[:8].tolist()
         work_on(work)
         work.finish()
-    assert data(tmp_path / "a.h5") == data(tmp_path / "whole.h5")
+    assert data_of(tmp_path / "a.h5") == data_of(tmp_path / "whole.h5")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "whole.h5"]
 
 
@@ -113,7 +105,7 @@ def test_it_goes_on_after_kill_9(tmp_path: Path) -> None:
         assert work.done == 10
         work_on(work)
         work.finish()
-    assert data(tmp_path / "a.h5") == data(tmp_path / "whole.h5")
+    assert data_of(tmp_path / "a.h5") == data_of(tmp_path / "whole.h5")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +135,7 @@ def test_damaged_leftovers_are_begun_anew(tmp_path: Path, name: str, damage: Cal
     damage(tmp_path / name)
     make(tmp_path / "a.h5")
     make(tmp_path / "whole.h5")
-    assert data(tmp_path / "a.h5") == data(tmp_path / "whole.h5")
+    assert data_of(tmp_path / "a.h5") == data_of(tmp_path / "whole.h5")
 
 
 def test_a_mistake_of_the_users_leaves_nothing(tmp_path: Path) -> None:
@@ -212,7 +204,7 @@ def test_an_interruption_while_it_is_finished_does_no_harm(tmp_path: Path, monke
     with resume(tmp_path / "a.h5", "embeddings", None, "cpu") as work:
         assert work.done == 12
         work.finish()
-    assert data(tmp_path / "a.h5") == data(tmp_path / "whole.h5")
+    assert data_of(tmp_path / "a.h5") == data_of(tmp_path / "whole.h5")
 
 
 def test_two_jobs_do_not_write_the_same_artifact(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import h5py
 import numpy as np
 import pytest
 
+from helpers import identity_of
 from purelens.__main__ import main
 from purelens.artifacts import create
-from purelens.provenance import Provenance, identity_of, write_record
+from purelens.provenance import Provenance, write_record
 from purelens.verify import report, verify
 
 

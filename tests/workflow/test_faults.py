@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from purelens.verify import verify
-from workplace import Workplace, data_of, hidden
+from workplace import Workplace, hidden, results_of
 
 LAYER = "results/scenes/scene_cnn/layer3"
 KILLS = int(os.environ.get("PURELENS_KILLS", "5"))
@@ -45,7 +45,7 @@ def without_results(folder: Path, finished: Path) -> Workplace:
 
 def complete_artifacts(results: Path, wanted: dict[str, dict[str, bytes]]) -> int:
     """Every file that can be seen is whole: the bytes of its data are those of an undisturbed run."""
-    found = data_of(results)
+    found = results_of(results)
     for name, data in found.items():
         assert data == wanted[name], name
     return len(found)
@@ -69,7 +69,7 @@ def wait_for_job(workplace: Workplace, process: subprocess.Popen[str], stage: st
 
 def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
     """Each stage is killed, with Snakemake; then the same command goes on."""
-    wanted, rng = data_of(finished), random.Random(0)
+    wanted, rng = results_of(finished), random.Random(0)
     workplace = without_results(tmp_path / "killed", finished)
     results = workplace.folder / "results"
     names = [*STAGES]
@@ -89,7 +89,7 @@ def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path
         assert workplace.snakemake(tiny, "--unlock").code == 0
     run = workplace.snakemake(tiny)
     assert run.code == 0, run.text
-    assert data_of(results) == wanted
+    assert results_of(results) == wanted
     assert hidden(results) == set()
     assert verify(results)[1] == []
     assert 2 * len(killed) >= KILLS, killed
@@ -104,12 +104,12 @@ def remove(path: Path) -> None:
 
 def test_a_rerun_that_is_killed_leaves_the_old_artifact(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
     shutil.copytree(finished, tmp_path / "results")
-    workplace, old = Workplace(tmp_path), data_of(tmp_path / "results")
+    workplace, old = Workplace(tmp_path), results_of(tmp_path / "results")
     process = workplace.start({**tiny, "patches": {"blur": 7}})
     assert wait_for_job(workplace, process, "patches")
     time.sleep(1)
     kill(process)
-    found = data_of(tmp_path / "results")
+    found = results_of(tmp_path / "results")
     name = "scenes/scene_cnn/layer3/patches.h5"
     assert found[name] == old[name]
     assert workplace.snakemake(tiny, "--unlock").code == 0
@@ -129,7 +129,7 @@ def test_a_stage_told_to_stop_says_so_and_is_done_again(finished: Path, tiny: di
     assert "Traceback" not in output + error
     run = workplace.snakemake(tiny, f"{LAYER}/activations.h5")
     assert run.code == 0, run.text
-    complete_artifacts(workplace.folder / "results", data_of(finished))
+    complete_artifacts(workplace.folder / "results", results_of(finished))
 
 
 def _script_of(parent: int, name: str) -> int:
@@ -180,11 +180,11 @@ def test_a_full_disk(finished: Path, tiny: dict[str, Any], tmp_path: Path, small
     assert run.code != 0  # full in the middle of a later stage
     assert len(re.findall(r"^purelens: \w+: .*No space left on device", run.text, re.M)) == 1, run.text
     assert "Traceback" not in run.text
-    complete_artifacts(small_disk, data_of(finished / "scenes"))
+    complete_artifacts(small_disk, results_of(finished / "scenes"))
     mounts(small_disk, "size=50m")
     run = workplace.snakemake(tiny, f"{LAYER}/patches.h5")
     assert run.code == 0, run.text
-    complete_artifacts(small_disk, data_of(finished / "scenes"))
+    complete_artifacts(small_disk, results_of(finished / "scenes"))
     assert hidden(small_disk) == set()
 
 
@@ -215,7 +215,7 @@ def test_two_runs_at_once(finished: Path, tiny: dict[str, Any], tmp_path: Path) 
     assert workplace.snakemake(tiny, "-n").code == 0  # looking is allowed
     output, error = process.communicate(timeout=200)
     assert process.returncode == 0, output + error
-    complete_artifacts(workplace.folder / "results", data_of(finished))
+    complete_artifacts(workplace.folder / "results", results_of(finished))
 
 
 def flipped(data: bytes) -> bytes:
@@ -265,7 +265,7 @@ def test_a_flipped_byte_is_refused_by_the_stage_that_reads_it(
     assert workplace.snakemake(tiny, *re.findall(r"--force (\S+)", line), "--force").code == 0
     run = workplace.snakemake(tiny)
     assert run.code == 0, run.text
-    assert data_of(workplace.folder / "results") == data_of(finished)
+    assert results_of(workplace.folder / "results") == results_of(finished)
     assert verify(workplace.folder / "results")[1] == []
 
 

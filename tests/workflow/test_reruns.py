@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from helpers import load_cifar_resnet
-from workplace import TINY, Workplace, copy_code, data_of
+from workplace import TINY, Workplace, copy_code, results_of
 
 WORLD = {"world_scenes": 3, "world_cnn": 1, "world_clip": 1}
 PREPARE = {"dataset": 2, "model": 2}
@@ -288,7 +288,7 @@ def test_a_foreign_artifact_of_the_same_name_is_made_anew(place: Place) -> None:
 
 
 def test_a_changed_key_is_run_and_taken_back(place: Place) -> None:
-    before = data_of(place.folder / "results")
+    before = results_of(place.folder / "results")
     without = {"figures/neurons": 0}  # they take long to draw
     study = changed(place.study, {"virtual_neurons/n_clusters": [2, 3], **without})
     assert place.workplace.snakemake(study).code == 0
@@ -296,4 +296,4 @@ def test_a_changed_key_is_run_and_taken_back(place: Place) -> None:
     assert place.planned(**without) == {name: n for name, n in AFTER_CLUSTERS.items() if name != "neuron_figures"}
     assert place.workplace.snakemake(changed(place.study, without)).code == 0
     assert place.planned() == {}
-    assert data_of(place.folder / "results") == before
+    assert results_of(place.folder / "results") == before

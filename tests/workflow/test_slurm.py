@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from slurm_node import SlurmNode, can_run
-from workplace import ROOT, Workplace, data_of, hidden
+from workplace import ROOT, Workplace, environment, hidden, results_of
 
 HAS_PLUGIN = importlib.util.find_spec("snakemake_executor_plugin_slurm") is not None
 pytestmark = pytest.mark.skipif(
@@ -38,7 +38,7 @@ def run(workplace: Workplace, study: dict[str, Any], *arguments: str) -> subproc
     return subprocess.run(
         ["timeout", "-k", "5", "900", *command(workplace, study, *arguments)],
         cwd=workplace.folder,
-        env=workplace.environment,
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -58,7 +58,7 @@ def test_a_cluster_gives_the_local_results(
     workplace = with_world(tmp_path / "cluster", finished)
     done = run(workplace, {**tiny, "shards": {"relevances": 2}})
     assert done.returncode == 0, done.stdout + done.stderr
-    assert data_of(workplace.folder / "results") == data_of(finished)
+    assert results_of(workplace.folder / "results") == results_of(finished)
     assert hidden(workplace.folder / "results") == set()
     submitted = [
         line for line in (done.stdout + done.stderr).splitlines() if "has been submitted with SLURM jobid" in line
@@ -83,7 +83,7 @@ def test_a_node_that_dies_and_a_time_limit(
     layer = workplace.folder / "results/scenes/scene_cnn/layer3"
     target = "results/scenes/scene_cnn/layer3/activations.h5"
     process = subprocess.Popen(
-        command(workplace, tiny, target), cwd=workplace.folder, env=workplace.environment,
+        command(workplace, tiny, target), cwd=workplace.folder, env=environment(),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     log = workplace.folder / "results/logs/activations/scenes/scene_cnn/layer3.log"
@@ -96,7 +96,7 @@ def test_a_node_that_dies_and_a_time_limit(
     text, _ = process.communicate(timeout=300)
     assert process.returncode == 0, text
     assert len(re.findall(r"Job 0 has been submitted|SLURM jobid", text)) >= 4, text  # one of three jobs more than once
-    found, wanted = data_of(layer), data_of(finished / "scenes/scene_cnn/layer3")
+    found, wanted = results_of(layer), results_of(finished / "scenes/scene_cnn/layer3")
     assert found["activations.h5"] == wanted["activations.h5"]
     assert hidden(workplace.folder / "results") == set()
 

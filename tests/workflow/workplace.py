@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
-import numpy as np
 import yaml
+
+from helpers import data_of
 
 ROOT = Path(__file__).parents[2]
 CODE = ("Snakefile", "rules", "workflow_scripts", "profiles", "envs", "configs", "config.yaml")
@@ -44,6 +44,11 @@ TINY: dict[str, Any] = {
     "figures": {"neurons": 2, "references": 8},
     "evaluation": {"bootstrap": 200},
 }
+
+
+def environment() -> dict[str, str]:
+    """Environment of a run."""
+    return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @dataclass(frozen=True)
@@ -80,17 +85,12 @@ class Workplace:
         command += ["--workflow-profile", f"{self.code}/profiles/{profile}"]
         return [*command, "--configfile", f"{self.folder}/{self.study_file}"]
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """Environment of a run."""
-        return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-
     def start(self, study: dict[str, Any], *arguments: str) -> subprocess.Popen[str]:
         """Start Snakemake and do not wait for it; it has its own process group."""
         command = [*self.command(study, *arguments), "--cores", "2", "--resources", "gpu=1"]
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+            command, cwd=self.folder, env=environment(), stdout=pipe, stderr=pipe, text=True, start_new_session=True
         )
 
     def snakemake(self, study: dict[str, Any], *arguments: str) -> Run:
@@ -109,8 +109,7 @@ class Workplace:
 
 def _start_zygote() -> subprocess.Popen[str]:
     command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment())
 
 
 class Zygotes(queue.LifoQueue[subprocess.Popen[str]]):
@@ -144,18 +143,10 @@ def contents(path: Path) -> dict[str, bytes]:
         return {str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("[!.]*")) if p.is_file()}
     if path.suffix != ".h5":
         return {"": path.read_bytes()}
-    found: dict[str, bytes] = {}
-
-    def keep(name: str, item: h5py.Dataset | h5py.Group) -> None:
-        if isinstance(item, h5py.Dataset):
-            found[name] = np.asarray(item[...]).tobytes()
-
-    with h5py.File(path) as file:
-        file.visititems(keep)
-    return found
+    return data_of(path)
 
 
-def data_of(results: Path) -> dict[str, dict[str, bytes]]:
+def results_of(results: Path) -> dict[str, dict[str, bytes]]:
     """The bytes of all data below a results folder."""
     kinds = (".h5", ".csv", ".png", ".safetensors")
     files = sorted(path for path in results.rglob("*") if path.suffix in kinds)

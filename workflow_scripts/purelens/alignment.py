@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from purelens.clustering import gram_matrices, squared_distances
-from purelens.references import Representations, open_representations
+from purelens.representations import Representations, open_representations
 from purelens.statistics import estimate
 from purelens.tables import write_table
 

@@ -82,6 +82,12 @@ class Writer:
         dataset = self._file.create_dataset(name, shape=shape, dtype=spec.dtype, dcpl=properties)
         return self._described(dataset, dims, spec)
 
+    def references(self, neurons: np.ndarray, reference_id: np.ndarray) -> None:
+        """Define neurons (C,) and their references by image ids (C, K), -1 where there is none."""
+        self.coordinate("neuron", neurons)
+        self.coordinate("reference", reference_id.shape[1])
+        self.variable("reference_id", data=reference_id)
+
     def spec(self, name: str) -> Variable:
         """What the schema says about a variable."""
         group, _, leaf = name.partition("/")
@@ -253,6 +259,13 @@ class Rows:
         if self._sums is not None and not np.array_equal(row_checksums(values), self._sums[rows]):
             raise OSError(f"{self._where}: the checksums do not fit")
         return values
+
+
+def variables(group: h5py.Group) -> list[str]:
+    """Names of all datasets of a group, and of the groups in it."""
+    names: list[str] = []
+    group.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return names
 
 
 def row_checksums(values: np.ndarray) -> np.ndarray:

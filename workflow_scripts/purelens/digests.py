@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from purelens.files import digest_of
+
 PACKAGE = Path(__file__).parent
 FILES_WORTH_A_WORD = 1000
 BEFORE_EACH_JOB = ("seeding",)
@@ -90,10 +92,7 @@ def _closure(module: str) -> set[str]:
 
 def file_digest(path: str | Path) -> str | None:
     """Digest the bytes of a file; None if there is no such file."""
-    if not Path(path).is_file():
-        return None
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return digest_of(path)[:16] if Path(path).is_file() else None
 
 
 def architecture_digest(architecture: str) -> str | None:
@@ -128,8 +127,7 @@ class Digests:
             return "missing"
         key, facts = str(Path(path).absolute()), [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         if self._known.get(key, [None])[:-1] != facts:
-            with Path(path).open("rb") as file:
-                self._known[key] = [*facts, hashlib.file_digest(file, "sha256").hexdigest()]
+            self._known[key] = [*facts, digest_of(path)]
             self._learnt = True
         return str(self._known[key][-1])
 

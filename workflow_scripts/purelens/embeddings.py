@@ -16,6 +16,7 @@ from purelens.device import choose_device, filled, in_batches
 from purelens.embedders import Embedder, load_embedder, read_embeddings
 from purelens.errors import UserError
 from purelens.images import Geometry
+from purelens.pairs import refuse_dead
 from purelens.progress import Progress
 from purelens.provenance import Provenance
 from purelens.resumable import Work, resume
@@ -72,8 +73,7 @@ def embeddings(
         read(patches_h5, "patches") as patches,
         resume(embeddings_h5, "embeddings", provenance, str(where)) as work,
     ):
-        if not (patches["reference_id"][...] >= 0).any():
-            raise UserError("no selected neuron has any reference: all of them are dead; select others")
+        refuse_dead(patches["reference_id"][...])
         selected = part_of(np.arange(len(patches["neuron"])), shard)
         part = slice(int(selected[0]), int(selected[-1]) + 1)
         references = References(patches["neuron"][part], patches["reference_id"][part], Rows(patches, "box")[part])
@@ -172,10 +172,8 @@ def _embed(
 
 
 def _define(out: Writer, references: References, n_components: int) -> None:
-    out.coordinate("neuron", references.neurons)
-    out.coordinate("reference", references.reference_id.shape[1])
+    out.references(references.neurons, references.reference_id)
     out.coordinate("component", n_components)
-    out.variable("reference_id", data=references.reference_id)
     out.rows("embedding")
 
 

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import glob
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -37,6 +38,12 @@ def put_in_place(temporary: Path, path: Path) -> None:
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def digest_of(path: str | Path) -> str:
+    """Digest of the bytes of a file: sha256, as hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: str | Path, values: Mapping[str, Any]) -> None:

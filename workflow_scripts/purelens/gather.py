@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from purelens.artifacts import Rows, Writer, read
+from purelens.artifacts import Rows, Writer, read, variables
 from purelens.errors import UserError
 from purelens.provenance import Provenance, read_record
 from purelens.resumable import Work, resume
@@ -71,9 +71,7 @@ def _common_record(shards: Sequence[str], gathered_h5: str) -> dict[str, Any]:
 
 def _tables(part: h5py.File, along: str) -> list[str]:
     """Names of the large tables whose first dimension the parts divide."""
-    found: list[str] = []
-    part["checksum"].visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
-    return [name for name in found if part[name].dims[0][0].name == f"/{along}"]
+    return [name for name in variables(part["checksum"]) if part[name].dims[0][0].name == f"/{along}"]
 
 
 def _define(out: Writer, parts: Sequence[h5py.File], tables: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from purelens.artifacts import read, strings
 from purelens.clustering import gram_matrices, squared_distances
-from purelens.references import open_representations
+from purelens.representations import open_representations
 from purelens.statistics import estimate
 from purelens.tables import write_table
 

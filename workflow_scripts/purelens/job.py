@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from purelens.errors import UserError
-from purelens.provenance import Provenance, check_lineage, identity_of, provenance_of, write_record
+from purelens.provenance import Provenance, check_lineage, provenance_of, write_record
 from purelens.seeding import seed_everything
 
 logger = logging.getLogger("purelens")
@@ -40,7 +40,6 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
     signal.signal(signal.SIGTERM, lambda *_: _stop(f"{snakemake.rule}: told to stop (SIGTERM)"))
     try:
         inputs = input_paths(snakemake.input)
-        check_lineage(inputs)
         provenance = _provenance(snakemake, inputs)
         arguments = bind(function, snakemake)
         if "provenance" in inspect.signature(function).parameters:
@@ -60,9 +59,9 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
 
 
 def _provenance(snakemake: Any, inputs: dict[str, str]) -> Provenance:
-    """What the outputs of a job are made from."""
+    """What the outputs of a job are made from; refuses inputs that were not made from one another."""
     folder = Path(snakemake.output[0]).parent if snakemake.output else Path()
-    identities = {name: identity_of(path) for name, path in inputs.items()}
+    identities = check_lineage(inputs)
     paths = {name: os.path.relpath(path, folder) for name, path in inputs.items()}
     return provenance_of(dict(snakemake.params.items()), identities, paths)
 

@@ -63,11 +63,16 @@ def rounds(groups: list[tuple[int, np.ndarray]]) -> Iterator[Round]:
         yield Round(np.array(rows), np.array([groups[row][1][number] for row in rows]))
 
 
+def refuse_dead(reference_id: np.ndarray) -> None:
+    """Stop if no neuron has a reference."""
+    if (reference_id < 0).all():
+        raise UserError("no selected neuron has any reference: all of them are dead; select others")
+
+
 def select_pairs(activations: h5py.File, neurons: str | list[int | str], layer: str, shard: str = WHOLE) -> Pairs:
     """Read the references of the selected neurons, or of a part of them, from an activations artifact."""
     ids = np.array(neuron_ids(neurons, len(activations["neuron"]), layer), dtype=np.int64)
     reference_id = Rows(activations, "reference_id")[ids]
-    if (reference_id < 0).all():
-        raise UserError("no selected neuron has any reference: all of them are dead; select others")
+    refuse_dead(reference_id)
     rows = part_of(np.arange(len(ids)), shard)
     return Pairs(ids[rows], reference_id[rows], Rows(activations, "reference_position")[ids[rows]])

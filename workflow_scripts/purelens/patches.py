@@ -190,12 +190,9 @@ class Cut:
 
 
 def _define(out: Writer, pairs: Pairs, heat_size: int) -> None:
-    out.coordinate("neuron", pairs.neurons)
-    for dim, size in (("reference", pairs.reference_id.shape[1]), ("edge", 4)):
+    out.references(pairs.neurons, pairs.reference_id)
+    for dim, size in (("edge", 4), ("heat_row", heat_size), ("heat_column", heat_size)):
         out.coordinate(dim, size)
-    out.coordinate("heat_row", heat_size)
-    out.coordinate("heat_column", heat_size)
-    out.variable("reference_id", data=pairs.reference_id)
     for name in ("box", "heat", "conserved"):
         out.rows(name)
 

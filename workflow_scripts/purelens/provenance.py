@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 
 from purelens.errors import UserError
-from purelens.files import write_json
+from purelens.files import digest_of, write_json
 
 REBUILD = "snakemake --cores all --resources gpu=1 --force"
 HOW = ("device", "batch_size", "shard")
@@ -88,8 +88,7 @@ def content_digest(path: str | Path) -> str:
     """Digest the bytes of a file, or the names and bytes of all files in a folder but hidden ones."""
     path = Path(path)
     if not path.is_dir():
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return digest_of(path)
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")):
         if file.is_file() and not file.name.startswith("."):
@@ -115,13 +114,7 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
         return None
 
 
-def identity_of(path: str | Path) -> str:
-    """What identifies a file: the identity it records, else the digest of its bytes."""
-    record = read_record(path)
-    return record["identity"] if record else content_digest(path)
-
-
-def check_lineage(inputs: Mapping[str, str]) -> None:
+def check_lineage(inputs: Mapping[str, str]) -> dict[str, str]:
     """Refuse inputs that were not made from one another.
 
     Parameters
@@ -129,18 +122,30 @@ def check_lineage(inputs: Mapping[str, str]) -> None:
     inputs
         Path of each input, by the name that all rules give it.
 
+    Returns
+    -------
+    dict
+        Identity of each input, by its name.
+
     Raises
     ------
     UserError
         Naming the two files that do not fit.
     """
+    records = {name: read_record(path) for name, path in inputs.items()}
+    identities = {}
     for name, path in inputs.items():
-        record = read_record(path)
-        if record and "content" in record and record["content"] != content_digest(path):
+        record = records[name]
+        content = content_digest(path) if record is None or "content" in record else ""
+        if record and record.get("content", "") != content:
             raise UserError(f"{path} has other bytes than those that were made; rebuild it: {REBUILD} {path}")
+        identities[name] = record["identity"] if record else content
+    for name, record in records.items():
         for other, identity in (record or {"inputs": {}})["inputs"].items():
-            if other in inputs and not other.endswith("_file") and identity_of(inputs[other]) != identity:
+            if other in inputs and not other.endswith("_file") and identities[other] != identity:
+                path = inputs[name]
                 raise UserError(
                     f"{path} was made from another {inputs[other]} than the one that is there ({name} and {other} do not "
                     f"fit); rebuild it: {REBUILD} {path}"
                 )
+    return identities

@@ -190,9 +190,7 @@ def _check_finite(relevance: torch.Tensor, lower_layer: str, neurons: np.ndarray
 
 
 def _define(out: Writer, pairs: Pairs, n_lower: dict[str, int]) -> None:
-    out.coordinate("neuron", pairs.neurons)
-    out.coordinate("reference", pairs.reference_id.shape[1])
-    out.variable("reference_id", data=pairs.reference_id)
+    out.references(pairs.neurons, pairs.reference_id)
     for name, n_neurons in n_lower.items():
         dim = f"lower_neuron.{name}"
         out.coordinate(dim, n_neurons)

@@ -21,7 +21,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from purelens.artifacts import Writer, disk_errors, row_checksums, versions, write_attributes
+from purelens.artifacts import Writer, disk_errors, row_checksums, variables, versions, write_attributes
 from purelens.errors import UserError
 from purelens.files import put_in_place, remove_leftovers
 from purelens.provenance import Provenance
@@ -216,14 +216,7 @@ def resume(path: str | Path, name: str, provenance: Provenance | None, device: s
 
 def _tables(file: h5py.File) -> list[str]:
     """Names of the variables that are one block of bytes in a file."""
-    names: list[str] = []
-
-    def note(name: str, item: h5py.Dataset | h5py.Group) -> None:
-        if isinstance(item, h5py.Dataset) and item.chunks is None and not item.is_scale and item.size:
-            names.append(name)
-
-    file.visititems(note)
-    return names
+    return [n for n in variables(file) if file[n].chunks is None and not file[n].is_scale and file[n].size]
 
 
 def _key(provenance: Provenance, device: str) -> str:

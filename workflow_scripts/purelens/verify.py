@@ -10,7 +10,7 @@ from typing import Any
 
 import h5py
 
-from purelens.artifacts import Rows
+from purelens.artifacts import Rows, variables
 from purelens.errors import UserError
 from purelens.progress import Progress
 from purelens.provenance import Provenance, content_digest, read_record
@@ -118,9 +118,7 @@ def _damage(path: Path) -> list[str]:
                 return [f"it is of an unknown kind, {file.attrs.get('schema')!r}"]
             if int(file.attrs["schema_version"]) != schema.version:
                 return [f"it is of version {file.attrs['schema_version']} of its schema; this is {schema.version}"]
-            names: list[str] = []
-            file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-            for name in names:
+            for name in variables(file):
                 _read(file, name)
             return _misfits(file, schema)
     except (OSError, KeyError, RuntimeError, ValueError) as error:

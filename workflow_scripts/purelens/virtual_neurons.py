@@ -9,7 +9,7 @@ from purelens.artifacts import Writer, create
 from purelens.clustering import gram_matrices, in_order_of_size, k_means, silhouettes, squared_distances
 from purelens.progress import Progress
 from purelens.provenance import Provenance
-from purelens.references import Representations, open_representations
+from purelens.representations import Representations, open_representations
 
 logger = logging.getLogger("purelens")
 
@@ -75,11 +75,9 @@ def virtual_neurons(
 def _define(out: Writer, references: Representations, methods: list[str], n_clusters: Sequence[int]) -> None:
     out.coordinate("method_number", len(methods))
     out.coordinate("n_clusters", np.array(n_clusters, dtype="i4"))
-    out.coordinate("neuron", references.neurons)
-    out.coordinate("reference", references.reference_id.shape[1])
+    out.references(references.neurons, references.reference_id)
     out.coordinate("virtual_neuron", max(n_clusters))
     out.variable("method", data=methods)
-    out.variable("reference_id", data=references.reference_id)
     for name in ("label", "inertia", "silhouette"):
         out.variable(name)
     for method in methods:
