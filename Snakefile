@@ -22,6 +22,7 @@ include: "rules/gather.smk"
 include: "rules/evaluate.smk"
 include: "rules/figures.smk"
 include: "rules/plan.smk"
+include: "rules/bench.smk"
 
 
 wildcard_constraints:
@@ -34,6 +35,7 @@ wildcard_constraints:
 
 localrules:
     all,
+    bench,
     plan,
 
 
@@ -41,6 +43,12 @@ rule all:
     default_target: True
     input:
         targets(),
+
+
+rule bench:
+    input:
+        path("bench"),
+        path("bench_figures"),
 
 
 onstart:

@@ -31,6 +31,7 @@ rule activations:
         device=study.device,
         batch_size=study.batch_size,
         shard=shard_of("activations"),
+        storage=study.storage,
         code=code_digest("activations"),
     message:
         "recording the activations of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
@@ -67,6 +68,7 @@ rule relevances:
         device=study.device,
         batch_size=study.batch_size,
         shard=shard_of("relevances"),
+        storage=study.storage,
         code=code_digest("relevances"),
     message:
         "attributing the neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset} to lower layers"
@@ -100,6 +102,7 @@ rule virtual_neurons:
         embedder_baselines=study.virtual_neurons.embedder_baselines,
         random_baseline=study.virtual_neurons.random_baseline,
         seed=study.seed,
+        storage=study.storage,
         code=code_digest("virtual_neurons"),
     message:
         "splitting the neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"

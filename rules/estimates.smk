@@ -37,6 +37,7 @@ def sizes_of(rule, wildcards):
         selected=facts.n_selected,
         references=study.references,
         lower_neurons=sum(facts.lower_layers.values()),
+        real_bytes=2 if study.storage == "half" else 4,
         heat_size=study.patches.heat_size,
         n_clusters=len(study.virtual_neurons.n_clusters),
         methods=len(facts.lower_layers) + len(study.embedders) + 2,

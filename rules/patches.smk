@@ -73,6 +73,7 @@ rule embeddings:
         batch_size=study.batch_size,
         shard=shard_of("embeddings"),
         seed=study.seed,
+        storage=study.storage,
         code=code_digest("embeddings"),
     message:
         "embedding the patches of {wildcards.model} {wildcards.layer} on {wildcards.dataset} with {wildcards.embedder}"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray
 
-from purelens.artifacts import create, read, strings
+from purelens.artifacts import Rows, create, read, storage_of, strings
 from purelens.errors import UserError
 from purelens.files import write_json
 from purelens.provenance import Provenance
@@ -115,3 +115,18 @@ def test_json_is_written_whole(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"x": object()})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_half_precision_is_read_in_single(tmp_path: Path) -> None:
+    values = np.linspace(-1, 1, 12, dtype="f4").reshape(3, 4)
+    for storage in ("half", "single"):
+        with create(tmp_path / storage, "activations", storage=storage) as out:
+            out.coordinate("image", 3)
+            out.coordinate("neuron", 4)
+            out.variable("mean", data=values)
+        with h5py.File(tmp_path / storage) as file:
+            assert file["mean"].dtype.itemsize == (2 if storage == "half" else 4)
+            assert storage_of(file) == storage
+            found = Rows(file, "mean")[0:3]
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, values, rtol=2**-11 if storage == "half" else 0)

@@ -61,6 +61,8 @@ def test_the_library_does_not_know_snakemake() -> None:
 BOTTOM = {
     "errors",
     "config",
+    "config_base",
+    "config_bench",
     "paths",
     "schemas",
     "artifacts",
@@ -89,6 +91,8 @@ TOP = {
     "config_reference",
     "job",
     "world",
+    "bench",
+    "bench_figures",
 }
 
 

@@ -214,3 +214,23 @@ def test_two_jobs_do_not_write_the_same_artifact(tmp_path: Path) -> None:
             with resume(tmp_path / "a.h5", "embeddings", None, "cpu"):
                 pass
         raise RuntimeError("interrupted")
+
+
+def test_values_too_large_for_16_bits_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with (
+        pytest.raises(UserError, match="embedding: 70000 is too large to be stored in 16 bits; set storage: single"),
+        resume(path, "embeddings", None, "cpu", "half") as work,
+    ):
+        work.define(layout)
+        work.write("embedding", np.array([1]), np.full((1, 5), 7e4))
+    assert not list(tmp_path.iterdir())
+
+
+def test_half_precision(tmp_path: Path) -> None:
+    with resume(tmp_path / "a.h5", "embeddings", None, "cpu", "half") as work:
+        work_on(work)
+        work.finish()
+    with read(tmp_path / "a.h5", "embeddings") as file:
+        assert file["embedding"].dtype == np.float16
+        np.testing.assert_allclose(Rows(file, "embedding")[0:3].reshape(12, 5), VALUES, rtol=2**-11, atol=2**-24)

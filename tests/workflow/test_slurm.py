@@ -1,4 +1,4 @@
-"""The workflow on a real SLURM of one node: the results are those of a local run; nodes and time limits may end jobs."""
+"""The workflow on a real SLURM of one node: the results are those of a local run; a node that dies loses nothing."""
 
 import importlib.util
 import re
@@ -76,9 +76,7 @@ def test_gpu_rules_ask_for_a_gpu(node: SlurmNode) -> None:
     assert len(with_gpu) < len(found)
 
 
-def test_a_node_that_dies_and_a_time_limit(
-    node: SlurmNode, finished: Path, tiny: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_node_that_dies(node: SlurmNode, finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
     workplace = with_world(tmp_path / "dying", finished)
     layer = workplace.folder / "results/scenes/scene_cnn/layer3"
     target = "results/scenes/scene_cnn/layer3/activations.h5"

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from purelens.artifacts import Writer
+from purelens.artifacts import SINGLE, Writer
 from purelens.dataset import Images, open_images
 from purelens.device import choose_device, filled, in_batches
 from purelens.errors import UserError, listed
@@ -32,6 +32,7 @@ def activations(
     device: str = "auto",
     batch_size: int | None = None,
     shard: str = WHOLE,
+    storage: str = SINGLE,
     provenance: Provenance | None = None,
 ) -> None:
     """Record mean and largest activations of all neurons of a layer, and the references of each.
@@ -50,6 +51,8 @@ def activations(
         See `purelens.device`.
     shard
         Which part of the images to look at, such as ``2/4`` (see `purelens.gather`).
+    storage
+        ``half`` or ``single``: store large tables in 16 or in 32 bits.
     provenance
         What the artifact is made from.
 
@@ -68,7 +71,7 @@ def activations(
     with (
         open_images(images_h5) as images,
         Segment(network.module, layer) as segment,
-        resume(activations_h5, "activations", provenance, str(where)) as work,
+        resume(activations_h5, "activations", provenance, str(where), storage) as work,
     ):
         if len(images) < n_references:
             raise UserError(f"references: {n_references} wanted, but {images_h5} has only {len(images)} images")

@@ -28,14 +28,17 @@ from purelens.provenance import Provenance
 from purelens.schemas import CHECKSUM, SCHEMAS, Schema, Variable
 
 CHUNK_BYTES = 2**18
+HALF, SINGLE = "half", "single"
+"""How large tables of real numbers are stored: in 16 or in 32 bits."""
 
 
 class Writer:
     """An artifact that is being written."""
 
-    def __init__(self, file: h5py.File, schema: Schema) -> None:
+    def __init__(self, file: h5py.File, schema: Schema, storage: str = SINGLE) -> None:
         self._file = file
         self._schema = schema
+        self._storage = storage
 
     def coordinate(self, dim: str, values: np.ndarray | int, growing: bool = False) -> None:
         """Define a dimension by its coordinate values, or by its length."""
@@ -56,7 +59,7 @@ class Writer:
         spec = self.spec(name)
         dims = dims or spec.dims
         shape = tuple(len(self._file[dim]) for dim in dims)
-        dtype = np.dtype(spec.dtype) if spec.dtype != "str" else h5py.string_dtype("utf-8", _longest(data))
+        dtype = self._dtype(spec) if spec.dtype != "str" else h5py.string_dtype("utf-8", _longest(data))
         if spec.dtype == "str":
             data = np.array([_encoded(text) for text in data], dtype=dtype)
         chunks = _chunks(shape, dtype, growing) if shape and (0 not in shape or growing) else None
@@ -79,7 +82,7 @@ class Writer:
         properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         shape = tuple(len(self._file[dim]) for dim in dims)
-        dataset = self._file.create_dataset(name, shape=shape, dtype=spec.dtype, dcpl=properties)
+        dataset = self._file.create_dataset(name, shape=shape, dtype=self._dtype(spec), dcpl=properties)
         return self._described(dataset, dims, spec)
 
     def references(self, neurons: np.ndarray, reference_id: np.ndarray) -> None:
@@ -92,6 +95,9 @@ class Writer:
         """What the schema says about a variable."""
         group, _, leaf = name.partition("/")
         return CHECKSUM if group == "checksum" else self._schema.variables[f"{group}/*" if leaf else name]
+
+    def _dtype(self, spec: Variable) -> np.dtype:
+        return np.dtype("f2" if spec.rounds and self._storage == HALF else spec.dtype)
 
     def _described(self, dataset: h5py.Dataset, dims: tuple[str, ...], spec: Variable) -> h5py.Dataset:
         for axis, dim in enumerate(dims):
@@ -147,7 +153,9 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def create(path: str | Path, name: str, provenance: Provenance | None = None, device: str = "cpu") -> Iterator[Writer]:
+def create(
+    path: str | Path, name: str, provenance: Provenance | None = None, device: str = "cpu", storage: str = SINGLE
+) -> Iterator[Writer]:
     """Write an artifact; it takes its place when the block ends without an error.
 
     Parameters
@@ -160,11 +168,13 @@ def create(path: str | Path, name: str, provenance: Provenance | None = None, de
         What it is made from.
     device
         Where it was computed.
+    storage
+        ``half`` or ``single``: how large tables of real numbers are stored.
     """
     started = time.perf_counter()
     with disk_errors(path), replace_when_whole(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
         write_attributes(file, name, provenance or Provenance(), device)
-        yield Writer(file, SCHEMAS[name])
+        yield Writer(file, SCHEMAS[name], storage)
         file.attrs["wall_time_seconds"] = time.perf_counter() - started
 
 
@@ -254,11 +264,11 @@ class Rows:
         return self._data.shape
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        """Read rows by a slice, or by ascending numbers."""
+        """Read rows by a slice, or by ascending numbers; what is stored in 16 bits comes in 32."""
         values = self._data[rows]
         if self._sums is not None and not np.array_equal(row_checksums(values), self._sums[rows]):
             raise OSError(f"{self._where}: the checksums do not fit")
-        return values
+        return values.astype(np.float32) if values.dtype == np.float16 else values
 
 
 def variables(group: h5py.Group) -> list[str]:
@@ -266,6 +276,11 @@ def variables(group: h5py.Group) -> list[str]:
     names: list[str] = []
     group.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
     return names
+
+
+def storage_of(file: h5py.File) -> str:
+    """How the large tables of an artifact are stored."""
+    return HALF if any(file[name].dtype == np.float16 for name in variables(file)) else SINGLE
 
 
 def row_checksums(values: np.ndarray) -> np.ndarray:

@@ -1,50 +1,14 @@
 """The configuration of a study: one model, from which the schema and the README's table are made."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
+from purelens.config_base import Colours, Fraction, Name, Positive, Section, Std, check_unique
+from purelens.config_bench import Bench
 from purelens.errors import UserError, listed, nearest
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-RESERVED_NAMES = ("world", "bench", "report", "logs", "benchmarks")
-
-
-def _check_name(name: str) -> str:
-    if not NAME.fullmatch(name) or name in RESERVED_NAMES:
-        raise ValueError(
-            f"{name!r} cannot be a name: letters, digits and _ . + - only, starting with a letter or digit, "
-            f"and none of {', '.join(RESERVED_NAMES)}"
-        )
-    return name
-
-
-def _check_unique(values: list[Any]) -> list[Any]:
-    if len(set(values)) < len(values):
-        raise ValueError(f"the same value twice: {listed(values)}")
-    return values
-
-
-def _check_std(std: tuple[float, ...]) -> tuple[float, ...]:
-    if min(std) <= 0:
-        raise ValueError(f"standard deviations must be above zero, not {listed(std)}")
-    return std
-
-
-Colours = tuple[float, float, float]
-Std = Annotated[Colours, AfterValidator(_check_std)]
-Name = Annotated[str, AfterValidator(_check_name)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A part of the configuration: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class World(Section):
@@ -81,7 +45,7 @@ class Dataset(Section):
 class Layer(Section):
     """A layer whose neurons are studied."""
 
-    lower_layers: Annotated[list[str], AfterValidator(_check_unique)] | None = Field(
+    lower_layers: Annotated[list[str], AfterValidator(check_unique)] | None = Field(
         None, description="layers below, to whose neurons relevance is attributed; null: the block before", min_length=1
     )
     neurons: Literal["all"] | list[int | str] = Field(
@@ -186,7 +150,7 @@ class Patches(Section):
         "inclusive",
         description="published: as PURE's program, without the last row and column and clamped on the low side only",
     )
-    heat_size: int = Field(32, ge=4, description="side of the stored heatmap, in cells")
+    heat_size: int = Field(28, ge=4, description="side of the stored heatmap, in cells")
     contrast_stretch: bool = Field(
         True, description="stretch a patch to its own darkest and brightest value before it is embedded, as published"
     )
@@ -201,7 +165,7 @@ class Patches(Section):
 class VirtualNeurons(Section):
     """Clustering of a neuron's references."""
 
-    n_clusters: Annotated[list[Annotated[int, Field(ge=2, le=100)]], AfterValidator(_check_unique)] = Field(
+    n_clusters: Annotated[list[Annotated[int, Field(ge=2, le=100)]], AfterValidator(check_unique)] = Field(
         [2, 3, 4, 5], description="numbers of clusters", min_length=1
     )
     restarts: Positive = Field(10, description="k-means restarts")
@@ -248,6 +212,9 @@ class Config(Section):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     batch_size: int | None = Field(None, ge=1, description="images at a time; null: by device, halved when memory ends")
     threads: Positive = Field(8, description="CPU threads of a step that uses the GPU, if there are as many cores")
+    storage: Literal["half", "single"] = Field(
+        "half", description="store activations, normalised relevances and embeddings in 16 or in 32 bits"
+    )
     references: int = Field(100, ge=2, description="images of a neuron: those that activate it most")
     world: World = Field(World(), description="the embedded world")
     datasets: dict[Name, Dataset] = Field(description="sets of images, by a name of yours", min_length=1)
@@ -259,6 +226,7 @@ class Config(Section):
     evaluation: Evaluation = Field(Evaluation(), description="statistics")
     figures: Figures = Field(Figures(), description="figures")
     shards: Shards = Field(Shards(), description="stages divided into several jobs")
+    bench: Bench = Field(Bench(), description="the benchmark")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
@@ -344,6 +312,7 @@ SECTIONS: dict[str, type[Section]] = {
     "evaluation": Evaluation,
     "figures": Figures,
     "shards": Shards,
+    "bench": Bench,
 }
 
 

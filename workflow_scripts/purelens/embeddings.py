@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from purelens.artifacts import Rows, Writer, read
+from purelens.artifacts import SINGLE, Rows, Writer, read
 from purelens.dataset import Images, open_images
 from purelens.device import choose_device, filled, in_batches
 from purelens.embedders import Embedder, load_embedder, read_embeddings
@@ -36,6 +36,7 @@ def embeddings(
     device: str = "auto",
     batch_size: int | None = None,
     shard: str = WHOLE,
+    storage: str = SINGLE,
     seed: int = 0,
     provenance: Provenance | None = None,
 ) -> None:
@@ -55,6 +56,8 @@ def embeddings(
         See `purelens.device`.
     shard
         Which part of the neurons to look at, such as ``2/4`` (see `purelens.gather`).
+    storage
+        ``half`` or ``single``: store large tables in 16 or in 32 bits.
     seed
         Of random weights.
     provenance
@@ -71,7 +74,7 @@ def embeddings(
     with (
         open_images(images_h5) as images,
         read(patches_h5, "patches") as patches,
-        resume(embeddings_h5, "embeddings", provenance, str(where)) as work,
+        resume(embeddings_h5, "embeddings", provenance, str(where), storage) as work,
     ):
         refuse_dead(patches["reference_id"][...])
         selected = part_of(np.arange(len(patches["neuron"])), shard)

@@ -40,6 +40,8 @@ class Sizes:
         Neurons of all lower layers.
     heat_size, components
         Side of a stored heatmap; length of an embedding, where it is known.
+    real_bytes
+        Bytes of a number of a large table.
     n_clusters, methods
         How many numbers of clusters, and clusterings of each.
     parts
@@ -52,9 +54,10 @@ class Sizes:
     selected: int = 0
     references: int = 0
     lower_neurons: int = 0
-    heat_size: int = 32
+    heat_size: int = 28
     components: int = 768
     n_clusters: int = 4
+    real_bytes: int = 4
     methods: int = 5
     parts: int = 1
 
@@ -66,11 +69,11 @@ class Sizes:
 
 BYTES: dict[str, Callable[[Sizes], int]] = {
     "dataset": lambda s: s.images * (3 * s.side**2 + 100),
-    "activations": lambda s: s.images * s.neurons * 8 + s.neurons * s.references * 12,
-    "relevances": lambda s: s.pairs * (4 * s.lower_neurons + 4),
+    "activations": lambda s: s.images * s.neurons * 2 * s.real_bytes + s.neurons * s.references * 12,
+    "relevances": lambda s: s.pairs * (s.real_bytes * s.lower_neurons + 4),
     "patches": lambda s: s.pairs * (s.heat_size**2 + 16),
-    "embeddings": lambda s: s.pairs * (4 * s.components + 4),
-    "virtual_neurons": lambda s: s.n_clusters * (s.methods * s.pairs + 20 * s.selected * s.lower_neurons),
+    "embeddings": lambda s: s.pairs * (s.real_bytes * s.components + 4),
+    "virtual_neurons": lambda s: s.n_clusters * (s.methods * s.pairs + 5 * s.real_bytes * s.selected * s.lower_neurons),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from purelens.artifacts import Rows, Writer, read, variables
+from purelens.artifacts import Rows, Writer, read, storage_of, variables
 from purelens.errors import UserError
 from purelens.provenance import Provenance, read_record
 from purelens.resumable import Work, resume
@@ -44,7 +44,7 @@ def gather(shards: Sequence[str], gathered_h5: str, provenance: Provenance | Non
     whole = Provenance(record["params"], record["code"], record["inputs"], record["how"])
     with ExitStack() as stack:
         parts = [stack.enter_context(read(path, name)) for path in shards]
-        work = stack.enter_context(resume(gathered_h5, name, whole, device))
+        work = stack.enter_context(resume(gathered_h5, name, whole, device, storage_of(parts[0])))
         tables = _tables(parts[0], "image" if name == "activations" else "neuron")
         work.define(lambda out: _define(out, parts, tables))
         for table in tables:

@@ -37,7 +37,7 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
     started = time.perf_counter()
     _log_to(snakemake.log[0] if snakemake.log else None)
     _quiet_when_the_disk_is_full()
-    signal.signal(signal.SIGTERM, lambda *_: _stop(f"{snakemake.rule}: told to stop (SIGTERM)"))
+    signal.signal(signal.SIGTERM, lambda *_: _end_at_once(f"{snakemake.rule}: told to stop (SIGTERM)"))
     try:
         inputs = input_paths(snakemake.input)
         provenance = _provenance(snakemake, inputs)
@@ -112,6 +112,13 @@ def _quiet_when_the_disk_is_full() -> None:
 
     sys.excepthook = hook
     sys.unraisablehook = lambda failure: logger.warning("%s", failure.exc_value)
+
+
+def _end_at_once(message: str) -> NoReturn:
+    """End the process where it is: an exception could be swallowed by the library it lands in. No artifact suffers."""
+    logger.error("%s", message)
+    os.write(sys.stderr.fileno(), f"purelens: {message}\n".encode())
+    os._exit(1)
 
 
 def _stop(message: str) -> NoReturn:

@@ -88,6 +88,7 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, first: torch.Tensor, second: torch.Tensor, in_place: bool) -> torch.Tensor:
         ctx.save_for_backward(first.clone() if in_place else first, second)
+        ctx.shares = None
         if in_place:
             ctx.mark_dirty(first)
             return first.add_(second)
@@ -95,9 +96,12 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *relevance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
-        first, second = ctx.saved_tensors
-        share = relevance[0] / stabilize(first + second)
-        return first * share, second * share, None
+        if ctx.shares is None:
+            first, second = ctx.saved_tensors
+            inverse = stabilize(first + second).reciprocal_()
+            ctx.shares = (first * inverse, second * inverse)
+        first_share, second_share = ctx.shares
+        return relevance[0] * first_share, relevance[0] * second_share, None
 
 
 def _is_sum_of_activations(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> bool:
@@ -122,7 +126,10 @@ class RelevanceSums(TorchFunctionMode):
 
 
 class ZPlusOneBranch(BasicHook):
-    """zennit's z+ rule without its second branch, which is zero where an input has no negative values."""
+    """zennit's z+ rule without its second branch, which is zero where an input has no negative values.
+
+    Its one output is replaced by what relevance is multiplied with, so that this is computed once for all backward passes.
+    """
 
     def __init__(self) -> None:
         both = ZPlus()
@@ -130,13 +137,7 @@ class ZPlusOneBranch(BasicHook):
             input_modifiers=[lambda input: input],
             param_modifiers=both.param_modifiers[:1],
             output_modifiers=both.output_modifiers[:1],
-            gradient_mapper=lambda relevance, outputs: [relevance / stabilize(outputs[0])],
-            reducer=_times_input,
         )
-
-
-def _times_input(inputs: list[torch.Tensor], gradients: list[torch.Tensor]) -> torch.Tensor:
-    return inputs[0] * gradients[0]
 
 
 class _Propagate(torch.autograd.Function):
@@ -159,7 +160,12 @@ class _Propagate(torch.autograd.Function):
             return relevance[0], None, None, None
         if ctx.branches is None:
             ctx.branches = _branches(ctx.rule, ctx.module, ctx.saved_tensors[0].detach())
+            if isinstance(ctx.rule, ZPlusOneBranch):
+                ctx.inverse = stabilize(ctx.branches[1][0].detach()).reciprocal_()
         inputs, outputs = ctx.branches
+        if isinstance(ctx.rule, ZPlusOneBranch):
+            (gradient,) = torch.autograd.grad(outputs, inputs, relevance[0] * ctx.inverse, retain_graph=True)
+            return gradient.mul_(inputs[0].detach()), None, None, None
         seeds = ctx.rule.gradient_mapper(relevance[0], outputs)
         gradients = torch.autograd.grad(outputs, inputs, seeds, retain_graph=True)
         with torch.no_grad():

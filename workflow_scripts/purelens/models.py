@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch.overrides import TorchFunctionMode
 
 from purelens.errors import UserError, listed, nearest
 from purelens.vision import timm, torchvision, with_torchvision
@@ -19,6 +20,18 @@ from purelens.vision import timm, torchvision, with_torchvision
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CHECKPOINT_WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+FILLED_AT_RANDOM = {
+    torch.Tensor.uniform_,
+    torch.Tensor.normal_,
+    torch.nn.init.uniform_,
+    torch.nn.init.normal_,
+    torch.nn.init.trunc_normal_,
+    torch.nn.init.kaiming_uniform_,
+    torch.nn.init.kaiming_normal_,
+    torch.nn.init.xavier_uniform_,
+    torch.nn.init.xavier_normal_,
+}
 
 State = dict[str, torch.Tensor]
 
@@ -237,9 +250,23 @@ def _looks_like_a_checkpoint(path: str) -> bool:
         return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
+class _NothingDrawn(TorchFunctionMode):
+    """Leave parameters as they are instead of filling them at random: weights are loaded into all of them next."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        filled = args[0] if args else kwargs.get("tensor")
+        if func in FILLED_AT_RANDOM and isinstance(filled, torch.nn.Parameter):
+            return filled
+        return func(*args, **kwargs)
+
+
 def load_network(weights_file: str, card_file: str) -> Network:
     """Load a network as the rule ``model`` stored it."""
     card = json.loads(Path(card_file).read_text(encoding="utf-8"))
-    module = build_architecture(card["architecture"], card["options"])
+    with _NothingDrawn():
+        module = build_architecture(card["architecture"], card["options"])
     load_weights(module, weights_file, card["architecture"])
     return Network(module, tuple(card["mean"]), tuple(card["std"]))

@@ -23,6 +23,11 @@ TEMPLATES = {
     "alignment_summary": "{dataset}/{model}/{layer}/alignment_summary.csv",
     "neuron_figures": "{dataset}/{model}/{layer}/figures/neurons",
     "layer_figures": "{dataset}/{model}/{layer}/figures/layer",
+    "bench": "bench/bench.json",
+    "bench_ratios": "bench/ratios.csv",
+    "bench_growth": "bench/growth.csv",
+    "bench_sizes": "bench/sizes.csv",
+    "bench_figures": "bench/figures",
     "log": "logs/{name}.log",
     "benchmark": "benchmarks/{name}.tsv",
 }

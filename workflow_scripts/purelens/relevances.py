@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from purelens.artifacts import Writer, read
+from purelens.artifacts import SINGLE, Writer, read
 from purelens.dataset import Images, open_images
 from purelens.device import choose_device, filled, in_batches
 from purelens.errors import UserError
@@ -37,6 +37,7 @@ def relevances(
     device: str = "auto",
     batch_size: int | None = None,
     shard: str = WHOLE,
+    storage: str = SINGLE,
     provenance: Provenance | None = None,
 ) -> None:
     """Attribute each neuron, on each of its references, to the neurons of the lower layers.
@@ -62,6 +63,8 @@ def relevances(
         See `purelens.device`.
     shard
         Which part of the neurons to attribute, such as ``2/4`` (see `purelens.gather`).
+    storage
+        ``half`` or ``single``: store large tables in 16 or in 32 bits; always in 32 if they are not normalised.
     provenance
         What the artifact is made from.
 
@@ -83,7 +86,7 @@ def relevances(
     with (
         open_images(images_h5) as images,
         Segment(network.module, layer, lower_layers) as segment,
-        resume(relevances_h5, "relevances", provenance, str(where)) as work,
+        resume(relevances_h5, "relevances", provenance, str(where), storage if normalize == "l1" else SINGLE) as work,
     ):
         attribution = Attribution(segment, layer, channels, normalize)
         _attribute(attribution, images, network, pairs, where, batch_size, work)

@@ -21,7 +21,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from purelens.artifacts import Writer, disk_errors, row_checksums, variables, versions, write_attributes
+from purelens.artifacts import SINGLE, Writer, disk_errors, row_checksums, variables, versions, write_attributes
 from purelens.errors import UserError
 from purelens.files import put_in_place, remove_leftovers
 from purelens.provenance import Provenance
@@ -46,11 +46,14 @@ class Work:
         Arrays that were saved with ``done``.
     """
 
-    def __init__(self, path: str | Path, name: str, provenance: Provenance | None, device: str) -> None:
+    def __init__(
+        self, path: str | Path, name: str, provenance: Provenance | None, device: str, storage: str = SINGLE
+    ) -> None:
         self._path = Path(path)
         self._part = self._path.with_name(f".{self._path.name}.part")
         self._progress = self._path.with_name(f".{self._path.name}.progress")
         self._name, self._provenance, self._device = name, provenance or Provenance(), device
+        self._storage = storage
         self._key = _key(self._provenance, device)
         self._offsets: dict[str, tuple[int, tuple[int, ...], np.dtype]] = {}
         self._descriptor: int | None = None
@@ -93,7 +96,7 @@ class Work:
         """Lay the file out: ``layout`` creates its coordinates and, by `Writer.rows`, its large tables."""
         with disk_errors(self._path), h5py.File(self._part, "w", libver="latest") as file:
             write_attributes(file, self._name, self._provenance, self._device)
-            out = Writer(file, SCHEMAS[self._name])
+            out = Writer(file, SCHEMAS[self._name], self._storage)
             layout(out)
             for name in _tables(file):
                 out.rows(f"checksum/{name}", dims=(file[name].dims[0][0].name.lstrip("/"),))
@@ -134,7 +137,7 @@ class Work:
         """
         assert self._descriptor is not None
         offset, _, dtype = self._offsets[name]
-        values = np.ascontiguousarray(values, dtype=dtype)
+        values = _rounded(values, dtype, name)
         size = values[0].nbytes if len(values) else 0
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1
         for part in np.split(np.arange(len(rows)), breaks) if len(rows) else []:
@@ -193,7 +196,9 @@ class Work:
 
 
 @contextmanager
-def resume(path: str | Path, name: str, provenance: Provenance | None, device: str) -> Iterator[Work]:
+def resume(
+    path: str | Path, name: str, provenance: Provenance | None, device: str, storage: str = SINGLE
+) -> Iterator[Work]:
     """Make an artifact, or go on with one that an interrupted job began.
 
     The block ends with `Work.finish`. What was begun stays for the next job if the block is left by an error, unless the error
@@ -201,10 +206,10 @@ def resume(path: str | Path, name: str, provenance: Provenance | None, device: s
 
     Parameters
     ----------
-    path, name, provenance, device
+    path, name, provenance, device, storage
         As in `purelens.artifacts.create`.
     """
-    work = Work(path, name, provenance, device)
+    work = Work(path, name, provenance, device, storage)
     try:
         yield work
     except UserError:
@@ -223,6 +228,13 @@ def _key(provenance: Provenance, device: str) -> str:
     """What must be the same for a job to go on where another stopped."""
     facts = [provenance.record(), device.partition(":")[0], versions()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _rounded(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+    """Values as they are stored; those beyond the largest of 16 bits are an error."""
+    if dtype == np.float16 and len(values) and np.abs(values).max() > np.finfo(np.float16).max:
+        raise UserError(f"{name}: {np.abs(values).max():g} is too large to be stored in 16 bits; set storage: single")
+    return np.ascontiguousarray(values, dtype=dtype)
 
 
 def _bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:

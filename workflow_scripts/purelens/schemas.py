@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable of a schema: its dimensions, its type, and what it says."""
+    """A variable of a schema: its dimensions, its type, what it says, and whether it may be stored in 16 bits."""
 
     dims: tuple[str, ...]
     dtype: str
     description: str
     units: str = "1"
     optional: bool = False
+    rounds: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ SCHEMAS = {
         2,
         "activations",
         {
-            "mean": Variable(("image", "neuron"), "f4", "mean activation over positions", "activation"),
-            "max": Variable(("image", "neuron"), "f4", "largest activation over positions", "activation"),
+            "mean": Variable(("image", "neuron"), "f4", "mean activation over positions", "activation", rounds=True),
+            "max": Variable(("image", "neuron"), "f4", "largest activation over positions", "activation", rounds=True),
             "reference_id": Variable(
                 ("neuron", "reference"), "i4", "image of each reference, best first, -1 where there is none"
             ),
@@ -84,6 +85,7 @@ SCHEMAS = {
                 "f4",
                 "what each neuron of the lower layer contributed to the neuron on the reference",
                 "share of the total",
+                rounds=True,
             ),
         },
     ),
@@ -112,7 +114,7 @@ SCHEMAS = {
         {
             "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),
             "embedding": Variable(
-                ("neuron", "reference", "component"), "f4", "embedding of the patch, 0 where there is none"
+                ("neuron", "reference", "component"), "f4", "embedding of the patch, 0 where there is none", rounds=True
             ),
         },
     ),
@@ -135,6 +137,7 @@ SCHEMAS = {
                 ("n_clusters", "neuron", "virtual_neuron", "lower_neuron"),
                 "f4",
                 "mean relevance of the lower layer to each virtual neuron; NaN where there is none",
+                rounds=True,
             ),
         },
     ),

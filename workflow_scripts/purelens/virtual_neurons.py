@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from purelens.artifacts import Writer, create
+from purelens.artifacts import SINGLE, Writer, create
 from purelens.clustering import gram_matrices, in_order_of_size, k_means, silhouettes, squared_distances
 from purelens.progress import Progress
 from purelens.provenance import Provenance
@@ -28,6 +28,7 @@ def virtual_neurons(
     activations_baseline: bool = True,
     embedder_baselines: bool = True,
     random_baseline: bool = True,
+    storage: str = SINGLE,
     seed: int = 0,
     provenance: Provenance | None = None,
 ) -> None:
@@ -47,6 +48,8 @@ def virtual_neurons(
         k-means restarts.
     activations_baseline, embedder_baselines, random_baseline
         Which methods to compare PURE with.
+    storage
+        ``half`` or ``single``: store the circuits in 16 or in 32 bits.
     seed
         Of the restarts and the random split.
     provenance
@@ -61,7 +64,7 @@ def virtual_neurons(
         embeddings, embedders = [], []
     with (
         open_representations(relevances_h5, means, embeddings, embedders) as references,
-        create(virtual_neurons_h5, "virtual_neurons", provenance) as out,
+        create(virtual_neurons_h5, "virtual_neurons", provenance, storage=storage) as out,
     ):
         methods = [*references.loaders, *([RANDOM] if random_baseline else [])]
         _define(out, references, methods, n_clusters)

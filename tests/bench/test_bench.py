@@ -1,0 +1,120 @@
+"""The benchmark: its bookkeeping, and that all implementations of a stage give the same."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from purelens.bench import growth, sizes, stages
+from purelens.bench.clustering import contest_clustering
+from purelens.bench.contest import IMPLEMENTATIONS, Contest, hold, ratios
+from purelens.bench.contests import contests
+from purelens.bench.setting import Setting, prepare
+from purelens.bench_figures import bench_figures
+from purelens.config_bench import BenchStudy
+
+SMALL = BenchStudy(
+    architecture="torchvision:resnet18", size=64, layer="layer4", lower_layer="layer3", device="cpu", references=4,
+    neurons=3, circuit_images=4, patch_neurons=2, clustered_neurons=2, figure_images=6,
+    images_counted=10, decoded_images=12,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    """A small random network on drawn images."""
+    return prepare(SMALL, tmp_path_factory.mktemp("bench"), 10, 3, 4, seed=0)
+
+
+def test_implementations_take_turns() -> None:
+    calls: list[str] = []
+    ways: dict[str, Callable[[], float]] = {
+        "definition": lambda: calls.append("d") or 1.0,
+        "purelens": lambda: calls.append("p") or 1.25,
+        "floor": lambda: calls.append("f") or 0.0,
+    }
+    contest = Contest("stage", ways, lambda found, wanted: found - wanted, "difference", size={"images": 3})
+    records = hold(contest, "study", 5)
+    assert "".join(calls) == "dpf" * 5
+    assert [record["implementation"] for record in records] == ["definition", "purelens", "floor"]
+    assert [record["parity"] for record in records] == [None, 0.25, None]
+    for record in records:
+        assert 0 <= record["min_s"] <= record["median_s"]
+        assert record["repeats"] == 5
+        assert {"study", "stage", "parity_is", "size"} <= record.keys()
+
+
+def test_ratios() -> None:
+    seconds = {"definition": 8.0, "published": 6.0, "purelens": 2.0, "floor": 1.6}
+    records = [
+        {"study": "s", "stage": "a", "implementation": name, "median_s": value} for name, value in seconds.items()
+    ]
+    records.append({"study": "s", "stage": "b", "implementation": "purelens", "median_s": 1.0})
+    whole, alone = ratios(records)
+    assert whole["published_over_purelens"] == 3.0
+    assert whole["purelens_over_floor"] == 1.25
+    assert alone["published_over_purelens"] is None
+
+
+@pytest.mark.parametrize(
+    ("make", "worst"),
+    [
+        (lambda setting: stages.contest_activations(setting, 4), 1e-3),  # the published way merges BatchNorms first
+        (stages.contest_relevances, 1e-4),
+        (stages.contest_end_to_end, 1e-4),
+        (lambda setting: stages.contest_decoding(SMALL, setting.folder / "decoding", 2, 0), 0),
+    ],
+    ids=["activations", "relevances", "end_to_end", "decoding"],
+)
+def test_all_ways_give_the_same(setting: Setting, make: Callable[[Setting], Contest], worst: float) -> None:
+    records = hold(make(setting), "small", 1)
+    found = {record["implementation"]: record["parity"] for record in records}
+    assert set(found) <= set(IMPLEMENTATIONS)
+    assert found["purelens"] is not None
+    assert max(value for value in found.values() if value is not None) <= worst
+
+
+def test_all_ways_give_the_same_boxes(setting: Setting) -> None:
+    records = hold(stages.contest_patches(setting), "small", 1)
+    shares = {record["implementation"]: record["parity"] for record in records}
+    assert shares["purelens"] == shares["published"] == 1
+
+
+def test_all_ways_give_the_same_clusters(tmp_path: Path) -> None:
+    records = hold(contest_clustering(tmp_path, 1, seed=0), "small", 1)
+    assert all(record["parity"] < 1e-3 for record in records if record["implementation"] != "definition")
+
+
+def test_sizes_are_those_of_the_tables(tmp_path: Path) -> None:
+    found = {row["artifact"]: row for row in sizes.measure_sizes(SMALL, "small", tmp_path, seed=0)}
+    assert found["relevances"]["full_bytes"] == pytest.approx(512 * 100 * (256 * 2 + 4), rel=0.01)
+    assert found["activations"]["full_bytes"] == pytest.approx(50_000 * 512 * 4 + 512 * 100 * 12, rel=0.01)
+    with h5py.File(tmp_path / "relevances.h5") as file:
+        assert file["relevance/layer3"].dtype == np.float16
+    assert all(row["bytes"] >= row["data"] > 0 for row in found.values() if row["artifact"] != "embeddings")
+
+
+def test_growth_is_measured_in_processes_of_their_own(setting: Setting) -> None:
+    found = growth._measured(setting, "small", "activations", 1, 10, 0)
+    assert found.seconds > 0
+    assert 1e8 < found.peak_bytes < 3e9
+
+
+def test_the_rule_writes_what_the_figures_draw(tmp_path: Path) -> None:
+    names = ("bench.json", "ratios.csv", "growth.csv", "sizes.csv")
+    paths = [str(tmp_path / "bench" / name) for name in names]
+    study = SMALL.model_copy(update={"stages": ["activations"]})
+    contests(*paths, {"small": study.model_dump()}, repeats=1, threads=1)
+    records = json.loads(Path(paths[0]).read_text())
+    assert [record["implementation"] for record in records if record["stage"] == "activations"] == [*IMPLEMENTATIONS]
+    grown = [
+        {"study": "small", "stage": "activations", "factor": n, "images": 10 * n, "pairs": 0, "seconds": n, "peak_bytes": 1}
+        for n in (1, 2, 4)
+    ]  # fmt: skip
+    pd.DataFrame(grown).to_csv(paths[2], index=False)
+    bench_figures(paths[1], paths[2], str(tmp_path / "figures"))
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"stages_small.png", "growth_small.png"}

@@ -1,0 +1,63 @@
+"""The definitions, as ``tests/reference`` has them, run over all that a benchmark looks at."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from purelens.bench.published import canonizers
+from purelens.bench.setting import Setting
+
+sys.path.append(str(Path(__file__).parents[3] / "tests"))
+
+from reference import circuits, clusters, heatmaps
+from reference.boxes import published_box
+
+__all__ = ["boxes", "clusters", "references", "relevances"]
+
+
+def references(setting: Setting, n_references: int) -> tuple[np.ndarray, np.ndarray]:
+    """Image ids and values (C, K) of the references: a whole forward pass for each image."""
+    network, rows = setting.network(), []
+    for pixels in setting.pixels():
+        with torch.no_grad():
+            image = network.normalize(torch.from_numpy(pixels[None]).to(setting.device))
+            output = circuits.outputs(network.module, [setting.study.layer], image)[setting.study.layer]
+        rows.append(output.flatten(2).amax(dim=2))
+    values = torch.cat(rows).cpu()
+    ids = np.array(circuits.references(values, n_references))
+    ranked = np.take_along_axis(values.numpy().T, np.maximum(ids, 0), axis=1)
+    return ids, np.where(ids >= 0, ranked, 0)
+
+
+def relevances(setting: Setting) -> np.ndarray:
+    """(C, K, C_lower): a whole forward and backward pass for each pair."""
+    network, pairs, pixels = setting.network(), setting.pairs(), torch.from_numpy(setting.pixels())
+    study = setting.study
+    return np.stack(
+        [
+            [
+                circuits.relevance(
+                    network.module, study.layer, study.lower_layer, neuron,
+                    network.normalize(pixels[[image]].to(setting.device)),
+                ).cpu().numpy()
+                for image in ids
+            ]
+            for neuron, ids in zip(pairs.neurons.tolist(), pairs.reference_id.tolist(), strict=True)
+        ]
+    )  # fmt: skip
+
+
+def boxes(setting: Setting) -> list[list[list[int]]]:
+    """The published box of each pair, (C, K, 4): a whole forward and backward pass of zennit's composite for each."""
+    network, pairs, pixels = setting.network(), setting.pairs(), torch.from_numpy(setting.pixels())
+    units = [
+        (neuron, int(position), network.normalize(pixels[[int(image)]].to(setting.device)))
+        for row, neuron in enumerate(pairs.neurons.tolist())
+        for image, position in zip(pairs.reference_id[row], pairs.reference_position[row], strict=True)
+    ]
+    found = heatmaps.heatmaps(network.module, setting.study.layer, units, canonizers(setting.study.architecture))
+    flat = [published_box(heat.cpu()) for heat in found]
+    n_references = pairs.reference_id.shape[1]
+    return [flat[start : start + n_references] for start in range(0, len(flat), n_references)]

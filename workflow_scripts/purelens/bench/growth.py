@@ -1,0 +1,96 @@
+"""How time and memory grow with images and neurons: each size in a process of its own, whose peak is its own."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from purelens.bench.setting import Setting, prepare
+from purelens.bench.stages import run_activations, run_patches, run_relevances
+from purelens.config_bench import BenchStudy
+from purelens.errors import UserError
+
+FACTORS = (1, 2, 4)
+REFERENCES = 8
+IMAGES_OF_PAIRS = 32
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What a stage took at a size: seconds without the start of the process, and the peak of its memory in bytes."""
+
+    study: str
+    stage: str
+    factor: int
+    images: int
+    pairs: int
+    seconds: float
+    peak_bytes: int
+
+
+def measure_growth(study: BenchStudy, name: str, folder: Path, seed: int) -> list[Growth]:
+    """Run the stages at 1, 2 and 4 times the images or neurons of a study.
+
+    Parameters
+    ----------
+    study, name
+        The study, and its name for the record.
+    folder
+        Where the artifacts go.
+    seed
+        Of random images and weights.
+    """
+    found = []
+    for factor in FACTORS:
+        setting = prepare(study, folder / f"images-{factor}", factor * study.images_counted, 1, REFERENCES, seed)
+        found.append(_measured(setting, name, "activations", factor, factor * study.images_counted, 0))
+    most = study.neurons * FACTORS[-1]
+    whole = prepare(study, folder / "neurons", IMAGES_OF_PAIRS, most, REFERENCES, seed)
+    for factor in FACTORS:
+        setting = Setting(study, whole.folder, whole.neurons[: factor * study.neurons])
+        n_pairs = int((setting.pairs().reference_id >= 0).sum())
+        for stage in ("relevances", "patches"):
+            found.append(_measured(setting, name, stage, factor, IMAGES_OF_PAIRS, n_pairs))
+    return found
+
+
+def _measured(setting: Setting, name: str, stage: str, factor: int, n_images: int, n_pairs: int) -> Growth:
+    """Run a stage in a process of its own."""
+    request = {"study": setting.study.model_dump(), "folder": str(setting.folder), "neurons": setting.neurons}
+    command = [sys.executable, "-m", "purelens.bench.growth", stage]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise UserError(f"bench: {stage} failed at {factor} times the size: {done.stderr.strip().splitlines()[-1:]}")
+    seconds, peak = json.loads(done.stdout.splitlines()[-1])
+    return Growth(name, stage, factor, n_images, n_pairs, seconds, peak)
+
+
+def as_rows(records: Sequence[Growth]) -> list[dict[str, float | str]]:
+    """Plain values."""
+    return [asdict(record) for record in records]
+
+
+def _run(stage: str) -> None:
+    """What the process of one size does: reads the request, and prints seconds and the peak."""
+    request = json.loads(sys.stdin.read())
+    setting = Setting(BenchStudy(**request["study"]), Path(request["folder"]), request["neurons"])
+    path = setting.folder / f"grown_{stage}.h5"
+    started = time.perf_counter()
+    if stage == "activations":
+        run_activations(setting, path, REFERENCES)
+    elif stage == "relevances":
+        run_relevances(setting, path)
+    else:
+        run_patches(setting, path)
+    seconds = time.perf_counter() - started
+    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+
+
+if __name__ == "__main__":
+    _run(sys.argv[1])

@@ -1,0 +1,163 @@
+"""The published way: zennit-crp's own programs, and PURE's loop over neurons on top of them.
+
+Written from the description of the method (Dreyer et al. 2024, and the programs' documentation) on today's zennit-crp. What
+PURE does with worker processes is done in this process, in favour of the published way: it starts thousands of them.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch.nn import functional
+
+from purelens.bench.setting import Setting
+from purelens.boxes import boxes
+from purelens.vision import torchvision
+
+LRP_BATCH = 50
+KERNEL, THRESHOLD = 5, 0.02
+FIGURE_KERNEL = 51
+
+
+class Pictures(torch.utils.data.Dataset):
+    """Normalised images with class 0, as zennit-crp wants them."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._network, self._pixels = setting.network(), torch.from_numpy(setting.pixels())
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self._network.normalize(self._pixels[int(index)][None])[0], 0
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+
+def canonizers(architecture: str) -> list[Any]:
+    """Zennit's canonizers for a network of torchvision; BatchNorms alone for any other."""
+    torchvision()
+    from zennit.canonizers import SequentialMergeBatchNorm
+    from zennit.torchvision import ResNetCanonizer
+
+    return [ResNetCanonizer() if "resnet" in architecture.partition(":")[2] else SequentialMergeBatchNorm()]
+
+
+def views(setting: Setting, folder: Path) -> Any:
+    """zennit-crp's collector of references for a layer."""
+    torchvision()
+    from crp.attribution import CondAttribution
+    from crp.concepts import ChannelConcept
+    from crp.visualization import FeatureVisualization
+
+    network = setting.network()
+    return FeatureVisualization(
+        CondAttribution(network.module), Pictures(setting), {setting.study.layer: ChannelConcept()},
+        preprocess_fn=lambda images: images, path=str(folder), max_target="max", abs_norm=False,
+    )  # fmt: skip
+
+
+def references(setting: Setting, folder: Path, n_references: int) -> tuple[np.ndarray, np.ndarray]:
+    """`FeatureVisualization.run`: image ids and values (C, K) of the references."""
+    from crp.helper import load_maximization
+    from zennit.composites import EpsilonPlusFlat
+
+    found = views(setting, folder)
+    found.ActMax.SAMPLE_SIZE = found.RelMax.SAMPLE_SIZE = n_references
+    composite = EpsilonPlusFlat(canonizers(setting.study.architecture))
+    found.run(composite, 0, len(found.dataset), setting.batch_size, 500)
+    ids, values, _ = load_maximization(found.ActMax.PATH, setting.study.layer)
+    return np.asarray(ids).T, np.asarray(values).T
+
+
+def relevances(setting: Setting) -> np.ndarray:
+    """PURE's loop over neurons with `CondAttribution`: (C, K, C_lower), each vector of absolute sum 1."""
+    torchvision()
+    from crp.attribution import CondAttribution
+    from zennit.composites import Composite
+
+    study, pairs, pictures = setting.study, setting.pairs(), Pictures(setting)
+    attribution = CondAttribution(setting.network().module)
+    recorded = [study.lower_layer, study.layer]
+    rows = []
+    for neuron, ids in zip(pairs.neurons.tolist(), pairs.reference_id, strict=True):
+        vectors, mean, largest = [], [], []
+        for start in range(0, len(ids), setting.batch_size):
+            batch = torch.stack([pictures[index][0] for index in ids[start : start + setting.batch_size]])
+            found = attribution(
+                batch.to(setting.device).requires_grad_(), [{study.layer: [neuron]}], Composite(), record_layer=recorded,
+                start_layer=study.layer, init_rel=lambda a: a.clamp(min=0), exclude_parallel=True,
+            )  # fmt: skip
+            product = found.activations[study.lower_layer].cpu() * found.relevances[study.lower_layer].cpu()
+            mean.append(found.activations[study.layer].cpu().flatten(2).mean(dim=2))
+            largest.append(found.activations[study.layer].cpu().flatten(2).amax(dim=2))
+            vectors.append(product.flatten(2).sum(dim=2).detach())
+        vector = torch.cat(vectors)
+        rows.append(vector / (vector.abs().sum(dim=1, keepdim=True) + 1e-10))
+    return torch.stack(rows).numpy()
+
+
+Picture = Callable[[torch.Tensor, torch.Tensor, bool], list[Any]]
+
+
+def patches(
+    setting: Setting, collected: Path, neurons: Sequence[int], n_references: int, picture: Picture
+) -> list[list[Any]]:
+    """`get_max_reference` with the receptive field, for each neuron; ``picture`` draws what it found."""
+    from zennit.composites import EpsilonPlusFlat
+
+    found = views(setting, collected)
+    composite = EpsilonPlusFlat(canonizers(setting.study.architecture))
+    drawn = []
+    for neuron in neurons:
+        of_neuron = found.get_max_reference(
+            neuron, setting.study.layer, "activation", (0, n_references), composite=composite, rf=True, plot_fn=picture,
+            batch_size=LRP_BATCH,
+        )  # fmt: skip
+        drawn.append(of_neuron[neuron])
+    return drawn
+
+
+@torch.no_grad()
+def crops(data: torch.Tensor, heatmaps: torch.Tensor, _: bool) -> list[list[int]]:
+    """Cut each image to its box; the boxes are returned to be compared."""
+    torchvision()
+    from zennit.image import imgify
+
+    found = []
+    for image, heat in zip(data, heatmaps, strict=True):
+        smooth = torchvision().transforms.functional.gaussian_blur(heat[None], kernel_size=KERNEL)[0].abs()
+        box = boxes((smooth / smooth.max())[None], THRESHOLD, "published")[0].tolist()
+        top, left, bottom, right = box
+        imgify(image[:, top:bottom, left:right])
+        found.append(box)
+    return found
+
+
+@torch.no_grad()
+def framed(data: torch.Tensor, heatmaps: torch.Tensor, _: bool) -> list[Image.Image]:
+    """Draw each patch as a figure shows it: what does not matter is dimmed, and what does is outlined."""
+    torchvision()
+    from zennit.image import imgify
+
+    found = []
+    for image, heat in zip(data, heatmaps, strict=True):
+        smooth = torchvision().transforms.functional.gaussian_blur(heat[None], kernel_size=FIGURE_KERNEL)[0].abs()
+        smooth = smooth / smooth.max()
+        visible = (smooth > THRESHOLD).float()
+        picture = imgify(image * visible + image * (1 - visible) * 0.3).convert("RGB")
+        _outline(picture, visible.numpy() > 0)
+        top, left, bottom, right = boxes(smooth[None], THRESHOLD / 2, "published")[0].tolist()
+        found.append(picture.crop((left, top, right, bottom)))
+    return found
+
+
+def _outline(picture: Image.Image, visible: np.ndarray) -> None:
+    """Draw a dot at each pixel at the edge of what is visible, one by one."""
+    edge = functional.max_pool2d(torch.from_numpy(visible)[None].float(), 3, 1, 1)[0].numpy() > visible
+    draw = ImageDraw.Draw(picture)
+    for row in range(edge.shape[0]):
+        for column in range(edge.shape[1]):
+            if edge[row, column]:
+                draw.ellipse((column - 1, row - 1, column + 1, row + 1), fill=(0, 0, 0))

@@ -1,0 +1,65 @@
+"""How large the artifacts of a layer are, measured on a few images and neurons, and what they would be at full size."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from purelens.artifacts import HALF, variables
+from purelens.bench.setting import prepare
+from purelens.bench.stages import run_activations, run_patches, run_relevances, split
+from purelens.config_bench import BenchStudy
+
+FULL_IMAGES, FULL_REFERENCES, COMPONENTS = 50_000, 100, 512
+IMAGES, NEURONS, REFERENCES = 8, 4, 6
+KS = (2, 3, 4, 5)
+
+
+def measure_sizes(study: BenchStudy, name: str, folder: Path, seed: int) -> list[dict[str, Any]]:
+    """Measure the bytes of each artifact per element of its dimensions, and extrapolate them to 50,000 images.
+
+    Parameters
+    ----------
+    study, name
+        The study, and its name for the record.
+    folder, seed
+        Where the artifacts go, and the seed of random images and weights.
+
+    Returns
+    -------
+    list
+        For each artifact its ``bytes``, the bytes of its ``data``, and the ``full_bytes`` of all neurons of the layer, 50,000
+        images and 100 references. The embeddings of an embedder with 512 components are counted as one more table.
+    """
+    setting = prepare(study, folder, IMAGES, NEURONS, REFERENCES, seed)
+    run_activations(setting, Path(setting.activations_h5), REFERENCES, HALF)
+    run_relevances(setting, folder / "relevances.h5", HALF)
+    run_patches(setting, folder / "patches.h5")
+    split(setting, KS, HALF)
+    with h5py.File(setting.activations_h5) as file:
+        n_neurons = len(file["neuron"])
+        bytes_of_table = file["mean"].dtype.itemsize
+    found = []
+    for artifact in ("activations", "relevances", "patches", "virtual_neurons"):
+        path = folder / f"{artifact}.h5"
+        with h5py.File(path) as file:
+            data = {variable: file[variable].size * file[variable].dtype.itemsize for variable in variables(file)}
+            full = sum(_full(file, variable, n_neurons) for variable in data)
+        found.append(_record(name, artifact, path.stat().st_size, sum(data.values()), full))
+    return [*found, _record(name, "embeddings", 0, 0, n_neurons * FULL_REFERENCES * COMPONENTS * bytes_of_table)]
+
+
+def _record(study: str, artifact: str, n_bytes: int, data: int, full: int) -> dict[str, Any]:
+    return {"study": study, "artifact": artifact, "bytes": n_bytes, "data": data, "full_bytes": full}
+
+
+def _full(file: h5py.File, variable: str, n_neurons: int) -> int:
+    """Bytes of a variable if its dimensions over images, neurons and references were of full size."""
+    full: Mapping[str, int] = {"image": FULL_IMAGES, "neuron": n_neurons, "reference": FULL_REFERENCES}
+    dataset = file[variable]
+    dims = [dim[0].name.lstrip("/") if len(dim) else variable for dim in dataset.dims]
+    n_elements = 1
+    for dim, length in zip(dims, dataset.shape, strict=True):
+        n_elements *= full.get(dim, length)
+    return n_elements * dataset.dtype.itemsize

@@ -1,0 +1,259 @@
+"""The contests of the stages that run the network."""
+
+from collections.abc import Callable, Sequence
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+
+from purelens.activations import activations
+from purelens.artifacts import SINGLE
+from purelens.bench import definitions, floors, published
+from purelens.bench.contest import Contest
+from purelens.bench.figures import published_figure
+from purelens.bench.setting import Setting, pictures_of
+from purelens.config_bench import BenchStudy
+from purelens.dataset import dataset
+from purelens.images import Geometry, open_source
+from purelens.neuron_figures import neuron_figures
+from purelens.patches import patches
+from purelens.relevances import relevances
+from purelens.virtual_neurons import virtual_neurons
+
+References = tuple[np.ndarray, np.ndarray]
+
+
+def contest_decoding(study: BenchStudy, folder: Path, n_workers: int, seed: int) -> Contest:
+    """Decode and resize the images: the stage `dataset` against PIL in as many processes as cores."""
+    source = pictures_of(study, folder / "source", study.decoded_images, seed)
+    geometry = Geometry(study.size, study.resize or study.size, "bilinear", 8)
+    n_images = open_source(str(source)).n_images
+    path = folder / "images.h5"
+
+    def by_purelens() -> np.ndarray:
+        dataset(str(source), str(path), study.size, study.resize, threads=n_workers)
+        with h5py.File(path) as file:
+            return file["pixels"][...]
+
+    def in_processes() -> None:
+        with get_context("fork").Pool(n_workers) as pool:
+            pool.map(_Decode(source, geometry), range(n_images), chunksize=8)
+
+    ways: dict[str, Callable[[], Any]] = {
+        "definition": lambda: np.stack([_Decode(source, geometry)(number) for number in range(n_images)]),
+        "purelens": by_purelens,
+        "floor": in_processes,
+    }
+    return Contest("decoding", ways, _largest_difference, "largest difference of a pixel", size={"images": n_images})
+
+
+class _Decode:
+    """Decode one image of a folder; can be sent to a process."""
+
+    def __init__(self, folder: Path, geometry: Geometry) -> None:
+        self._source, self._geometry = open_source(str(folder)), geometry
+
+    def __call__(self, number: int) -> np.ndarray:
+        return self._geometry.apply(self._source.load(number))
+
+
+def contest_activations(setting: Setting, n_references: int) -> Contest:
+    """Find the references of all neurons of the layer."""
+
+    def by_purelens() -> References:
+        path = setting.folder / "contest_activations.h5"
+        run_activations(setting, path, n_references)
+        with h5py.File(path) as file:
+            return file["reference_id"][...], file["reference_value"][...]
+
+    folder = setting.folder / "collected"
+    return Contest(
+        "activations",
+        {
+            "definition": lambda: definitions.references(setting, n_references),
+            "published": lambda: published.references(setting, folder, n_references),
+            "purelens": by_purelens,
+            "floor": lambda: floors.bare_forward(setting),
+        },
+        _value_difference,
+        "largest difference of a reference's value, relative to the largest",
+        size={"images": len(setting.pixels()), "references": n_references},
+    )
+
+
+def contest_relevances(setting: Setting) -> Contest:
+    """Attribute the neurons to the lower layer."""
+
+    def by_purelens() -> np.ndarray:
+        path = setting.folder / "contest_relevances.h5"
+        run_relevances(setting, path)
+        with h5py.File(path) as file:
+            return file[f"relevance/{setting.study.lower_layer}"][...]
+
+    return Contest(
+        "relevances",
+        {
+            "definition": lambda: definitions.relevances(setting),
+            "published": lambda: published.relevances(setting),
+            "purelens": by_purelens,
+            "floor": lambda: floors.segment_gradients(setting),
+        },
+        _relative_difference,
+        "largest difference, relative to the largest relevance",
+        size=_size(setting),
+    )
+
+
+def contest_patches(setting: Setting) -> Contest:
+    """Locate the patches."""
+    n_references = setting.pairs().reference_id.shape[1]
+    collected = setting.folder / "collected"
+    published.references(setting, collected, n_references)
+
+    def by_purelens() -> np.ndarray:
+        path = setting.folder / "contest_patches.h5"
+        run_patches(setting, path)
+        with h5py.File(path) as file:
+            return file["box"][...]
+
+    return Contest(
+        "patches",
+        {
+            "definition": lambda: definitions.boxes(setting),
+            "published": lambda: published.patches(setting, collected, setting.neurons, n_references, published.crops),
+            "purelens": by_purelens,
+            "floor": lambda: floors.one_branch_backward(setting),
+        },
+        _equal_boxes,
+        "share of equal boxes",
+        size=_size(setting),
+    )
+
+
+def contest_end_to_end(setting: Setting) -> Contest:
+    """References, circuits, patches and virtual neurons, without an embedder."""
+    n_references = setting.pairs().reference_id.shape[1]
+    folder = setting.folder / "collected"
+
+    def as_published() -> np.ndarray:
+        published.references(setting, folder, n_references)
+        vectors = published.relevances(setting)
+        published.patches(setting, folder, setting.neurons, n_references, published.crops)
+        for k in (2, 3):
+            for of_neuron in vectors:
+                definitions.clusters.split(of_neuron, k)
+        return vectors
+
+    def by_purelens() -> np.ndarray:
+        run_activations(setting, Path(setting.activations_h5), n_references)
+        run_relevances(setting, setting.folder / "relevances.h5")
+        run_patches(setting, setting.folder / "patches.h5")
+        split(setting, [2, 3])
+        with h5py.File(setting.folder / "relevances.h5") as file:
+            return file[f"relevance/{setting.study.lower_layer}"][...]
+
+    ways = {"published": as_published, "purelens": by_purelens}
+    parity_is = "largest difference of a relevance, relative to the largest"
+    return Contest("end_to_end", ways, _relative_difference, parity_is, "published", _size(setting))
+
+
+def contest_figures(setting: Setting) -> Contest:
+    """Draw the virtual neurons of one neuron."""
+    n_references = setting.pairs().reference_id.shape[1]
+    collected = setting.folder / "collected"
+    published.references(setting, collected, n_references)
+    run_relevances(setting, setting.folder / "relevances.h5")
+    run_patches(setting, setting.folder / "patches.h5")
+    split(setting, [2])
+    patches_h5, relevances_h5, virtual_neurons_h5 = (
+        str(setting.folder / f"{name}.h5") for name in ("patches", "relevances", "virtual_neurons")
+    )
+
+    def by_purelens() -> None:
+        artifacts = (setting.inputs[0], patches_h5, relevances_h5, virtual_neurons_h5)
+        neuron_figures(*artifacts, str(setting.folder / "figures"), [*setting.neurons], n_references)
+
+    ways: dict[str, Callable[[], Any]] = {
+        "published": lambda: published_figure(setting, collected, n_references, relevances_h5),
+        "purelens": by_purelens,
+    }
+    by_purelens()  # UMAP compiles itself at its first use
+    return Contest("figures", ways, size=_size(setting))
+
+
+def run_activations(setting: Setting, path: Path, n_references: int, storage: str = SINGLE) -> None:
+    """The stage `activations`."""
+    study = setting.study
+    activations(
+        *setting.inputs,
+        str(path),
+        study.layer,
+        n_references,
+        device=study.device,
+        batch_size=setting.batch_size,
+        storage=storage,
+    )
+
+
+def run_relevances(setting: Setting, path: Path, storage: str = SINGLE) -> None:
+    """The stage `relevances`."""
+    study, neurons = setting.study, list[int | str](setting.neurons)
+    inputs = (*setting.inputs, setting.activations_h5)
+    relevances(
+        *inputs,
+        str(path),
+        study.layer,
+        [study.lower_layer],
+        neurons,
+        device=study.device,
+        batch_size=setting.batch_size,
+        storage=storage,
+    )
+
+
+def run_patches(setting: Setting, path: Path) -> None:
+    """The stage `patches`, with the published crop."""
+    study, neurons = setting.study, list[int | str](setting.neurons)
+    inputs = (*setting.inputs, setting.activations_h5)
+    patches(
+        *inputs,
+        str(path),
+        study.layer,
+        neurons,
+        crop_rule="published",
+        device=study.device,
+        batch_size=setting.batch_size,
+    )
+
+
+def split(setting: Setting, ks: Sequence[int], storage: str = SINGLE) -> None:
+    """The stage `virtual_neurons`, by circuits alone."""
+    virtual_neurons(
+        str(setting.folder / "relevances.h5"), setting.activations_h5, [], str(setting.folder / "virtual_neurons.h5"),
+        [], list(ks), activations_baseline=False, random_baseline=False, storage=storage,
+    )  # fmt: skip
+
+
+def _size(setting: Setting) -> dict[str, int]:
+    pairs = setting.pairs()
+    return {"images": len(pairs.by_image()), "pairs": int((pairs.reference_id >= 0).sum())}
+
+
+def _largest_difference(found: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.abs(found.astype(float) - wanted.astype(float)).max())
+
+
+def _relative_difference(found: np.ndarray, wanted: np.ndarray) -> float:
+    return _largest_difference(found, wanted) / float(np.abs(wanted).max())
+
+
+def _value_difference(found: References, wanted: References) -> float:
+    """Of the values: images of equal value may come in any order."""
+    return _relative_difference(np.maximum(found[1], 0), np.maximum(wanted[1], 0))
+
+
+def _equal_boxes(found: Any, wanted: Any) -> float:
+    return float((torch.as_tensor(np.asarray(found)) == torch.as_tensor(np.asarray(wanted))).all(dim=-1).float().mean())

@@ -1,0 +1,56 @@
+"""The section of the configuration that says what is timed."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from purelens.config_base import Name, Positive, Section
+
+Stage = Literal[
+    "decoding", "activations", "relevances", "patches", "clustering", "figures", "end_to_end", "growth", "sizes"
+]
+
+
+class BenchStudy(Section):
+    """A network that stages are timed on."""
+
+    architecture: str = Field(description="as in models")
+    options: dict[str, Any] = Field({}, description="keyword arguments of the architecture")
+    weights: str | None = Field(None, description="checkpoint file; null: random weights")
+    images: str | None = Field(None, description="folder of class folders of images; null: drawn images")
+    size: int = Field(224, ge=8, description="side of the images, in pixels")
+    resize: int | None = Field(None, ge=8, description="short side before the centre is cut out, in pixels")
+    layer: str = Field(description="the layer whose neurons are split")
+    lower_layer: str = Field(description="the layer of their circuits")
+    device: str = Field("auto", description="as above")
+    batch_size: int | None = Field(None, ge=1, description="images at a time, of all implementations; null: by device")
+    stages: list[Stage] = Field(
+        ["decoding", "activations", "relevances", "patches", "clustering", "figures", "sizes"],
+        description="what is timed",
+    )
+    images_counted: Positive = Field(12, description="images of activations and end_to_end")
+    decoded_images: Positive = Field(256, description="images of decoding")
+    references: Positive = Field(8, description="references of activations and end_to_end")
+    circuit_images: Positive = Field(4, description="images, and references of each neuron, of relevances and patches")
+    neurons: Positive = Field(8, description="neurons of relevances and end_to_end: so many pairs on each image")
+    patch_neurons: Positive = Field(4, description="neurons of patches")
+    clustered_neurons: Positive = Field(2, description="neurons of clustering, of 100 references each")
+    figure_images: Positive = Field(8, description="references of the neuron that is drawn")
+
+
+class Bench(Section):
+    """The benchmark, ``snakemake bench``."""
+
+    repeats: Annotated[int, Field(ge=5)] = Field(5, description="turns of each implementation")
+    studies: dict[Name, BenchStudy] = Field(
+        {
+            "resnet50": BenchStudy(
+                architecture="torchvision:resnet50", layer="layer4", lower_layer="layer3", batch_size=4,
+            ),
+            "resnet18": BenchStudy(
+                architecture="torchvision:resnet18", size=96, layer="layer4", lower_layer="layer3", stages=["growth"],
+                images_counted=48, neurons=6,
+            ),
+        },
+        description="what is timed, by a name of yours",
+    )  # fmt: skip
