@@ -8,8 +8,10 @@ BIN := .venv/bin
 demo: .venv/.complete
 	$(BIN)/snakemake --cores all --resources gpu=1
 
+# The longest files go first, so that both processes have work to the end.
 test: .venv/.complete
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+		tests/workflow/test_reruns.py tests/workflow/test_faults.py tests/workflow tests/trained tests/bench tests/unit
 
 # The workflow on a SLURM of one node, which the test starts and stops itself; needs root, slurm-wlm and munge.
 test-slurm: slurm

@@ -74,7 +74,7 @@ BOTTOM = {
     "vision",
 }
 BOTTOM |= {"models", "layers", "topk", "pairs", "lrp", "boxes", "clustering", "representations", "statistics", "tables"}
-BOTTOM |= {"embedders", "files", "provenance", "resumable", "shards", "neurons", "seeding"}
+BOTTOM |= {"embedders", "files", "provenance", "resumable", "shards", "neurons", "seeding", "memory"}
 STAGES = {"model", "gather", "activations", "relevances", "patches", "embeddings", "virtual_neurons"}
 EVALUATION = {"interpretability", "alignment"}
 TOP = {

@@ -1,6 +1,9 @@
 """Fixtures of the workflow tests."""
 
 import copy
+import fcntl
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +25,14 @@ def tiny() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def finished(workplace: Workplace) -> Path:
-    """The results of the tiny study."""
-    run = workplace.snakemake(TINY)
-    assert run.code == 0, run.text
+def finished(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of the tiny study: made once, also where tests run in several processes."""
+    base = tmp_path_factory.getbasetemp()
+    shared = Workplace((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared")
+    shared.folder.mkdir(exist_ok=True)
+    with (shared.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+        run = shared.snakemake(TINY)
+        assert run.code == 0, run.text
+    shutil.copytree(shared.folder / "results", workplace.folder / "results", dirs_exist_ok=True)
     return workplace.folder / "results"

@@ -87,8 +87,9 @@ def changed(study: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def place(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     place = Place(tmp_path_factory.mktemp("checkout") / "a")
+    shutil.copytree(finished / "world", place.folder / "results/world")
     run = place.workplace.snakemake(place.study)
     assert run.code == 0, run.text
     return place
@@ -147,6 +148,7 @@ CODE_EDITS = {
 KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     "k": ({"virtual_neurons/n_clusters": [2, 3]}, AFTER_CLUSTERS),
     "number of references": ({"references": 11}, {"activations": 2, **AFTER_ACTIVATIONS}),
+    "storage": ({"storage": "single"}, {"activations": 2, **AFTER_ACTIVATIONS}),
     "blur": ({"patches/blur": 7}, {"patches": 2, **AFTER_PATCHES}),
     "normalisation of relevances": ({"relevances/normalize": "none"}, {"relevances": 2, **AFTER_RELEVANCES}),
     "bootstrap": (
@@ -289,11 +291,12 @@ def test_a_foreign_artifact_of_the_same_name_is_made_anew(place: Place) -> None:
 
 def test_a_changed_key_is_run_and_taken_back(place: Place) -> None:
     before = results_of(place.folder / "results")
-    without = {"figures/neurons": 0}  # they take long to draw
-    study = changed(place.study, {"virtual_neurons/n_clusters": [2, 3], **without})
-    assert place.workplace.snakemake(study).code == 0
-    assert place.workplace.snakemake(study, "-n").jobs == {}
-    assert place.planned(**without) == {name: n for name, n in AFTER_CLUSTERS.items() if name != "neuron_figures"}
-    assert place.workplace.snakemake(changed(place.study, without)).code == 0
+    target = "results/photos/net/layer3/interpretability_summary.csv"
+    study = changed(place.study, {"virtual_neurons/n_clusters": [2, 3]})
+    assert place.workplace.snakemake(study, target).code == 0
+    assert place.workplace.snakemake(study, target, "-n").jobs == {}
+    assert place.planned(target) == {"virtual_neurons": 1, "interpretability": 1}
+    assert results_of(place.folder / "results") != before
+    assert place.workplace.snakemake(place.study, target).code == 0
     assert place.planned() == {}
     assert results_of(place.folder / "results") == before

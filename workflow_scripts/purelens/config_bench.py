@@ -34,8 +34,8 @@ class BenchStudy(Section):
     circuit_images: Positive = Field(4, description="images, and references of each neuron, of relevances and patches")
     neurons: Positive = Field(8, description="neurons of relevances and end_to_end: so many pairs on each image")
     patch_neurons: Positive = Field(4, description="neurons of patches")
-    clustered_neurons: Positive = Field(2, description="neurons of clustering, of 100 references each")
-    figure_images: Positive = Field(8, description="references of the neuron that is drawn")
+    clustered_neurons: Positive = Field(5, description="neurons of clustering, of 100 references each")
+    figure_images: Positive = Field(6, description="references of the neuron that is drawn")
 
 
 class Bench(Section):

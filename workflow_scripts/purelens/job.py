@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from purelens.errors import UserError
+from purelens.memory import keep_freed_memory
 from purelens.provenance import Provenance, check_lineage, provenance_of, write_record
 from purelens.seeding import seed_everything
 
@@ -45,6 +46,7 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
         if "provenance" in inspect.signature(function).parameters:
             arguments["provenance"] = provenance
         seed_everything(arguments.get("seed", 0), snakemake.threads)
+        keep_freed_memory()
         function(**arguments)
         for path in snakemake.output:
             if not path.endswith(".h5"):

@@ -119,11 +119,17 @@ class Heatmaps:
         self._rules: Propagation | nullcontext[None] = nullcontext()
         self._probe = torch.rand(1, 3, size, size, device=device)
         if attribution == "lrp":
-            plan = plan_rules(network.module, lambda: segment.forward(self._probe.clone().requires_grad_()), layer)
+            plan = plan_rules(network.module, self._forward_probe, layer)
             self._rules = Propagation(network.module, plan)
+        else:
+            self._forward_probe()
+
+    def _forward_probe(self) -> None:
+        """Remember what the network gives without rules."""
+        self._before = self._segment.forward(self._probe.clone().requires_grad_())[0].detach()
 
     def __enter__(self) -> "Heatmaps":
-        before = self._segment.forward(self._probe)[0].detach()
+        before = self._before
         self._rules.__enter__()
         self.forward(self._probe)
         change = (self._output.detach() - before).abs().max() / before.abs().max().clamp(min=1e-12)

@@ -12,7 +12,7 @@ from purelens.bench.stages import run_activations, run_patches, run_relevances, 
 from purelens.config_bench import BenchStudy
 
 FULL_IMAGES, FULL_REFERENCES, COMPONENTS = 50_000, 100, 512
-IMAGES, NEURONS, REFERENCES = 8, 4, 6
+IMAGES, NEURONS, REFERENCES = 24, 6, 12
 KS = (2, 3, 4, 5)
 
 

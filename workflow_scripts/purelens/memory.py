@@ -1,0 +1,20 @@
+"""How the process keeps its memory."""
+
+import ctypes
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Names of glibc's ``mallopt``."""
+
+
+def keep_freed_memory() -> None:
+    """Keep what is freed for the next request, where the C library is glibc.
+
+    By default it gives blocks of many megabytes, such as the outputs of layers, back to the system, which has to clear the
+    pages when they are asked for again: a fifth of the time of a backward pass on the CPU.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
