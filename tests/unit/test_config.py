@@ -135,3 +135,10 @@ def test_schema_accepts_the_ready_studies() -> None:
 def test_one_neuron_or_range_needs_no_list(study: dict[str, Any], value: int | str) -> None:
     found = load_config(change(study, "models/scene_cnn/layers/layer3/neurons", value))
     assert found.models["scene_cnn"].layers["layer3"].neurons == [value]
+
+
+def test_the_benchmark_of_trained_networks_is_valid() -> None:
+    study = yaml.safe_load((ROOT / "config.yaml").read_text()) | yaml.safe_load(
+        (ROOT / "configs/bench/networks.yaml").read_text()
+    )
+    assert set(load_config(study).bench.studies) == {"squeezenet", "resnet50_v2"}
