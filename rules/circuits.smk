@@ -10,7 +10,7 @@ rule activations:
         images_h5=path("dataset"),
         weights=path("model"),
         card=path("model_card"),
-        changed=changed(part("activations")),
+        changed=changed(part("activations"), path("activations")),
     output:
         activations_h5=made(part("activations")),
     log:
@@ -45,7 +45,7 @@ rule relevances:
         weights=path("model"),
         card=path("model_card"),
         activations_h5=path("activations"),
-        changed=changed(part("relevances")),
+        changed=changed(part("relevances"), path("relevances")),
     output:
         relevances_h5=made(part("relevances")),
     log:
@@ -102,7 +102,6 @@ rule virtual_neurons:
         embedder_baselines=study.virtual_neurons.embedder_baselines,
         random_baseline=study.virtual_neurons.random_baseline,
         seed=study.seed,
-        storage=study.storage,
         code=code_digest("virtual_neurons"),
     message:
         "splitting the neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"

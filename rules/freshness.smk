@@ -41,8 +41,13 @@ freshness = Freshness(find_step, digests)
 marks = Marks(freshness, MEMORY / "changed")
 
 
-def changed(artifact):
-    """Input function: marks that are newer than the artifact where it is stale."""
+def changed(artifact, whole=None):
+    """Input function: marks that are newer than the artifact where it is stale; ``whole`` is that of which it is a part."""
     if not workflow.is_main_process:
         return []
-    return lambda wildcards: marks.of(artifact.format(**wildcards))
+
+    def marks_of(wildcards):
+        of_whole = whole.format(**wildcards) if whole and whole != artifact else None
+        return marks.of(artifact.format(**wildcards), of_whole)
+
+    return marks_of

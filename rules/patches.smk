@@ -11,7 +11,7 @@ rule patches:
         weights=path("model"),
         card=path("model_card"),
         activations_h5=path("activations"),
-        changed=changed(part("patches")),
+        changed=changed(part("patches"), path("patches")),
     output:
         patches_h5=made(part("patches")),
     log:
@@ -49,7 +49,7 @@ rule embeddings:
         weights_file=lambda w: file_input(study.embedders[w.embedder].weights or ""),
         images_h5=path("dataset"),
         patches_h5=path("patches"),
-        changed=changed(part("embeddings")),
+        changed=changed(part("embeddings"), path("embeddings")),
     output:
         embeddings_h5=made(part("embeddings")),
     log:

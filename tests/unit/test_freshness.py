@@ -196,3 +196,27 @@ def test_leftovers_beside_fresh_artifacts_are_swept_away(study: Study) -> None:
     study.path("first.h5").unlink()
     sweep(study.freshness(), str(study.folder))
     assert sorted(path.name for path in study.folder.glob(".*")) == [".first.h5.part", ".gone.h5.part"]
+
+
+def test_a_source_with_other_bytes_than_its_record_is_known_by_its_bytes(study: Study) -> None:
+    other = study.path("weights.safetensors")
+    other.write_text("first")
+    write_record(other, provenance_of({"x": 1}, {}))
+    before = Freshness(lambda _: None, Digests()).identity(str(other))
+    other.write_text("second")
+    assert Freshness(lambda _: None, Digests()).identity(str(other)) != before
+
+
+def test_a_part_left_beside_what_is_fresh_is_not_marked(study: Study) -> None:
+    whole, part = str(study.path("middle.h5")), str(study.path("last.csv"))
+    study.params["last"]["k"] = 3
+    marks = Marks(study.freshness(), study.folder / "marks")
+    assert marks.of(part, whole) == []
+    assert len(marks.of(part)) == 1
+
+
+def test_progress_that_was_being_saved_is_swept_away(study: Study) -> None:
+    left = study.path(".middle.h5.progress.part")
+    left.write_text("")
+    sweep(study.freshness(), str(study.folder))
+    assert not left.exists()

@@ -28,12 +28,12 @@ def ours(network: nn.Module, layer: str, images: torch.Tensor, seed: Callable[[t
     return relevance
 
 
-def zennits(network: nn.Module, layer: str, images: torch.Tensor, seed, canonizers) -> torch.Tensor:  # type: ignore[no-untyped-def]
+def zennits(network: nn.Module, layer: str, images: torch.Tensor, seed, canonizers, composite=None) -> torch.Tensor:  # type: ignore[no-untyped-def]
     from zennit.composites import EpsilonPlusFlat
 
     found: list[torch.Tensor] = []
     images = images.clone().requires_grad_()
-    with EpsilonPlusFlat(canonizers).context(network):
+    with (composite or EpsilonPlusFlat(canonizers)).context(network):
         handle = network.get_submodule(layer).register_forward_hook(lambda _, __, out: found.append(out))
         network(images)
         handle.remove()
@@ -200,3 +200,24 @@ def test_what_has_no_rule_is_named(architecture: str, layer: str, unknown: str) 
         pytest.raises(UserError, match=f"no rule .*({unknown}).*attribution: gradient"),
     ):
         plan_rules(network, lambda: segment.forward(images), layer)
+
+
+def test_relevance_passes_a_batch_norm_and_the_zeros_of_a_relu_before_it() -> None:
+    from zennit.composites import LAYER_MAP_BASE, SpecialFirstLayerMapComposite
+    from zennit.rules import Flat, Pass, ZPlus
+    from zennit.types import BatchNorm, Convolution
+
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3), nn.ReLU()]
+    network = randomize(nn.Sequential(*layers).eval().requires_grad_(False))
+    images = torch.randn(2, 3, 12, 12)
+    rules = [*LAYER_MAP_BASE, (BatchNorm, Pass()), (Convolution, ZPlus())]
+    composite = SpecialFirstLayerMapComposite(rules, [(Convolution, Flat())])
+    wanted = zennits(network, "4", images, one_unit, [], composite)
+    torch.testing.assert_close(ours(network, "4", images, one_unit), wanted)
+
+
+def test_batch_norms_with_an_activation_inside_are_merged() -> None:
+    torch.manual_seed(0)
+    network = randomize(build_architecture("timm:regnetx_002", {}))
+    assert torch.isfinite(ours(network, "s2.b1", torch.randn(1, 3, 64, 64), one_unit)).all()

@@ -112,7 +112,7 @@ def test_dangling_and_unknown_files(results: Path) -> None:
     (results / ".x.h5.part").write_text("")
     found = problems_of(results)
     assert "dangling" in found["it's second.h5"]
-    assert "dangling" in found["table.csv.provenance.json"]
+    assert "dangling" in found["table.csv"]
     assert "left by an interrupted job" in found[".x.h5.part"]
     assert found["mine.csv"] == "it does not say what it was made from"
     text = report(*verify(results))

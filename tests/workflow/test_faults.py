@@ -269,8 +269,7 @@ def test_a_flipped_byte_is_refused_by_the_stage_that_reads_it(
     assert verify(workplace.folder / "results")[1] == []
 
 
-def test_a_copied_artifact_is_refused_by_the_stage(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
-    """Whoever calls a single job without a plan is told as well."""
+def test_what_was_made_from_another_artifact_is_found(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
     shutil.copytree(finished, tmp_path / "results")
     workplace = Workplace(tmp_path)
     assert workplace.snakemake({**tiny, "references": 11}, f"{LAYER}/activations.h5").code == 0

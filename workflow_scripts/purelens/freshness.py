@@ -75,7 +75,8 @@ class Freshness:
             step = self._find_step(path)
             if step is None:
                 record = read_record(path)
-                self._identities[path] = record["identity"] if record else self._digests.of(path)
+                known = record is not None and not self._edited(path, record)
+                self._identities[path] = record["identity"] if record and known else self._digests.of(path)
             elif step.rule == GATHER:
                 self._identities[path] = self.identity(next(iter(step.inputs.values())))
             else:
@@ -176,9 +177,11 @@ class Marks:
     def __init__(self, freshness: Freshness, folder: Path) -> None:
         self._freshness, self._folder = freshness, folder
 
-    def of(self, path: str) -> list[str]:
-        """Marks of a file, dated after it; none if it is fresh or not there."""
+    def of(self, path: str, whole: str | None = None) -> list[str]:
+        """Marks of a file, dated after it; none if it is fresh or not there, or a part of what is there and fresh."""
         self._freshness.settle(path)
+        if whole is not None and Path(whole).exists() and not self._freshness.changes(whole):
+            return []
         marks = []
         for reason in self._freshness.changes(path):
             mark = self._folder / os.path.normpath(path).replace("../", "").lstrip("/") / reason
@@ -201,7 +204,7 @@ def sweep(freshness: Freshness, results: str) -> None:
     """Remove what interrupted jobs left beside artifacts that are there and fresh: nothing will go on with it."""
     for pattern in (".*.part", ".*.progress"):
         for left in Path(results).rglob(pattern):
-            path = str(left.with_name(left.name[1:].rpartition(".")[0]))
+            path = str(left.with_name(left.name[1:].removesuffix(".part").removesuffix(".progress")))
             if left.is_file() and Path(path).exists() and not freshness.changes(path):
                 left.unlink()
 
@@ -228,8 +231,9 @@ def planned(freshness: Freshness, find_step: Callable[[str], Step | None], targe
             return stale[path]
         missing = not all(Path(output).exists() for output in step.outputs)
         here = bool(freshness.changes(path)) or (missing and wanted)
-        for source in step.inputs.values():
-            here |= visit(source, wanted and here)
+        if here or step.rule != GATHER:  # parts of another study, left beside what is whole and fresh, do not count
+            for source in step.inputs.values():
+                here |= visit(source, wanted and here)
         if here:
             for source in step.inputs.values():
                 visit(source, True)

@@ -118,9 +118,11 @@ def _quiet_when_the_disk_is_full() -> None:
 
 def _end_at_once(message: str) -> NoReturn:
     """End the process where it is: an exception could be swallowed by the library it lands in. No artifact suffers."""
-    logger.error("%s", message)
-    os.write(sys.stderr.fileno(), f"purelens: {message}\n".encode())
-    os._exit(1)
+    try:
+        logger.error("%s", message)
+        os.write(sys.stderr.fileno(), f"purelens: {message}\n".encode())
+    finally:
+        os._exit(1)
 
 
 def _stop(message: str) -> NoReturn:

@@ -34,8 +34,7 @@ NO_RULE_NEEDED = (
     torch.nn.PixelShuffle,
     torch.nn.ZeroPad2d,
 )
-"""Modules whose gradient is their relevance propagation: they choose or move values. So does ReLU: there is no relevance where
-it gives zero."""
+"""Modules whose gradient is their relevance propagation: they choose or move values."""
 
 SUMS = {torch.add, torch.Tensor.add, torch.Tensor.add_, torch.Tensor.__add__, torch.Tensor.__radd__}
 
@@ -153,8 +152,7 @@ class _Propagate(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(input)
         ctx.module, ctx.rule, ctx.branches = module, rule, None
-        ctx.mark_dirty(output)  # not changed, but given back without a copy
-        return output
+        return output.clone()
 
     @staticmethod
     def backward(ctx: Any, *relevance: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
@@ -254,7 +252,7 @@ class _Watcher(TorchFunctionMode):
             later = ZPlus() if isinstance(layer, Convolution) else Epsilon()
             self.plan.rules[name] = later if self._seen_linear else Flat()
             self._seen_linear = True
-        elif isinstance(layer, Activation) and not isinstance(layer, torch.nn.ReLU):
+        elif isinstance(layer, Activation):
             self.plan.rules[name] = None
         elif isinstance(layer, AvgPool):
             self.plan.rules[name] = Norm()
@@ -338,17 +336,11 @@ class Propagation:
         self._plan = plan
         self._merged: list[NamedMergeBatchNorm] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self._batch_norms: dict[str, torch.nn.Module] = {}
 
     def __enter__(self) -> "Propagation":
         names = [([linear], batch_norm) for linear, batch_norm in self._plan.merges]
         self._merged = NamedMergeBatchNorm(names).apply(self._module)
-        for _, batch_norm in self._plan.merges:
-            self._batch_norms[batch_norm] = self._module.get_submodule(batch_norm)
-            self._module.set_submodule(batch_norm, torch.nn.Identity())
         for name, rule in self._plan.rules.items():
-            if name in self._batch_norms:
-                continue
             handle = self._module.get_submodule(name).register_forward_hook(self._hook(rule))
             self._handles.append(handle)
         return self
@@ -356,12 +348,9 @@ class Propagation:
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
-        for name, batch_norm in self._batch_norms.items():
-            self._module.set_submodule(name, batch_norm)
         for merge in self._merged:
             merge.remove()
         self._handles.clear()
-        self._batch_norms.clear()
         self._merged = []
 
     @staticmethod

@@ -138,7 +138,10 @@ def check_lineage(inputs: Mapping[str, str]) -> dict[str, str]:
         record = records[name]
         content = content_digest(path) if record is None or "content" in record else ""
         if record and record.get("content", "") != content:
-            raise UserError(f"{path} has other bytes than those that were made; rebuild it: {REBUILD} {path}")
+            raise UserError(
+                f"{path} has other bytes than those that were made; rebuild it: {REBUILD} {path}; or, if they are meant, "
+                f"remove {record_path(path)}"
+            )
         identities[name] = record["identity"] if record else content
     for name, record in records.items():
         for other, identity in (record or {"inputs": {}})["inputs"].items():

@@ -87,8 +87,9 @@ def _leftovers(results: Path) -> Iterator[Problem]:
             path, "left by an interrupted job, or being written; the next run goes on with it or removes it", False
         )
     for path in sorted(results.rglob(f"*{RECORD}")):
-        if not path.with_name(path.name.removesuffix(RECORD)).exists():
-            yield Problem(path, "dangling: what it is the record of is not there", False)
+        made = path.with_name(path.name.removesuffix(RECORD))
+        if not made.exists():
+            yield Problem(made, "dangling: its record is there, but it is not")
 
 
 def _check(path: Path, results: Path) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from purelens.artifacts import SINGLE, Writer, create
+from purelens.artifacts import Writer, create, read, storage_of
 from purelens.clustering import gram_matrices, in_order_of_size, k_means, silhouettes, squared_distances
 from purelens.progress import Progress
 from purelens.provenance import Provenance
@@ -28,7 +28,6 @@ def virtual_neurons(
     activations_baseline: bool = True,
     embedder_baselines: bool = True,
     random_baseline: bool = True,
-    storage: str = SINGLE,
     seed: int = 0,
     provenance: Provenance | None = None,
 ) -> None:
@@ -48,8 +47,6 @@ def virtual_neurons(
         k-means restarts.
     activations_baseline, embedder_baselines, random_baseline
         Which methods to compare PURE with.
-    storage
-        ``half`` or ``single``: store the circuits in 16 or in 32 bits.
     seed
         Of the restarts and the random split.
     provenance
@@ -59,6 +56,8 @@ def virtual_neurons(
     -----
     The circuit of a virtual neuron is the mean relevance of its references (Dreyer et al. 2024, section 3).
     """
+    with read(relevances_h5, "relevances") as file:
+        storage = storage_of(file)  # circuits are means of relevances
     means = activations_h5 if activations_baseline else None
     if not embedder_baselines:
         embeddings, embedders = [], []

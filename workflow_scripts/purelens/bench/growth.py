@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from purelens.bench.setting import Setting, prepare
-from purelens.bench.stages import run_activations, run_patches, run_relevances
+from purelens.bench.stages import run_activations, run_patches
 from purelens.config_bench import BenchStudy
 from purelens.errors import UserError
 from purelens.memory import keep_freed_memory
@@ -47,22 +47,23 @@ def measure_growth(study: BenchStudy, name: str, folder: Path, seed: int) -> lis
         Of random images and weights.
     """
     found = []
+    n_images = FACTORS[-1] * study.images_counted
+    setting = prepare(study, folder / "images", n_images, 1, REFERENCES, seed)
     for factor in FACTORS:
-        setting = prepare(study, folder / f"images-{factor}", factor * study.images_counted, 1, REFERENCES, seed)
         found.append(_measured(setting, name, "activations", factor, factor * study.images_counted, 0))
-    most = study.neurons * FACTORS[-1]
-    whole = prepare(study, folder / "neurons", IMAGES_OF_PAIRS, most, REFERENCES, seed)
+    n_neurons = FACTORS[-1] * study.neurons
+    whole = prepare(study, folder / "neurons", IMAGES_OF_PAIRS, n_neurons, REFERENCES, seed)
     for factor in FACTORS:
         setting = Setting(study, whole.folder, whole.neurons[: factor * study.neurons])
         n_pairs = int((setting.pairs().reference_id >= 0).sum())
-        for stage in ("relevances", "patches"):
-            found.append(_measured(setting, name, stage, factor, IMAGES_OF_PAIRS, n_pairs))
+        found.append(_measured(setting, name, "patches", factor, IMAGES_OF_PAIRS, n_pairs))
     return found
 
 
 def _measured(setting: Setting, name: str, stage: str, factor: int, n_images: int, n_pairs: int) -> Growth:
     """Run a stage in a process of its own."""
     request = {"study": setting.study.model_dump(), "folder": str(setting.folder), "neurons": setting.neurons}
+    request["shard"] = f"1/{FACTORS[-1] // factor}"
     command = [sys.executable, "-m", "purelens.bench.growth", stage]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, env=environment)
@@ -86,9 +87,7 @@ def _run(stage: str) -> None:
     setting.network()  # what it imports is not what is measured
     started = time.perf_counter()
     if stage == "activations":
-        run_activations(setting, path, REFERENCES)
-    elif stage == "relevances":
-        run_relevances(setting, path)
+        run_activations(setting, path, REFERENCES, shard=request["shard"])
     else:
         run_patches(setting, path)
     seconds = time.perf_counter() - started

@@ -36,7 +36,7 @@ def measure_sizes(study: BenchStudy, name: str, folder: Path, seed: int) -> list
     run_activations(setting, Path(setting.activations_h5), REFERENCES, HALF)
     run_relevances(setting, folder / "relevances.h5", HALF)
     run_patches(setting, folder / "patches.h5")
-    split(setting, KS, HALF)
+    split(setting, KS)
     with h5py.File(setting.activations_h5) as file:
         n_neurons = len(file["neuron"])
         bytes_of_table = file["mean"].dtype.itemsize

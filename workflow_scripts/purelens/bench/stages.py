@@ -21,6 +21,7 @@ from purelens.images import Geometry, open_source
 from purelens.neuron_figures import neuron_figures
 from purelens.patches import patches
 from purelens.relevances import relevances
+from purelens.shards import WHOLE
 from purelens.virtual_neurons import virtual_neurons
 
 References = tuple[np.ndarray, np.ndarray]
@@ -184,7 +185,7 @@ def contest_figures(setting: Setting) -> Contest:
     return Contest("figures", ways, size=_size(setting))
 
 
-def run_activations(setting: Setting, path: Path, n_references: int, storage: str = SINGLE) -> None:
+def run_activations(setting: Setting, path: Path, n_references: int, storage: str = SINGLE, shard: str = WHOLE) -> None:
     """The stage `activations`."""
     study = setting.study
     activations(
@@ -194,6 +195,7 @@ def run_activations(setting: Setting, path: Path, n_references: int, storage: st
         n_references,
         device=study.device,
         batch_size=setting.batch_size,
+        shard=shard,
         storage=storage,
     )
 
@@ -229,11 +231,11 @@ def run_patches(setting: Setting, path: Path) -> None:
     )
 
 
-def split(setting: Setting, ks: Sequence[int], storage: str = SINGLE) -> None:
+def split(setting: Setting, ks: Sequence[int]) -> None:
     """The stage `virtual_neurons`, by circuits alone."""
     virtual_neurons(
         str(setting.folder / "relevances.h5"), setting.activations_h5, [], str(setting.folder / "virtual_neurons.h5"),
-        [], list(ks), activations_baseline=False, random_baseline=False, storage=storage,
+        [], list(ks), activations_baseline=False, random_baseline=False,
     )  # fmt: skip
 
 
