@@ -52,8 +52,12 @@ def _tree(module: str) -> ast.Module:
 
 @cache
 def _syntax(module: str) -> str:
-    """The syntax tree without docstrings."""
-    tree = ast.parse(_file(module).read_text(encoding="utf-8"))
+    return _without_docstrings(_file(module))
+
+
+def _without_docstrings(path: Path) -> str:
+    """The syntax tree of a program, which knows no comments either."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
@@ -96,9 +100,49 @@ def file_digest(path: str | Path) -> str | None:
 
 
 def architecture_digest(architecture: str) -> str | None:
-    """Digest the user's file that an architecture names: the .py of a factory or a .json; None for a library's name."""
+    """Digest the user's file that an architecture names: the .py of a factory or a .json; None for a library's name.
+
+    Of a program comments, docstrings and formatting do not count; what it imports from its own folder does.
+    """
     file = architecture.rpartition(":")[0] if ".py:" in architecture else architecture
-    return file_digest(file) if file.endswith((".py", ".json")) else None
+    if not file.endswith(".py") or not Path(file).is_file():
+        return file_digest(file) if file.endswith(".json") else None
+    digest = hashlib.sha256()
+    try:
+        for path in sorted(_program(Path(file))):
+            digest.update(f"{path.name}\n{_without_docstrings(path)}\n".encode())
+    except (SyntaxError, ValueError):
+        return file_digest(file)  # told when it is imported
+    return digest.hexdigest()[:16]
+
+
+def _program(file: Path) -> set[Path]:
+    """A file and all that it imports from its folder."""
+    seen: set[Path] = set()
+    waiting = [file]
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            waiting += [found for name in _imported(tree) for found in _in_folder(file.parent, name)]
+    return seen
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    """Dotted names of all that a program may import, with those of modules inside packages."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}".removeprefix("None.") for alias in node.names} | {node.module or ""}
+    return found - {""}
+
+
+def _in_folder(folder: Path, name: str) -> list[Path]:
+    path = folder.joinpath(*name.split("."))
+    return [found for found in (path.with_suffix(".py"), path / "__init__.py") if found.is_file()]
 
 
 class Digests:
