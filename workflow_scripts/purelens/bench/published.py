@@ -36,12 +36,15 @@ class Pictures(torch.utils.data.Dataset):
 
 
 def canonizers(architecture: str) -> list[Any]:
-    """Zennit's canonizers for a network of torchvision; BatchNorms alone for any other."""
+    """Zennit's canonizers for a network of torchvision; none for any other, whose blocks they do not know."""
     torchvision()
     from zennit.canonizers import SequentialMergeBatchNorm
     from zennit.torchvision import ResNetCanonizer
 
-    return [ResNetCanonizer() if "resnet" in architecture.partition(":")[2] else SequentialMergeBatchNorm()]
+    library, _, name = architecture.partition(":")
+    if library != "torchvision":
+        return []
+    return [ResNetCanonizer() if "resnet" in name else SequentialMergeBatchNorm()]
 
 
 def views(setting: Setting, folder: Path) -> Any:
