@@ -47,6 +47,8 @@ def draw_stages(table: pd.DataFrame, study: str) -> Figure:
                 axes.text(seconds, y, text, va="center", size=8, weight="bold" if name == "purelens" else None)
     axes.set(xscale="log", yticks=range(len(table)), yticklabels=table["stage"], xlabel="seconds, median of the turns")
     axes.set_xlim(right=axes.get_xlim()[1] * 6)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.invert_yaxis()
     handles = [mpl.patches.Patch(color=SHADES[name], label=name) for name in IMPLEMENTATIONS]
     figure.legend(handles=handles, loc="outside upper right", ncols=4, frameon=False)
@@ -74,7 +76,7 @@ def draw_growth(table: pd.DataFrame, study: str) -> Figure:
         axes[0, column].set_title(stage)
         peak = rows["peak_bytes"].to_numpy(float) / 1e9
         axes[1, column].plot(rows[along], peak, "o-", color=PALETTE[1])
-        axes[1, column].set(xlabel=along, ylim=(0, 1.3 * peak.max()))
+        axes[1, column].set(xlabel=along, xlim=(0, None), ylim=(0, 1.3 * peak.max()))
         axes[1, column].text(0.04, 0.06, f"{peak[-1] / peak[0]:.2f} x at 4 x", transform=axes[1, column].transAxes)
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("peak memory [GB]")
