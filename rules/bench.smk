@@ -19,7 +19,7 @@ rule contests:
         benchmark_path("contests")
     conda:
         "../envs/purelens.yaml"
-    threads: workflow.cores or 1
+    threads: study.threads
     resources:
         gpu=1,
         mem_mb=8000,

@@ -95,7 +95,9 @@ def test_sizes_are_those_of_the_tables(tmp_path: Path) -> None:
     assert found["activations"]["full_bytes"] == pytest.approx(50_000 * 512 * 4 + 512 * 100 * 12, rel=0.01)
     with h5py.File(tmp_path / "relevances.h5") as file:
         assert file["relevance/layer3"].dtype == np.float16
-    assert all(row["bytes"] >= row["data"] > 0 for row in found.values() if row["artifact"] != "embeddings")
+    written = [row for row in found.values() if row["artifact"] != "embeddings"]
+    assert all(0 < row["data"] <= row["bytes"] < row["data"] + 20_000 for row in written)  # whatever the size
+    assert sum(row["full_bytes"] for row in found.values()) < 1e9
 
 
 def test_growth_is_measured_in_processes_of_their_own(setting: Setting) -> None:
