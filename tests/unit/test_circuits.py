@@ -1,6 +1,7 @@
 """References, relevances and patches against the definition and against zennit-crp."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -12,6 +13,7 @@ from purelens.activations import activations
 from purelens.models import load_network
 from purelens.patches import patches
 from purelens.relevances import relevances
+from purelens.virtual_neurons import virtual_neurons
 from purelens.vision import torchvision
 from reference import canonical, circuits
 from reference.boxes import published_box
@@ -139,3 +141,16 @@ def test_patches_are_those_of_zennit_crp(small: dict[str, str], run_stage: Calla
                 equal += file["box"][row, rank].tolist() == published_box(heat)
     assert compared > 30
     assert equal == compared
+
+
+def test_circuits_are_stored_as_the_relevances_are(small: dict[str, str], tmp_path: Path) -> None:
+    paths = {name: f"{tmp_path}/{name}.h5" for name in ("activations", "relevances", "virtual_neurons")}
+    activations(**small, activations_h5=paths["activations"], layer="layer3", n_references=6, storage="half")
+    for normalize, dtype in (("l1", "f2"), ("none", "f4")):
+        relevances(
+            **small, activations_h5=paths["activations"], relevances_h5=paths["relevances"], layer="layer3",
+            lower_layers=["layer2"], neurons=[0, 1], normalize=normalize, storage="half",
+        )  # fmt: skip
+        virtual_neurons(paths["relevances"], paths["activations"], [], paths["virtual_neurons"], [], [2])
+        with h5py.File(paths["relevances"]) as file, h5py.File(paths["virtual_neurons"]) as clusters:
+            assert file["relevance/layer2"].dtype == clusters["circuit/layer2"].dtype == np.dtype(dtype)
