@@ -128,7 +128,7 @@ class RelevanceSums(TorchFunctionMode):
 class ZPlusOneBranch(BasicHook):
     """zennit's z+ rule without its second branch, which is zero where an input has no negative values.
 
-    Its one output is replaced by what relevance is multiplied with, so that this is computed once for all backward passes.
+    `_Propagate` divides by its output once for all backward passes.
     """
 
     def __init__(self) -> None:

@@ -129,10 +129,9 @@ class Heatmaps:
         self._before = self._segment.forward(self._probe.clone().requires_grad_())[0].detach()
 
     def __enter__(self) -> "Heatmaps":
-        before = self._before
         self._rules.__enter__()
         self.forward(self._probe)
-        change = (self._output.detach() - before).abs().max() / before.abs().max().clamp(min=1e-12)
+        change = (self._output.detach() - self._before).abs().max() / self._before.abs().max().clamp(min=1e-12)
         if change > LARGEST_CHANGE:
             self._rules.__exit__(None, None, None)
             raise UserError(

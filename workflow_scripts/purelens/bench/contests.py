@@ -53,7 +53,7 @@ def contests(
     sizes_csv
         Bytes of the artifacts of a layer, and what they would be at 50,000 images and 100 references.
     studies
-        What is run, by name (see `purelens.config.BenchStudy`).
+        What is run, by name (see `purelens.config_bench.BenchStudy`).
     repeats
         Turns of each contest.
     threads

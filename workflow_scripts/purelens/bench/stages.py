@@ -91,8 +91,7 @@ def contest_relevances(setting: Setting) -> Contest:
     def by_purelens() -> np.ndarray:
         path = setting.folder / "contest_relevances.h5"
         run_relevances(setting, path)
-        with h5py.File(path) as file:
-            return file[f"relevance/{setting.study.lower_layer}"][...]
+        return _relevances_in(setting, path)
 
     return Contest(
         "relevances",
@@ -153,8 +152,7 @@ def contest_end_to_end(setting: Setting) -> Contest:
         run_relevances(setting, setting.folder / "relevances.h5")
         run_patches(setting, setting.folder / "patches.h5")
         split(setting, [2, 3])
-        with h5py.File(setting.folder / "relevances.h5") as file:
-            return file[f"relevance/{setting.study.lower_layer}"][...]
+        return _relevances_in(setting, setting.folder / "relevances.h5")
 
     ways = {"published": as_published, "purelens": by_purelens}
     parity_is = "largest difference of a relevance, relative to the largest"
@@ -237,6 +235,11 @@ def split(setting: Setting, ks: Sequence[int]) -> None:
         str(setting.folder / "relevances.h5"), setting.activations_h5, [], str(setting.folder / "virtual_neurons.h5"),
         [], list(ks), activations_baseline=False, random_baseline=False,
     )  # fmt: skip
+
+
+def _relevances_in(setting: Setting, path: Path) -> np.ndarray:
+    with h5py.File(path) as file:
+        return file[f"relevance/{setting.study.lower_layer}"][...]
 
 
 def _size(setting: Setting) -> dict[str, int]:
