@@ -43,7 +43,7 @@ rule bench_figures:
         growth_csv=path("bench_growth"),
         changed=changed(path("bench_figures")),
     output:
-        folder=directory(path("bench_figures")),
+        folder=update(path("bench_figures")),
     log:
         log_path("bench_figures"),
     benchmark:

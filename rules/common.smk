@@ -145,10 +145,13 @@ def targets():
                 kinds = [
                     "interpretability_summary",
                     "alignment_summary",
-                    "layer_figures",
                 ]
                 kinds += ["neuron_figures"] if study.figures.neurons else []
                 made += [path(kind, **names) for kind in kinds]
+                made += [
+                    path("layer_figures", **names, embedder=embedder)
+                    for embedder in study.embedders
+                ]
     return made
 
 

@@ -13,7 +13,7 @@ rule neuron_figures:
         virtual_neurons_h5=path("virtual_neurons"),
         changed=changed(path("neuron_figures")),
     output:
-        folder=directory(path("neuron_figures")),
+        folder=update(path("neuron_figures")),
     log:
         log_path("neuron_figures/{dataset}/{model}/{layer}"),
     benchmark:
@@ -44,11 +44,11 @@ rule layer_figures:
         alignment_csv=path("alignment_summary"),
         changed=changed(path("layer_figures")),
     output:
-        folder=directory(path("layer_figures")),
+        figure_png=update(path("layer_figures")),
     log:
-        log_path("layer_figures/{dataset}/{model}/{layer}"),
+        log_path("layer_figures/{dataset}/{model}/{layer}/{embedder}"),
     benchmark:
-        benchmark_path("layer_figures/{dataset}/{model}/{layer}")
+        benchmark_path("layer_figures/{dataset}/{model}/{layer}/{embedder}")
     conda:
         "../envs/purelens.yaml"
     threads: 1
@@ -56,11 +56,12 @@ rule layer_figures:
         mem_mb=memory("layer_figures"),
         runtime=runtime("layer_figures"),
     params:
+        embedder="{embedder}",
         title="{model} {layer} on {dataset}",
         n_clusters=study.figures.n_clusters,
         confidence=study.evaluation.confidence,
         code=code_digest("layer_figures"),
     message:
-        "comparing the methods on {wildcards.model} {wildcards.layer}, {wildcards.dataset}"
+        "comparing the methods on {wildcards.model} {wildcards.layer}, {wildcards.dataset}, by {wildcards.embedder}"
     script:
         "../workflow_scripts/layer_figures.py"

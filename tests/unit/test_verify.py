@@ -1,7 +1,9 @@
 """Checking a results folder: damage, foreign files and dangling records are found, whole results are not complained of."""
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import h5py
@@ -132,3 +134,20 @@ def test_a_variable_that_is_missing(results: Path) -> None:
     with h5py.File(results / "first.h5", "r+") as file:
         del file["embedding"]
     assert problems_of(results)["first.h5"] == "it has no embedding"
+
+
+def test_a_file_that_holds_hdf5_for_ever_is_told_of(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("purelens.verify.SECONDS", 0.2)
+    monkeypatch.setattr("purelens.verify._misfits", lambda file, schema: time.sleep(100))
+    assert "its dimensions cannot be read" in problems_of(results)["first.h5"]
+
+
+def test_a_file_that_ends_the_process_is_told_of(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("purelens.verify._misfits", lambda file, schema: os._exit(139))
+    assert "HDF5 crashed" in problems_of(results)["first.h5"]
+
+
+def test_a_folder_is_rebuilt_by_its_record(results: Path) -> None:
+    (results / "figures" / "a.png").write_text("other")
+    n_files, problems = verify(results)
+    assert report(n_files, problems).endswith(f"--force {results}/figures.provenance.json")

@@ -27,7 +27,7 @@ def test_everything_is_there(finished: Path) -> None:
     figures = [name for name in made if name.endswith(".png")]
     assert len([name for name in figures if name.endswith("_sheet.png")]) == 2
     assert len([name for name in figures if name.endswith("_umap.png")]) == 2
-    assert "figures/layer/methods_scene_clip.png" in figures
+    assert "figures/methods_scene_clip.png" in figures
     for name in figures:
         with Image.open(finished / LAYER / name) as image:
             assert min(image.size) > 200

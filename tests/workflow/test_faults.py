@@ -1,12 +1,15 @@
 """Faults: kill -9, full disks, read-only folders, two runs at once, damaged artifacts. Nothing is lost or half-written."""
 
+import hashlib
 import os
 import random
 import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -30,8 +33,8 @@ STAGES = {
     "virtual_neurons": (f"{LAYER}/virtual_neurons.h5", 2),
     "interpretability": (f"{LAYER}/interpretability.csv", 4),
     "alignment": (f"{LAYER}/alignment.csv", 4),
-    "neuron_figures": (f"{LAYER}/figures/neurons", 20),
-    "layer_figures": (f"{LAYER}/figures/layer", 6),
+    "neuron_figures": (f"{LAYER}/figures/neurons.provenance.json", 20),
+    "layer_figures": (f"{LAYER}/figures/methods_scene_clip.png", 6),
 }
 """What each stage makes, and about how many seconds it takes."""
 
@@ -78,7 +81,7 @@ def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path
     for stage in sorted(stages, key=names.index):
         target, seconds = STAGES[stage]
         if (workplace.folder / target).exists():  # it ended before it could be killed the last time
-            remove(workplace.folder / target)
+            (workplace.folder / target).unlink()
         process = workplace.start(tiny, target)
         if wait_for_job(workplace, process, stage):
             time.sleep(rng.uniform(0, 0.7 * seconds))
@@ -95,25 +98,83 @@ def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path
     assert 2 * len(killed) >= KILLS, killed
 
 
-def remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+RERUNS = {
+    "patches": ({"patches": {"blur": 7}}, ["patches.h5"]),
+    "neuron_figures": ({"figures": {"neurons": 2, "references": 6}}, ["figures/neurons/*.png"]),
+    "layer_figures": ({"evaluation": {"bootstrap": 200, "confidence": 0.9}}, ["figures/methods_*.png"]),
+}
+"""A change of the study that makes a stage's files anew."""
 
 
-def test_a_rerun_that_is_killed_leaves_the_old_artifact(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", ["patches", "neuron_figures"])
+def test_a_rerun_that_is_killed_leaves_the_old_artifact(
+    finished: Path, tiny: dict[str, Any], tmp_path: Path, stage: str
+) -> None:
     shutil.copytree(finished, tmp_path / "results")
     workplace, old = Workplace(tmp_path), results_of(tmp_path / "results")
-    process = workplace.start({**tiny, "patches": {"blur": 7}})
-    assert wait_for_job(workplace, process, "patches")
+    change, patterns = RERUNS[stage]
+    process = workplace.start({**tiny, **change})
+    assert wait_for_job(workplace, process, stage)
     time.sleep(1)
     kill(process)
     found = results_of(tmp_path / "results")
-    name = "scenes/scene_cnn/layer3/patches.h5"
-    assert found[name] == old[name]
+    names = [str(path.relative_to(finished)) for pattern in patterns for path in finished.rglob(pattern)]
+    assert {name: found[name] for name in names} == {name: old[name] for name in names}
+    assert names
     assert workplace.snakemake(tiny, "--unlock").code == 0
     assert workplace.snakemake(tiny, "-n").jobs == {}  # the study of the old artifact still finds it fresh
+
+
+def test_a_rerun_that_fails_leaves_the_old_artifact(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "results")
+    workplace, old = Workplace(tmp_path), results_of(tmp_path / "results")
+    source = tmp_path / LAYER / "embeddings/scene_clip.h5"
+    source.write_bytes(flipped(source.read_bytes()))
+    run = workplace.snakemake({**tiny, "virtual_neurons": {"n_clusters": [2, 3]}})
+    assert run.code != 0
+    assert "it is damaged" in run.text
+    name = "scenes/scene_cnn/layer3/virtual_neurons.h5"
+    assert results_of(tmp_path / "results")[name] == old[name]
+
+
+class Reader(threading.Thread):
+    """Reads files over and over and keeps the digests of what it found; None where a file was not there."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        super().__init__(daemon=True)
+        self.found: dict[Path, Counter[str | None]] = {path: Counter() for path in paths}
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self.stopped.wait(0.002):
+            for path, seen in self.found.items():
+                seen[digest(path)] += 1
+
+
+def digest(path: Path) -> str | None:
+    with suppress(FileNotFoundError):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return None
+
+
+@pytest.mark.parametrize("stage", RERUNS)
+def test_a_reader_sees_the_old_file_or_the_new_one(
+    finished: Path, tiny: dict[str, Any], tmp_path: Path, stage: str
+) -> None:
+    shutil.copytree(finished, tmp_path / "results")
+    change, patterns = RERUNS[stage]
+    paths = [path for pattern in patterns for path in sorted((tmp_path / LAYER).glob(pattern))]
+    old = {path: digest(path) for path in paths}
+    reader = Reader(paths)
+    reader.start()
+    run = Workplace(tmp_path).snakemake({**tiny, **change})
+    reader.stopped.set()
+    reader.join()
+    assert run.code == 0, run.text
+    assert any(digest(path) != old[path] for path in paths)
+    for path, seen in reader.found.items():
+        assert seen.keys() <= {old[path], digest(path)}, (path, seen)
+        assert seen.total() > 100
 
 
 def test_a_stage_told_to_stop_says_so_and_is_done_again(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from slurm_node import SlurmNode, can_run
-from workplace import ROOT, Workplace, environment, hidden, results_of
+from workplace import ROOT, Workplace, contents, environment, hidden, results_of
 
 HAS_PLUGIN = importlib.util.find_spec("snakemake_executor_plugin_slurm") is not None
 pytestmark = pytest.mark.skipif(
@@ -97,6 +97,21 @@ def test_a_node_that_dies(node: SlurmNode, finished: Path, tiny: dict[str, Any],
     found, wanted = results_of(layer), results_of(finished / "scenes/scene_cnn/layer3")
     assert found["activations.h5"] == wanted["activations.h5"]
     assert hidden(workplace.folder / "results") == set()
+
+
+def test_a_job_that_fails_for_good_leaves_the_old_artifact(
+    node: SlurmNode, finished: Path, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "results")
+    layer = tmp_path / "results/scenes/scene_cnn/layer3"
+    old = results_of(layer)["virtual_neurons.h5"]
+    damaged = layer / "embeddings/scene_clip.h5"
+    data = bytearray(damaged.read_bytes())
+    data[len(data) * 3 // 4] ^= 1
+    damaged.write_bytes(data)
+    done = run(Workplace(tmp_path), {**tiny, "virtual_neurons": {"n_clusters": [2, 3]}}, "--retries", "0")
+    assert done.returncode != 0
+    assert contents(layer / "virtual_neurons.h5") == old
 
 
 def test_the_profile_is_that_of_the_readme() -> None:

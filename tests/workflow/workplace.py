@@ -155,5 +155,5 @@ def results_of(results: Path) -> dict[str, dict[str, bytes]]:
 
 
 def hidden(results: Path) -> set[str]:
-    """Names of hidden files, Snakemake's own in the folders of figures left out."""
-    return {path.name for path in results.rglob(".*")} - {".snakemake_timestamp"}
+    """Names of hidden files."""
+    return {path.name for path in results.rglob(".*")}

@@ -24,7 +24,7 @@ import numpy as np
 
 from purelens.errors import UserError
 from purelens.files import replace_when_whole
-from purelens.provenance import Provenance
+from purelens.provenance import Provenance, text
 from purelens.schemas import CHECKSUM, SCHEMAS, Schema, Variable
 
 CHUNK_BYTES = 2**18
@@ -116,7 +116,7 @@ class Writer:
 
     def attribute(self, name: str, value: str | int | float) -> None:
         """Set a root attribute."""
-        self._file.attrs[name] = value
+        _set(self._file, name, value)
 
     def __getitem__(self, name: str) -> h5py.Dataset:
         return self._file[name]
@@ -192,15 +192,24 @@ def disk_errors(path: str | Path) -> Iterator[None]:
 def write_attributes(file: h5py.File, name: str, provenance: Provenance, device: str) -> None:
     """Say in the root attributes what the artifact is and what it is made from."""
     record = provenance.record()
-    file.attrs["schema"] = name
-    file.attrs["schema_version"] = SCHEMAS[name].version
-    file.attrs["identity"] = record["identity"]
-    file.attrs["code"] = record["code"]
+    _set(file, "schema", name)
+    _set(file, "schema_version", SCHEMAS[name].version)
+    _set(file, "identity", record["identity"])
+    _set(file, "code", record["code"])
     for key in ("params", "inputs", "how"):
-        file.attrs[key] = json.dumps(record[key], sort_keys=True)
-    file.attrs["seed"] = record["params"].get("seed", 0)
-    file.attrs["device"] = device
-    file.attrs["versions"] = json.dumps(versions())
+        _set(file, key, json.dumps(record[key], sort_keys=True))
+    _set(file, "seed", record["params"].get("seed", 0))
+    _set(file, "device", device)
+    _set(file, "versions", json.dumps(versions()))
+
+
+def _set(file: h5py.File, name: str, value: str | int | float) -> None:
+    """Set a root attribute; texts have a fixed length, which HDF5 keeps among what it has checksums of."""
+    if isinstance(value, str):
+        data = _encoded(value)
+        file.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+    else:
+        file.attrs[name] = value
 
 
 @contextmanager
@@ -223,7 +232,8 @@ def read(path: str | Path, name: str) -> Iterator[h5py.File]:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is damaged or not an HDF5 file ({reason}); {rebuild}") from None
     with file:
-        schema, version = file.attrs.get("schema"), file.attrs.get("schema_version")
+        schema = text(file, "schema") if "schema" in file.attrs else None
+        version = file.attrs.get("schema_version")
         if schema != name or version != SCHEMAS[name].version:
             expected = f"{name} version {SCHEMAS[name].version}"
             raise UserError(f"{path} is an artifact of kind {schema} version {version}, not {expected}; {rebuild}")

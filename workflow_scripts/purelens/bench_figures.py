@@ -8,7 +8,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from purelens.style import PALETTE, paper_style, replace_folder_when_whole, save
+from purelens.files import replace_folder_when_whole
+from purelens.style import PALETTE, paper_style, save
 from purelens.tables import read_table
 
 IMPLEMENTATIONS = ("definition", "published", "purelens", "floor")

@@ -1,9 +1,11 @@
 """Files that are there whole or not at all."""
 
+import ctypes
 import glob
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +40,34 @@ def put_in_place(temporary: Path, path: Path) -> None:
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+@contextmanager
+def replace_folder_when_whole(folder: str | Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``folder``; it takes its place when the block ends, and is removed when it fails."""
+    folder = Path(folder)
+    temporary = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if not folder.exists():
+            temporary.replace(folder)
+        elif not _exchange(temporary, folder):
+            shutil.rmtree(folder)
+            temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; False where the system or the file system cannot."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except AttributeError:
+        return False
+    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
+    return rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
 
 
 def digest_of(path: str | Path) -> str:

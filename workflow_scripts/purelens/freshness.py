@@ -7,6 +7,7 @@ inputs. Where the two differ the file is stale; dates say nothing, so a copy, a 
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,7 +18,7 @@ from typing import Any
 from purelens.digests import Digests
 from purelens.errors import UserError
 from purelens.images import open_source
-from purelens.provenance import content_digest, provenance_of, read_record
+from purelens.provenance import content_digest, provenance_of, read_record, recorded_path
 from purelens.schemas import SCHEMAS
 
 GATHER = "gather"
@@ -121,7 +122,10 @@ class Freshness:
         """Whether a file has other bytes than those its record is of."""
         if "content" not in record:
             return False
-        return (content_digest(path) if Path(path).is_dir() else self._digests.of(path)) != record["content"]
+        made = recorded_path(path)
+        if not made.exists():
+            return True
+        return (content_digest(made) if made.is_dir() else self._digests.of(str(made))) != record["content"]
 
     def settle(self, path: str) -> int:
         """Give a fresh file, and all that its step makes, a date not before those of the inputs; returns it.
@@ -147,16 +151,8 @@ class Freshness:
         if fresh and date < newest:
             with suppress(OSError):  # a results folder that cannot be written to
                 os.utime(path, ns=(newest, newest))
-                _settle_folder(path, newest)
                 return newest
         return date
-
-
-def _settle_folder(path: str, date: int) -> None:
-    """Date the file by which Snakemake dates a folder."""
-    stamp = Path(path) / ".snakemake_timestamp"
-    if stamp.is_file():
-        os.utime(stamp, ns=(date, date))
 
 
 def _schema_version(name: str) -> int | None:
@@ -186,18 +182,14 @@ class Marks:
         for reason in self._freshness.changes(path):
             mark = self._folder / os.path.normpath(path).replace("../", "").lstrip("/") / reason
             mark.parent.mkdir(parents=True, exist_ok=True)
-            if not mark.exists() or mark.stat().st_mtime_ns <= _newest(path):
+            newest = os.stat(path).st_mtime_ns if Path(path).exists() else 0
+            if not mark.exists() or mark.stat().st_mtime_ns <= newest:
                 now = time.time_ns()
                 mark.write_text(str(now))  # Snakemake takes a small file with the same bytes for the same
-                date = max(now, _newest(path) + 1)
+                date = max(now, newest + 1)
                 os.utime(mark, ns=(date, date))
             marks.append(str(mark))
         return marks
-
-
-def _newest(path: str) -> int:
-    dates = [os.stat(file).st_mtime_ns for file in (path, f"{path}/.snakemake_timestamp") if Path(file).exists()]
-    return max(dates, default=0)
 
 
 def sweep(freshness: Freshness, results: str) -> None:
@@ -205,7 +197,9 @@ def sweep(freshness: Freshness, results: str) -> None:
     for pattern in (".*.part", ".*.progress"):
         for left in Path(results).rglob(pattern):
             path = str(left.with_name(left.name[1:].removesuffix(".part").removesuffix(".progress")))
-            if left.is_file() and Path(path).exists() and not freshness.changes(path):
+            if left.is_dir():
+                shutil.rmtree(left)  # a folder is always begun anew
+            elif Path(path).exists() and not freshness.changes(path):
                 left.unlink()
 
 

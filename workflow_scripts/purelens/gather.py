@@ -11,7 +11,7 @@ import numpy as np
 
 from purelens.artifacts import Rows, Writer, read, storage_of, variables
 from purelens.errors import UserError
-from purelens.provenance import Provenance, read_record
+from purelens.provenance import Provenance, read_record, text
 from purelens.resumable import Work, resume
 
 ROWS_AT_A_TIME = 256
@@ -40,7 +40,7 @@ def gather(shards: Sequence[str], gathered_h5: str, provenance: Provenance | Non
     record = _common_record(shards, gathered_h5)
     record["how"]["gather"] = provenance.code if provenance else ""
     with h5py.File(shards[0], "r") as first:
-        name, device = str(first.attrs["schema"]), str(first.attrs["device"])
+        name, device = text(first, "schema"), text(first, "device")
     whole = Provenance(record["params"], record["code"], record["inputs"], record["how"])
     with ExitStack() as stack:
         parts = [stack.enter_context(read(path, name)) for path in shards]

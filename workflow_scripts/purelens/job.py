@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from purelens.errors import UserError
 from purelens.memory import keep_freed_memory
-from purelens.provenance import Provenance, check_lineage, provenance_of, write_record
+from purelens.provenance import RECORD, Provenance, check_lineage, provenance_of, recorded_path, write_record
 from purelens.seeding import seed_everything
 
 logger = logging.getLogger("purelens")
@@ -48,9 +48,9 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
         seed_everything(arguments.get("seed", 0), snakemake.threads)
         keep_freed_memory()
         function(**arguments)
-        for path in snakemake.output:
+        for path in map(str, snakemake.output):
             if not path.endswith(".h5"):
-                write_record(path, provenance)
+                write_record(recorded_path(path), provenance)
         logger.info("%s: done in %.2f s", snakemake.rule, time.perf_counter() - started)
     except UserError as error:
         _stop(f"{snakemake.rule}: {error}")
@@ -73,6 +73,9 @@ def bind(function: Callable[..., None], snakemake: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     for part in (snakemake.input, snakemake.output, snakemake.params):
         arguments.update(part.items())
+    for name, value in snakemake.output.items():
+        if str(value).endswith(RECORD):
+            arguments[name] = str(recorded_path(value))
     accepted = inspect.signature(function).parameters
     if "threads" in accepted:
         arguments["threads"] = snakemake.threads

@@ -9,15 +9,17 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from purelens.files import replace_when_whole
 from purelens.interpretability import NO_SPLIT
-from purelens.style import PALETTE, colour, in_order, method_label, paper_style, replace_folder_when_whole, save
+from purelens.style import PALETTE, colour, in_order, method_label, paper_style, save
 from purelens.tables import read_table
 
 
 def layer_figures(
     interpretability_csv: str,
     alignment_csv: str,
-    folder: str,
+    figure_png: str,
+    embedder: str,
     title: str,
     n_clusters: int = 2,
     confidence: float = 0.95,
@@ -28,8 +30,10 @@ def layer_figures(
     ----------
     interpretability_csv, alignment_csv
         Summaries of the rules ``interpretability`` and ``alignment``.
-    folder
-        Where ``methods_<embedder>.png`` go.
+    figure_png
+        Where it goes.
+    embedder
+        Which embedder judges.
     title
         Heading: model, layer and dataset.
     n_clusters
@@ -39,12 +43,10 @@ def layer_figures(
     """
     mpl.use("Agg")
     distances, correlations = read_table(interpretability_csv), read_table(alignment_csv)
-    with replace_folder_when_whole(folder) as made, paper_style():
-        for embedder in sorted(set(distances["embedder"])):
-            mine = distances[distances["embedder"] == embedder]
-            others = correlations[correlations["embedder"] == embedder]
-            figure = draw(mine, others, embedder, title, n_clusters, confidence)
-            save(figure, made / f"methods_{embedder}.png")
+    mine = distances[distances["embedder"] == embedder]
+    others = correlations[correlations["embedder"] == embedder]
+    with replace_when_whole(figure_png) as made, paper_style():
+        save(draw(mine, others, embedder, title, n_clusters, confidence), made)
 
 
 def draw(

@@ -19,8 +19,9 @@ from PIL import Image
 from purelens.artifacts import Rows, read, strings
 from purelens.dataset import Images, open_images
 from purelens.errors import listed
+from purelens.files import replace_folder_when_whole
 from purelens.progress import Progress
-from purelens.style import colour, paper_style, replace_folder_when_whole, save
+from purelens.style import colour, paper_style, save
 
 logger = logging.getLogger("purelens")
 

@@ -21,13 +21,13 @@ TEMPLATES = {
     "interpretability_summary": "{dataset}/{model}/{layer}/interpretability_summary.csv",
     "alignment": "{dataset}/{model}/{layer}/alignment.csv",
     "alignment_summary": "{dataset}/{model}/{layer}/alignment_summary.csv",
-    "neuron_figures": "{dataset}/{model}/{layer}/figures/neurons",
-    "layer_figures": "{dataset}/{model}/{layer}/figures/layer",
+    "neuron_figures": "{dataset}/{model}/{layer}/figures/neurons.provenance.json",  # of the folder
+    "layer_figures": "{dataset}/{model}/{layer}/figures/methods_{embedder}.png",
     "bench": "bench/bench.json",
     "bench_ratios": "bench/ratios.csv",
     "bench_growth": "bench/growth.csv",
     "bench_sizes": "bench/sizes.csv",
-    "bench_figures": "bench/figures",
+    "bench_figures": "bench/figures.provenance.json",
     "log": "logs/{name}.log",
     "benchmark": "benchmarks/{name}.tsv",
 }

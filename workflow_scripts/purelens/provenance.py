@@ -16,6 +16,7 @@ import h5py
 from purelens.errors import UserError
 from purelens.files import digest_of, write_json
 
+RECORD = ".provenance.json"
 REBUILD = "snakemake --cores all --resources gpu=1 --force"
 HOW = ("device", "batch_size", "shard")
 """Params that say how something is computed, not what."""
@@ -76,7 +77,15 @@ def provenance_of(
 
 def record_path(path: str | Path) -> Path:
     """Where the record of a file that is not an artifact lies."""
-    return Path(f"{path}.provenance.json")
+    return Path(f"{path}{RECORD}")
+
+
+def recorded_path(path: str | Path) -> Path:
+    """What a path stands for: a record stands for the folder that it is of, anything else for itself.
+
+    A rule that makes a folder declares its record, because Snakemake removes a declared folder before the job begins.
+    """
+    return Path(str(path).removesuffix(RECORD))
 
 
 def write_record(path: str | Path, provenance: Provenance) -> None:
@@ -101,17 +110,22 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
     if Path(path).suffix == ".h5":
         try:
             with h5py.File(path, "r") as file:
-                record = {name: json.loads(str(file.attrs[name])) for name in ("params", "inputs", "how")}
-                schema = (str(file.attrs["schema"]), int(file.attrs["schema_version"]))
-                record |= {"identity": str(file.attrs["identity"]), "code": str(file.attrs["code"])}
-                return {**record, "schema": schema}
+                record: dict[str, Any] = {name: json.loads(text(file, name)) for name in ("params", "inputs", "how")}
+                schema = (text(file, "schema"), int(file.attrs["schema_version"]))
+                return {**record, "identity": text(file, "identity"), "code": text(file, "code"), "schema": schema}
         except (OSError, KeyError, ValueError, RuntimeError):
             return None
     try:
-        record = json.loads(record_path(path).read_text(encoding="utf-8"))
+        record = json.loads(record_path(recorded_path(path)).read_text(encoding="utf-8"))
         return record if {"params", "inputs", "identity", "code", "content"} <= record.keys() else None
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def text(file: h5py.File, name: str) -> str:
+    """Read a root attribute that is a text; KeyError if there is none."""
+    value = file.attrs[name]
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
 def check_lineage(inputs: Mapping[str, str]) -> dict[str, str]:

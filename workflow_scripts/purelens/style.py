@@ -1,6 +1,5 @@
 """The look of all figures: colour-blind safe, light, legible at the size they are shown."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,24 +37,9 @@ def paper_style() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def replace_folder_when_whole(folder: str | Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``folder``; it takes its place when the block ends, and is removed when it fails."""
-    folder = Path(folder)
-    temporary = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG and close it; the same figure gives the same bytes."""
-    figure.savefig(path, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
+    figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
     plt.close(figure)
 
 

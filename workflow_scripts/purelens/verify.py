@@ -1,10 +1,12 @@
 """Check every file of a results folder: is it whole, does it say what it is, was it made from what lies beside it?"""
 
 import json
+import multiprocessing
 import os
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,13 @@ import h5py
 from purelens.artifacts import Rows, variables
 from purelens.errors import UserError
 from purelens.progress import Progress
-from purelens.provenance import Provenance, content_digest, read_record
+from purelens.provenance import RECORD, Provenance, content_digest, read_record, record_path, text
 from purelens.schemas import SCHEMAS, Schema
 
-RECORD = ".provenance.json"
 NOT_RESULTS = ("logs", "benchmarks")
 ROWS_AT_A_TIME = 256
+SECONDS = 60
+"""How long HDF5 may take to read the dimensions of one file: damaged ones, which have no checksums, can hold it for ever."""
 
 
 @dataclass(frozen=True)
@@ -114,17 +117,47 @@ def _damage(path: Path) -> list[str]:
     """Read an artifact from end to end."""
     try:
         with h5py.File(path, "r") as file:
-            schema = SCHEMAS.get(str(file.attrs.get("schema")))
-            if schema is None:
-                return [f"it is of an unknown kind, {file.attrs.get('schema')!r}"]
-            if int(file.attrs["schema_version"]) != schema.version:
-                return [f"it is of version {file.attrs['schema_version']} of its schema; this is {schema.version}"]
+            kind = text(file, "schema")
+            if kind not in SCHEMAS:
+                return [f"it is of an unknown kind, {kind!r}"]
+            if int(file.attrs["schema_version"]) != SCHEMAS[kind].version:
+                return [
+                    f"it is of version {file.attrs['schema_version']} of its schema; this is {SCHEMAS[kind].version}"
+                ]
             for name in variables(file):
                 _read(file, name)
-            return _misfits(file, schema)
     except (OSError, KeyError, RuntimeError, ValueError) as error:
-        return [f"it is damaged ({' '.join(str(error).split())})"]
-    return []
+        return [_damaged(error)]
+    return _in_time(path, SCHEMAS[kind])
+
+
+def _damaged(error: Exception | str) -> str:
+    return f"it is damaged ({' '.join(str(error).split())})"
+
+
+def _in_time(path: Path, schema: Schema) -> list[str]:
+    """Compare an artifact with its schema in a process of its own, which is ended when it takes too long."""
+    fork = multiprocessing.get_context("fork")
+    here, there = fork.Pipe(duplex=False)
+    process = fork.Process(target=_compare, args=(path, schema, there))
+    process.start()
+    there.close()
+    try:
+        return here.recv() if here.poll(SECONDS) else [_damaged("its dimensions cannot be read")]
+    except EOFError:
+        return [_damaged("HDF5 crashed when it read its dimensions")]
+    finally:
+        process.kill()
+        process.join()
+
+
+def _compare(path: Path, schema: Schema, answer: Connection) -> None:
+    try:
+        with h5py.File(path, "r") as file:
+            found = _misfits(file, schema)
+    except Exception as error:
+        found = [_damaged(error)]
+    answer.send(found)
 
 
 def _misfits(file: h5py.File, schema: Schema) -> list[str]:
@@ -172,10 +205,15 @@ def _lineage(path: Path, record: Mapping[str, Any], results: Path) -> list[str]:
     return found
 
 
+def _target(path: Path) -> str:
+    """What Snakemake calls a file; a folder it knows by its record."""
+    return str(path if path.suffix else record_path(path))
+
+
 def report(n_files: int, problems: list[Problem]) -> str:
     """Say what was found, and what to do."""
     lines = [f"{problem.path}: {problem.what}" for problem in problems]
-    stale = sorted({str(problem.path) for problem in problems if problem.rebuild})
+    stale = sorted({_target(problem.path) for problem in problems if problem.rebuild})
     lines.append(f"{n_files} files checked, {len(stale)} to be made anew.")
     if stale:
         named = " ".join(map(shlex.quote, stale))
