@@ -10,6 +10,7 @@ import pytest
 import xarray
 from PIL import Image
 
+from purelens.provenance import text
 from workplace import Workplace, contents, hidden
 
 LAYER = "scenes/scene_cnn/layer3"
@@ -52,7 +53,7 @@ def test_every_artifact_opens_in_xarray(finished: Path) -> None:
 def test_lineage_is_recorded(finished: Path) -> None:
     with h5py.File(finished / "scenes/images.h5") as images, h5py.File(finished / LAYER / "activations.h5") as top:
         inputs = json.loads(top.attrs["inputs"])
-        assert inputs["images_h5"] == images.attrs["identity"]
+        assert inputs["images_h5"] == text(images, "identity")
         assert json.loads(top.attrs["params"])["layer"] == "layer3"
 
 
