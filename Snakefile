@@ -11,6 +11,9 @@ if not {"datasets", "models", "embedders"} & set(config):
     configfile: "config.yaml"
 
 
+report: "workflow_scripts/report/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/freshness.smk"
 include: "rules/estimates.smk"
@@ -21,6 +24,7 @@ include: "rules/patches.smk"
 include: "rules/gather.smk"
 include: "rules/evaluate.smk"
 include: "rules/figures.smk"
+include: "rules/report.smk"
 include: "rules/plan.smk"
 include: "rules/bench.smk"
 

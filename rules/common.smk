@@ -135,24 +135,39 @@ def embedding_paths(wildcards):
     ]
 
 
+def all_layers():
+    """Names of dataset, model and layer of every layer that is studied."""
+    return [
+        {"dataset": dataset, "model": name, "layer": layer}
+        for name, model in study.models.items()
+        for dataset in model.datasets or study.datasets
+        for layer in model.layers
+    ]
+
+
+def all_pages():
+    """What the explorer opens: the pages of every layer."""
+    return [path("pages", **names) for names in all_layers()]
+
+
 def targets():
     """What a study makes."""
-    made = []
-    for model_name, model in study.models.items():
-        for dataset in model.datasets or study.datasets:
-            for layer in model.layers:
-                names = {"dataset": dataset, "model": model_name, "layer": layer}
-                kinds = [
-                    "interpretability_summary",
-                    "alignment_summary",
-                ]
-                kinds += ["neuron_figures"] if study.figures.neurons else []
-                made += [path(kind, **names) for kind in kinds]
-                made += [
-                    path("layer_figures", **names, embedder=embedder)
-                    for embedder in study.embedders
-                ]
+    made = [path("explorer")] if study.report.explorer else []
+    for names in all_layers():
+        kinds = ["interpretability_summary", "alignment_summary"]
+        kinds += ["neuron_figures"] if study.figures.neurons else []
+        made += [path(kind, **names) for kind in kinds]
+        made += [
+            path("layer_figures", **names, embedder=embedder)
+            for embedder in study.embedders
+        ]
     return made
+
+
+def folder_digest(folder):
+    """Digest of all files of a folder of this workflow."""
+    root = Path(workflow.basedir) / folder
+    return digests.of_all(root, sorted(file.name for file in root.iterdir()))
 
 
 def check_inputs():

@@ -13,7 +13,13 @@ rule interpretability:
         changed=changed(path("interpretability")),
     output:
         interpretability_csv=update(path("interpretability")),
-        summary_csv=update(path("interpretability_summary")),
+        summary_csv=report(
+            update(path("interpretability_summary")),
+            caption="../workflow_scripts/report/interpretability.rst",
+            category="{model}",
+            subcategory="{layer}",
+            labels={"what": "distances", "dataset": "{dataset}"},
+        ),
     log:
         log_path("interpretability/{dataset}/{model}/{layer}"),
     benchmark:
@@ -44,7 +50,13 @@ rule alignment:
         changed=changed(path("alignment")),
     output:
         alignment_csv=update(path("alignment")),
-        summary_csv=update(path("alignment_summary")),
+        summary_csv=report(
+            update(path("alignment_summary")),
+            caption="../workflow_scripts/report/alignment.rst",
+            category="{model}",
+            subcategory="{layer}",
+            labels={"what": "correlations", "dataset": "{dataset}"},
+        ),
     log:
         log_path("alignment/{dataset}/{model}/{layer}"),
     benchmark:

@@ -1,19 +1,54 @@
 """Figures of neurons and of layers.
 
 REQUIRED INPUTS  {dataset}/images.h5, all artifacts of the layer
-OUTPUTS          {dataset}/{model}/{layer}/figures/
+OUTPUTS          {dataset}/{model}/{layer}/projections.h5, figures/
 """
+
+
+rule projections:
+    input:
+        relevances_h5=path("relevances"),
+        changed=changed(path("projections")),
+    output:
+        projections_h5=update(path("projections")),
+    log:
+        log_path("projections/{dataset}/{model}/{layer}"),
+    benchmark:
+        benchmark_path("projections/{dataset}/{model}/{layer}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("projections"),
+        runtime=runtime("projections"),
+    params:
+        lower_layer=lambda wildcards: lower_layers_of(wildcards)[0],
+        neighbours=study.figures.neighbours,
+        min_dist=study.figures.min_dist,
+        seed=study.seed,
+        code=code_digest("projections"),
+    message:
+        "laying out the references of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
+    script:
+        "../workflow_scripts/projections.py"
 
 
 rule neuron_figures:
     input:
         images_h5=path("dataset"),
         patches_h5=path("patches"),
-        relevances_h5=path("relevances"),
         virtual_neurons_h5=path("virtual_neurons"),
+        projections_h5=path("projections"),
         changed=changed(path("neuron_figures")),
     output:
         folder=update(path("neuron_figures")),
+        gallery_html=report(
+            update(path("neuron_gallery")),
+            caption="../workflow_scripts/report/neurons.rst",
+            category="{model}",
+            subcategory="{layer}",
+            labels={"what": "neurons", "dataset": "{dataset}"},
+        ),
     log:
         log_path("neuron_figures/{dataset}/{model}/{layer}"),
     benchmark:
@@ -25,12 +60,10 @@ rule neuron_figures:
         mem_mb=memory("neuron_figures"),
         runtime=runtime("neuron_figures"),
     params:
+        title="{model} {layer} on {dataset}",
         neurons=study.figures.neurons,
         n_references=study.figures.references,
         n_clusters=study.figures.n_clusters,
-        neighbours=study.figures.neighbours,
-        min_dist=study.figures.min_dist,
-        seed=study.seed,
         code=code_digest("neuron_figures"),
     message:
         "drawing neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
@@ -44,7 +77,13 @@ rule layer_figures:
         alignment_csv=path("alignment_summary"),
         changed=changed(path("layer_figures")),
     output:
-        figure_png=update(path("layer_figures")),
+        figure_png=report(
+            update(path("layer_figures")),
+            caption="../workflow_scripts/report/methods.rst",
+            category="{model}",
+            subcategory="{layer}",
+            labels={"what": "methods, judged by {embedder}", "dataset": "{dataset}"},
+        ),
     log:
         log_path("layer_figures/{dataset}/{model}/{layer}/{embedder}"),
     benchmark:

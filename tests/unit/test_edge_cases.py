@@ -20,6 +20,7 @@ from purelens.model import model
 from purelens.models import read_checkpoint
 from purelens.neuron_figures import neuron_figures
 from purelens.patches import patches
+from purelens.projections import projections
 from purelens.relevances import relevances
 from purelens.tables import read_table
 from purelens.virtual_neurons import virtual_neurons
@@ -70,6 +71,8 @@ def study(wounded: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
     virtual_neurons(
         out["relevances"], out["activations"], [out["embeddings"]], out["virtual_neurons"], ["net"], [2, 3, 4]
     )
+    out["projections"] = f"{folder}/projections.h5"
+    projections(out["relevances"], out["projections"], "layer3.0")
     out["interpretability"], out["summary"] = f"{folder}/i.csv", f"{folder}/is.csv"
     out["alignment"], out["alignment_summary"] = f"{folder}/a.csv", f"{folder}/as.csv"
     interpretability(
@@ -182,20 +185,20 @@ def test_same_inputs_same_bytes(study: dict[str, str], tmp_path: Path) -> None:
 @pytest.mark.parametrize("neurons", [3, [0, DEAD, RARE]])
 def test_figures_are_drawn(study: dict[str, str], tmp_path: Path, neurons: int | list[int]) -> None:
     folder = tmp_path / "figures"
-    paths = (study["images_h5"], study["patches"], study["relevances"], study["virtual_neurons"])
-    neuron_figures(*paths, str(folder), neurons)
+    paths = (study["images_h5"], study["patches"], study["virtual_neurons"], study["projections"])
+    neuron_figures(*paths, str(folder), str(tmp_path / "g.html"), "title", neurons)
     drawn = sorted(path.name for path in folder.iterdir())
     assert f"neuron_{DEAD:05d}_umap.png" not in drawn
     assert len(drawn) == 2 * (3 if neurons == 3 else 2)
     assert all(path.stat().st_size > 5000 for path in folder.iterdir())
-    assert [path.name for path in tmp_path.iterdir()] == ["figures"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "g.html"]
 
 
 def test_a_neuron_that_is_not_in_the_layer_is_not_drawn(
     study: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    paths = (study["images_h5"], study["patches"], study["relevances"], study["virtual_neurons"])
-    neuron_figures(*paths, str(tmp_path / "f"), [1, 9])
+    paths = (study["images_h5"], study["patches"], study["virtual_neurons"], study["projections"])
+    neuron_figures(*paths, str(tmp_path / "f"), str(tmp_path / "g.html"), "title", [1, 9])
     assert len(list((tmp_path / "f").iterdir())) == 2
     assert "not drawn: 9" in caplog.text
 
@@ -203,8 +206,8 @@ def test_a_neuron_that_is_not_in_the_layer_is_not_drawn(
 def test_more_clusters_than_colours(study: dict[str, str], tmp_path: Path) -> None:
     out = str(tmp_path / "v.h5")
     virtual_neurons(study["relevances"], study["activations"], [study["embeddings"]], out, ["net"], [2, 11])
-    paths = (study["images_h5"], study["patches"], study["relevances"], out)
-    neuron_figures(*paths, str(tmp_path / "f"), [0], n_clusters=11, n_references=12)
+    paths = (study["images_h5"], study["patches"], out, study["projections"])
+    neuron_figures(*paths, str(tmp_path / "f"), str(tmp_path / "g.html"), "title", [0], n_clusters=11, n_references=12)
     assert len(list((tmp_path / "f").iterdir())) == 2
 
 

@@ -63,6 +63,7 @@ BOTTOM = {
     "config",
     "config_base",
     "config_bench",
+    "config_report",
     "paths",
     "schemas",
     "artifacts",
@@ -86,6 +87,8 @@ TOP = {
     "style",
     "neuron_figures",
     "layer_figures",
+    "projections",
+    "report",
     "inspection",
     "checks",
     "config_reference",
@@ -120,6 +123,9 @@ def test_stages_without_a_gpu_do_not_import_torch() -> None:
         "alignment",
         "neuron_figures",
         "layer_figures",
+        "projections",
+        "report.pages",
+        "report.explorer",
     ]
     modules += ["world.world_scenes", "config", "paths", "digests", "checks"]
     imports = "; ".join(f"import purelens.{module}" for module in modules)

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 
 from purelens.config_base import Colours, Fraction, Name, Positive, Section, Std, check_unique
 from purelens.config_bench import Bench
+from purelens.config_report import Report
 from purelens.errors import UserError, listed, nearest
 
 
@@ -225,6 +226,7 @@ class Config(Section):
     virtual_neurons: VirtualNeurons = Field(VirtualNeurons(), description="clustering")
     evaluation: Evaluation = Field(Evaluation(), description="statistics")
     figures: Figures = Field(Figures(), description="figures")
+    report: Report = Field(Report(), description="the explorer")
     shards: Shards = Field(Shards(), description="stages divided into several jobs")
     bench: Bench = Field(Bench(), description="the benchmark")
 
@@ -311,6 +313,7 @@ SECTIONS: dict[str, type[Section]] = {
     "virtual_neurons": VirtualNeurons,
     "evaluation": Evaluation,
     "figures": Figures,
+    "report": Report,
     "shards": Shards,
     "bench": Bench,
 }

@@ -18,7 +18,14 @@ USES_TORCH = ("model", "activations", "relevances", "patches", "embeddings", "wo
 AT_224_PIXELS = {"model": 600, "activations": 900, "relevances": 1600, "patches": 2600, "embeddings": 1600}
 """Memory of a batch of images of 224 x 224 pixels, in megabytes."""
 
-SECONDS_EACH = {"dataset": 0.02, "activations": 0.2, "relevances": 0.2, "patches": 0.6, "embeddings": 0.2}
+SECONDS_EACH = {
+    "dataset": 0.02,
+    "activations": 0.2,
+    "relevances": 0.2,
+    "patches": 0.6,
+    "embeddings": 0.2,
+    "projections": 0.002,
+}
 """Time of an image or of a (neuron, reference) pair of 224 x 224 pixels on two cores."""
 
 SHORTEST_MINUTES = 10
@@ -73,6 +80,7 @@ BYTES: dict[str, Callable[[Sizes], int]] = {
     "relevances": lambda s: s.pairs * (s.real_bytes * s.lower_neurons + 4),
     "patches": lambda s: s.pairs * (s.heat_size**2 + 16),
     "embeddings": lambda s: s.pairs * (s.real_bytes * s.components + 4),
+    "projections": lambda s: s.pairs * 12,
     "virtual_neurons": lambda s: s.n_clusters * (s.methods * s.pairs + 5 * s.real_bytes * s.selected * s.lower_neurons),
 }
 

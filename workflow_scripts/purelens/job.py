@@ -73,9 +73,11 @@ def bind(function: Callable[..., None], snakemake: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     for part in (snakemake.input, snakemake.output, snakemake.params):
         arguments.update(part.items())
-    for name, value in snakemake.output.items():
-        if str(value).endswith(RECORD):
-            arguments[name] = str(recorded_path(value))
+    for name, value in [*snakemake.input.items(), *snakemake.output.items()]:
+        paths = [value] if isinstance(value, str) else list(value)
+        if any(str(path).endswith(RECORD) for path in paths):
+            made = [str(recorded_path(path)) for path in paths]
+            arguments[name] = made[0] if isinstance(value, str) else made
     accepted = inspect.signature(function).parameters
     if "threads" in accepted:
         arguments["threads"] = snakemake.threads

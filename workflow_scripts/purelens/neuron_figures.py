@@ -2,7 +2,6 @@
 
 import logging
 import textwrap
-import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,9 @@ from purelens.dataset import Images, open_images
 from purelens.errors import listed
 from purelens.files import replace_folder_when_whole
 from purelens.progress import Progress
+from purelens.projections import spread_out
+from purelens.provenance import text
+from purelens.report.gallery import write_gallery
 from purelens.style import colour, paper_style, save
 
 logger = logging.getLogger("purelens")
@@ -34,24 +36,25 @@ PATCH_SHARE = 0.105
 def neuron_figures(
     images_h5: str,
     patches_h5: str,
-    relevances_h5: str,
     virtual_neurons_h5: str,
+    projections_h5: str,
     folder: str,
+    gallery_html: str,
+    title: str,
     neurons: int | list[int] = 8,
     n_references: int = 20,
     n_clusters: int = 2,
-    neighbours: int = 6,
-    min_dist: float = 0.3,
-    seed: int = 0,
 ) -> None:
     """Draw neurons of a layer.
 
     Parameters
     ----------
-    images_h5, patches_h5, relevances_h5, virtual_neurons_h5
+    images_h5, patches_h5, virtual_neurons_h5, projections_h5
         Artifacts of the rules of these names.
     folder
         Where ``neuron_<number>_umap.png`` and ``neuron_<number>_sheet.png`` go.
+    gallery_html, title
+        A page with all of them, and what it is called.
     neurons
         Which neurons; or how many, those whose circuits separate best (by silhouette).
     n_references
@@ -59,26 +62,24 @@ def neuron_figures(
         itself, its density and the shares are those of all references.
     n_clusters
         Number of virtual neurons drawn.
-    neighbours, min_dist, seed
-        Of the UMAP (McInnes et al. 2018).
     """
     mpl.use("Agg")
     with ExitStack() as stack:
         made = stack.enter_context(replace_folder_when_whole(folder))
         images = stack.enter_context(open_images(images_h5))
         patches = stack.enter_context(read(patches_h5, "patches"))
-        relevance = stack.enter_context(read(relevances_h5, "relevances"))
         clusters = stack.enter_context(read(virtual_neurons_h5, "virtual_neurons"))
-        rows = choose_neurons(clusters, neurons, n_clusters)
+        plane = stack.enter_context(read(projections_h5, "projections"))
+        rows = choose_neurons(clusters, neurons, n_clusters, text(plane, "lower_layer"))
         stack.enter_context(paper_style())
         progress = stack.enter_context(Progress(len(rows), "neuron figures", "neurons"))
         for row in rows:
-            neuron = collect(images, patches, relevance, clusters, row, n_clusters)
+            neuron = collect(images, patches, clusters, plane, row, n_clusters)
             if len(neuron.patches):
                 save(draw_sheet(neuron, n_references), made / f"neuron_{neuron.number:05d}_sheet.png")
-                points = project(neuron.vectors, neighbours, min_dist, seed)
-                save(draw_umap(neuron, points, n_references), made / f"neuron_{neuron.number:05d}_umap.png")
+                save(draw_umap(neuron, n_references), made / f"neuron_{neuron.number:05d}_umap.png")
             progress.advance(1)
+        write_gallery(gallery_html, title, sorted(made.glob("*.png")))
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ class Neuron:
         The neuron, and the layer that its circuits are of.
     patches
         Thumbnails.
-    vectors
-        (n, C_lower) relevances.
+    points
+        (n, 2) places in the plane.
     label
         (n,) virtual neuron of each, -1 where it was not split.
     classes
@@ -102,7 +103,7 @@ class Neuron:
     number: int
     lower_layer: str
     patches: list[Image.Image]
-    vectors: np.ndarray
+    points: np.ndarray
     label: np.ndarray
     classes: list[str]
 
@@ -112,14 +113,7 @@ class Neuron:
         return sorted(set(self.label.tolist()) - {-1})
 
 
-def _first_circuits(clusters: h5py.File) -> tuple[int, str]:
-    """Position and lower layer of the first PURE method."""
-    methods = strings(clusters["method"])
-    position = next(i for i, method in enumerate(methods) if method.startswith("pure:"))
-    return position, methods[position].removeprefix("pure:")
-
-
-def choose_neurons(clusters: h5py.File, neurons: int | list[int], n_clusters: int) -> list[int]:
+def choose_neurons(clusters: h5py.File, neurons: int | list[int], n_clusters: int, lower_layer: str) -> list[int]:
     """Rows of the neurons to draw: those that are named and in the layer, or the best separated."""
     numbers = clusters["neuron"][...].tolist()
     if not isinstance(neurons, int):
@@ -127,7 +121,7 @@ def choose_neurons(clusters: h5py.File, neurons: int | list[int], n_clusters: in
         if missing:
             logger.warning("not drawn: %s are not among the neurons studied in this layer", listed(missing))
         return [numbers.index(number) for number in neurons if number in numbers]
-    position, _ = _first_circuits(clusters)
+    position = strings(clusters["method"]).index(f"pure:{lower_layer}")
     k = clusters["n_clusters"][...].tolist().index(n_clusters)
     silhouette = np.nan_to_num(clusters["silhouette"][position, k], nan=-2)
     return np.argsort(-silhouette, kind="stable")[:neurons].tolist()
@@ -136,13 +130,14 @@ def choose_neurons(clusters: h5py.File, neurons: int | list[int], n_clusters: in
 def collect(
     images: Images,
     patches: h5py.File,
-    relevance: h5py.File,
     clusters: h5py.File,
+    plane: h5py.File,
     row: int,
     n_clusters: int,
 ) -> Neuron:
     """Gather what is drawn of one neuron."""
-    position, lower_layer = _first_circuits(clusters)
+    lower_layer = text(plane, "lower_layer")
+    position = strings(clusters["method"]).index(f"pure:{lower_layer}")
     k = clusters["n_clusters"][...].tolist().index(n_clusters)
     ids = clusters["reference_id"][row]
     ids = ids[ids >= 0]
@@ -154,7 +149,7 @@ def collect(
         number=int(clusters["neuron"][row]),
         lower_layer=lower_layer,
         patches=[thumbnail(image, box) for image, box in zip(pixels, boxes, strict=True)],
-        vectors=Rows(relevance, f"relevance/{lower_layer}")[row : row + 1][0, : len(ids)],
+        points=plane["position"][row, : len(ids)],
         label=clusters["label"][position, k, row, : len(ids)],
         classes=[names[number] if number >= 0 else "" for number in label],
     )
@@ -167,25 +162,11 @@ def thumbnail(image: np.ndarray, box: np.ndarray) -> Image.Image:
     return patch.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC)
 
 
-def project(vectors: np.ndarray, neighbours: int, min_dist: float, seed: int) -> np.ndarray:
-    """Project relevances (n, d) to the plane (n, 2); too few for a UMAP are laid on their principal axes."""
-    if len(vectors) < max(5, neighbours + 1):
-        centred = vectors - vectors.mean(axis=0)
-        left, scale, _ = np.linalg.svd(centred, full_matrices=False)
-        flat = (left * scale)[:, :2]
-        return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
-    from umap import UMAP
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns that a seed makes it run on one core, which is wanted
-        return UMAP(n_neighbors=neighbours, min_dist=min_dist, random_state=seed).fit_transform(vectors)
-
-
-def draw_umap(neuron: Neuron, points: np.ndarray, n_patches: int) -> Figure:
+def draw_umap(neuron: Neuron, n_patches: int) -> Figure:
     """Draw all references as points over their density, and the best patches of each virtual neuron at theirs."""
     figure, axes = plt.subplots(figsize=(6.4, 5.8), layout="constrained")
-    low, size = points.min(axis=0), np.maximum(np.ptp(points, axis=0), 1e-6)
-    points = (points - low) / size
+    low, size = neuron.points.min(axis=0), np.maximum(np.ptp(neuron.points, axis=0), 1e-6)
+    points = (neuron.points - low) / size
     for number in neuron.virtual_neurons:
         chosen = points[neuron.label == number]
         if len(chosen) >= 3 and (np.ptp(chosen, axis=0) > 1e-6).all():
@@ -219,21 +200,6 @@ def best_of_each(neuron: Neuron, n_patches: int) -> np.ndarray:
     share = max(1, n_patches // max(len(neuron.virtual_neurons), 1))
     numbers = neuron.virtual_neurons or [-1]
     return np.sort(np.concatenate([np.flatnonzero(neuron.label == number)[:share] for number in numbers]))
-
-
-def spread_out(points: np.ndarray, distance: float, iterations: int = 200) -> np.ndarray:
-    """Push points (n, 2) apart until none is nearer to another than a distance along both axes, or nearly so."""
-    places = points + 1e-4 * np.arange(len(points))[:, None] * [1, -1]
-    for _ in range(iterations):
-        apart = places[:, None] - places[None]
-        overlap = np.clip(distance - np.abs(apart), 0, None)
-        touching = (overlap > 0).all(axis=2) & ~np.eye(len(places), dtype=bool)
-        if not touching.any():
-            break
-        # along the axis where they overlap less
-        along = overlap <= overlap.min(axis=2, keepdims=True)
-        places = places + 0.25 * (np.sign(apart) * overlap * along * touching[..., None]).sum(axis=1)
-    return places
 
 
 def _colour(number: int) -> Any:

@@ -17,12 +17,18 @@ TEMPLATES = {
     "embeddings": "{dataset}/{model}/{layer}/embeddings/{embedder}.h5",
     "stage": "{dataset}/{model}/{layer}/{stage}.h5",
     "virtual_neurons": "{dataset}/{model}/{layer}/virtual_neurons.h5",
+    "projections": "{dataset}/{model}/{layer}/projections.h5",
     "interpretability": "{dataset}/{model}/{layer}/interpretability.csv",
     "interpretability_summary": "{dataset}/{model}/{layer}/interpretability_summary.csv",
     "alignment": "{dataset}/{model}/{layer}/alignment.csv",
     "alignment_summary": "{dataset}/{model}/{layer}/alignment_summary.csv",
     "neuron_figures": "{dataset}/{model}/{layer}/figures/neurons.provenance.json",  # of the folder
+    "neuron_gallery": "{dataset}/{model}/{layer}/figures/neurons.html",
     "layer_figures": "{dataset}/{model}/{layer}/figures/methods_{embedder}.png",
+    "pages": "report/layers/{dataset}/{model}/{layer}.provenance.json",  # of the folder
+    "explorer": "report/index.html",
+    "explorer_assets": "report/assets.provenance.json",  # of the folder
+    "explorer_in_one_file": "report/explorer.html",
     "bench": "bench/bench.json",
     "bench_ratios": "bench/ratios.csv",
     "bench_growth": "bench/growth.csv",

@@ -90,7 +90,9 @@ def recorded_path(path: str | Path) -> Path:
 
 def write_record(path: str | Path, provenance: Provenance) -> None:
     """Record what a table, weights or a folder was made from, with the digest of its bytes."""
-    write_json(record_path(path), {**provenance.record(), "content": content_digest(path)})
+    write_json(
+        record_path(path), {**provenance.record(), "content": content_digest(path), "folder": Path(path).is_dir()}
+    )
 
 
 def content_digest(path: str | Path) -> str:
@@ -150,7 +152,7 @@ def check_lineage(inputs: Mapping[str, str]) -> dict[str, str]:
     identities = {}
     for name, path in inputs.items():
         record = records[name]
-        content = content_digest(path) if record is None or "content" in record else ""
+        content = content_digest(recorded_path(path)) if record is None or "content" in record else ""
         if record and record.get("content", "") != content:
             raise UserError(
                 f"{path} has other bytes than those that were made; rebuild it: {REBUILD} {path}; or, if they are meant, "

@@ -141,4 +141,14 @@ SCHEMAS = {
             ),
         },
     ),
+    "projections": Schema(
+        1,
+        "projections",
+        {
+            "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),
+            "position": Variable(
+                ("neuron", "reference", "axis"), "f4", "place of a reference in the plane; NaN where there is none"
+            ),
+        },
+    ),
 }

@@ -92,7 +92,9 @@ def _leftovers(results: Path) -> Iterator[Problem]:
     for path in sorted(results.rglob(f"*{RECORD}")):
         made = path.with_name(path.name.removesuffix(RECORD))
         if not made.exists():
-            yield Problem(made, "dangling: its record is there, but it is not")
+            record = read_record(path) or {}
+            what = "dangling: its record is there, but it is not"
+            yield Problem(path, f"the folder {made.name} is not there") if record.get("folder") else Problem(made, what)
 
 
 def _check(path: Path, results: Path) -> list[str]:
@@ -207,7 +209,7 @@ def _lineage(path: Path, record: Mapping[str, Any], results: Path) -> list[str]:
 
 def _target(path: Path) -> str:
     """What Snakemake calls a file; a folder it knows by its record."""
-    return str(path if path.suffix else record_path(path))
+    return str(record_path(path) if path.is_dir() else path)
 
 
 def report(n_files: int, problems: list[Problem]) -> str:

@@ -20,6 +20,7 @@ from purelens.dataset import dataset
 from purelens.images import Geometry, open_source
 from purelens.neuron_figures import neuron_figures
 from purelens.patches import patches
+from purelens.projections import projections
 from purelens.relevances import relevances
 from purelens.shards import WHOLE
 from purelens.virtual_neurons import virtual_neurons
@@ -167,13 +168,15 @@ def contest_figures(setting: Setting) -> Contest:
     run_relevances(setting, setting.folder / "relevances.h5")
     run_patches(setting, setting.folder / "patches.h5")
     split(setting, [2])
-    patches_h5, relevances_h5, virtual_neurons_h5 = (
-        str(setting.folder / f"{name}.h5") for name in ("patches", "relevances", "virtual_neurons")
+    patches_h5, relevances_h5, virtual_neurons_h5, projections_h5 = (
+        str(setting.folder / f"{name}.h5") for name in ("patches", "relevances", "virtual_neurons", "projections")
     )
 
     def by_purelens() -> None:
-        artifacts = (setting.inputs[0], patches_h5, relevances_h5, virtual_neurons_h5)
-        neuron_figures(*artifacts, str(setting.folder / "figures"), [*setting.neurons], n_references)
+        projections(relevances_h5, projections_h5, setting.study.lower_layer)
+        artifacts = (setting.inputs[0], patches_h5, virtual_neurons_h5, projections_h5)
+        drawn = (str(setting.folder / "figures"), str(setting.folder / "figures.html"))
+        neuron_figures(*artifacts, *drawn, "bench", [*setting.neurons], n_references)
 
     ways: dict[str, Callable[[], Any]] = {
         "published": lambda: published_figure(setting, collected, n_references, relevances_h5),

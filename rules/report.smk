@@ -1,0 +1,81 @@
+"""The explorer: a page for every neuron, opened straight from the disk.
+
+REQUIRED INPUTS  {dataset}/images.h5, {dataset}/{model}/model.json, all artifacts and tables of each layer
+OUTPUTS          report/index.html, report/assets/, report/layers/, report/explorer.html
+"""
+
+
+rule pages:
+    input:
+        images_h5=path("dataset"),
+        card_json=path("model_card"),
+        activations_h5=path("activations"),
+        relevances_h5=path("relevances"),
+        patches_h5=path("patches"),
+        virtual_neurons_h5=path("virtual_neurons"),
+        projections_h5=path("projections"),
+        interpretability_csv=path("interpretability"),
+        interpretability_summary_csv=path("interpretability_summary"),
+        alignment_csv=path("alignment"),
+        alignment_summary_csv=path("alignment_summary"),
+        changed=changed(path("pages")),
+    output:
+        folder=update(path("pages")),
+    log:
+        log_path("pages/{dataset}/{model}/{layer}"),
+    benchmark:
+        benchmark_path("pages/{dataset}/{model}/{layer}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("pages"),
+        runtime=runtime("pages"),
+    params:
+        dataset="{dataset}",
+        model="{model}",
+        layer="{layer}",
+        embedders=list(study.embedders),
+        n_clusters=study.figures.n_clusters,
+        n_references=study.report.references,
+        n_circuit=study.report.circuit,
+        patch_size=study.report.patch_size,
+        image_size=study.report.image_size,
+        code=code_digest("report.pages"),
+    message:
+        "writing the pages of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
+    script:
+        "../workflow_scripts/pages.py"
+
+
+rule explorer:
+    input:
+        pages=all_pages(),
+        changed=changed(path("explorer")),
+    output:
+        index_html=update(path("explorer")),
+        assets=update(path("explorer_assets")),
+        explorer_html=report(
+            update(path("explorer_in_one_file")),
+            caption="../workflow_scripts/report/explorer.rst",
+            category="Explorer",
+            labels={"": "all layers and the best separated neurons"},
+        ),
+    log:
+        log_path("explorer"),
+    benchmark:
+        benchmark_path("explorer")
+    conda:
+        "../envs/purelens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=15,
+    params:
+        single_file_megabytes=study.report.single_file_megabytes,
+        templates_digest=folder_digest("workflow_scripts/report"),
+        code=code_digest("report.explorer"),
+    message:
+        "writing the explorer"
+    script:
+        "../workflow_scripts/explorer.py"

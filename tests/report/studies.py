@@ -1,0 +1,124 @@
+"""Artifacts of made-up layers, for the explorer to show."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from purelens.alignment import alignment
+from purelens.artifacts import create
+from purelens.files import write_json
+from purelens.interpretability import interpretability
+from purelens.projections import projections
+from purelens.report.pages import pages
+from purelens.virtual_neurons import virtual_neurons
+
+EMBEDDER = "clip"
+HEAT = 8
+
+
+def write_images(
+    path: Path, pixels: np.ndarray, classes: list[str], paths: list[str], rejected: list[tuple[str, str]]
+) -> None:
+    """An artifact of images; their classes take turns."""
+    n, side = pixels.shape[:2]
+    with create(path, "dataset") as out:
+        for dim, length in {"image": n, "row": side, "column": side, "colour": 3}.items():
+            out.coordinate(dim, length)
+        out.coordinate("class", len(classes))
+        out.coordinate("rejected", len(rejected))
+        out.variable("pixels", data=pixels)
+        out.variable("label", data=np.arange(n, dtype="i4") % len(classes))
+        out.variable("source_index", data=np.arange(n))
+        out.variable("path", data=paths)
+        out.variable("class_name", data=classes)
+        out.variable("rejected_path", data=[name for name, _ in rejected])
+        out.variable("rejected_reason", data=[reason for _, reason in rejected])
+
+
+@dataclass(frozen=True)
+class MadeUpLayer:
+    """A layer whose neurons each have references of two kinds."""
+
+    folder: Path
+    images_h5: Path
+    name: str
+    lower: str
+    n_neurons: int = 6
+    n_references: int = 10
+    n_lower: int = 12
+    dead: tuple[int, ...] = ()
+
+    def write(self, n_images: int, side: int) -> None:
+        """Write its artifacts and tables."""
+        self.folder.mkdir(parents=True)
+        rng = np.random.default_rng(0)
+        ids = np.stack([rng.choice(n_images, self.n_references, replace=False) for _ in range(self.n_neurons)]).astype(
+            "i4"
+        )
+        ids[list(self.dead)] = -1
+        kind = ids % 2
+        shape = (self.n_neurons, self.n_references)
+        with create(self.path("activations"), "activations") as out:
+            out.coordinate("image", n_images)
+            out.references(np.arange(self.n_neurons), ids)
+            out.variable("mean", data=rng.random((n_images, self.n_neurons)))
+            out.variable("max", data=rng.random((n_images, self.n_neurons)))
+            out.variable("reference_value", data=np.sort(rng.random(shape))[:, ::-1])
+            out.variable("reference_position", data=np.zeros(shape, "i4"))
+        with create(self.path("relevances"), "relevances") as out:
+            out.references(np.arange(self.n_neurons), ids)
+            out.coordinate("lower_neuron", self.n_lower)
+            circuits = rng.standard_normal((2, self.n_lower))
+            values = circuits[kind] + 0.4 * rng.standard_normal((*shape, self.n_lower))
+            values[ids < 0] = 0
+            out.variable(f"relevance/{self.lower}", ("neuron", "reference", "lower_neuron"), data=values / 10)
+        with create(self.path("patches"), "patches") as out:
+            out.references(np.arange(self.n_neurons), ids)
+            out.coordinate("edge", 4)
+            out.coordinate("heat_row", HEAT)
+            out.coordinate("heat_column", HEAT)
+            low = rng.integers(0, side // 2, (*shape, 2))
+            box = np.concatenate([low, low + side // 2], axis=-1)
+            box[ids < 0] = -1
+            out.variable("box", data=box)
+            out.variable("heat", data=rng.integers(0, 256, (*shape, HEAT, HEAT), dtype="u1"))
+            out.variable("conserved", data=np.ones(shape))
+        with create(self.path("embeddings"), "embeddings") as out:
+            out.references(np.arange(self.n_neurons), ids)
+            out.coordinate("component", 4)
+            out.variable("embedding", data=kind[..., None] + 0.3 * rng.random((*shape, 4)))
+        self._evaluate()
+        write_json(self.folder / "model.json", {"architecture": "net", "top1": 0.5, "top1_images": 100})
+
+    def path(self, name: str) -> str:
+        """Where an artifact of the layer lies."""
+        return f"{self.folder}/{name}.h5"
+
+    def _evaluate(self) -> None:
+        names = ("distances", "distances_mean", "correlations", "correlations_mean")
+        tables = {name: f"{self.folder}/{name}.csv" for name in names}
+        of = [self.path("embeddings")]
+        virtual_neurons(
+            self.path("relevances"), self.path("activations"), of, self.path("virtual_neurons"), [EMBEDDER], [2, 3]
+        )
+        interpretability(
+            self.path("relevances"), self.path("virtual_neurons"), of, tables["distances"], tables["distances_mean"],
+            [EMBEDDER], bootstrap=100,
+        )  # fmt: skip
+        alignment(
+            self.path("relevances"), self.path("activations"), of, tables["correlations"], tables["correlations_mean"],
+            [EMBEDDER], bootstrap=100, n_groups=2,
+        )  # fmt: skip
+        projections(self.path("relevances"), self.path("projections"), self.lower, neighbours=min(6, self.n_references))
+
+    def pages(self, report: Path, dataset: str, model: str, **settings: int) -> str:
+        """Write its pages; returns their folder."""
+        folder = f"{report}/layers/{dataset}/{model}/{self.name}"
+        names = ("activations", "relevances", "patches", "virtual_neurons", "projections")
+        tables = ("distances", "distances_mean", "correlations", "correlations_mean")
+        pages(
+            str(self.images_h5), f"{self.folder}/model.json", *(self.path(name) for name in names),
+            *(f"{self.folder}/{name}.csv" for name in tables), folder, dataset, model, self.name, [EMBEDDER], **settings,
+        )  # fmt: skip
+        return folder

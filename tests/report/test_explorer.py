@@ -1,0 +1,313 @@
+"""The explorer in a real browser, from the disk: every page, every control, and names that would like to be programs."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from studies import MadeUpLayer, write_images
+
+from purelens.report.data import as_script, read_data, write_data
+from purelens.report.explorer import explorer
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)")
+
+EVIL = '<script>window.stolen=1</script><img src=x onerror="window.stolen=1">'
+RTL = "\u05d7\u05ea\u05d5\u05dc \u202eevil"
+CLASSES = [EVIL, 'it\'s "quoted" & </script>', RTL, "x" * 300]
+WIDTHS = (900, 1400, 2560)
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The explorer of two layers, one below the other, with hostile names and a dead neuron."""
+    root = tmp_path_factory.mktemp("report")
+    n_images, side = 60, 32
+    pixels = np.random.default_rng(0).integers(0, 256, (n_images, side, side, 3), dtype="u1")
+    paths = [f"{CLASSES[i % 4]}/{i}{EVIL if i % 3 == 0 else ''}.png" for i in range(n_images)]
+    write_images(root / "images.h5", pixels, CLASSES, paths, [(f"bad{EVIL}.png", "not an image")])
+    upper = MadeUpLayer(root / "upper", root / "images.h5", "layer2", "layer1", dead=(4,))
+    lower = MadeUpLayer(root / "lower", root / "images.h5", "layer1", "layer0", n_neurons=12)
+    folders = []
+    for layer in (upper, lower):
+        layer.write(n_images, side)
+        folders.append(layer.pages(root / "results/report", "photos", "net", patch_size=24, image_size=32))
+    out = root / "results/report"
+    explorer(folders, f"{out}/index.html", f"{out}/assets", f"{out}/explorer.html", single_file_megabytes=7)
+    return out
+
+
+class Watched:
+    """A page, and what it complained of or asked the network for."""
+
+    def __init__(self, page: Any) -> None:
+        self.page, self.complaints = page, []
+        page.on("console", self.said)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self.requested(request.url))
+
+    def said(self, message: Any) -> None:
+        """No errors, no warnings."""
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def requested(self, url: str) -> None:
+        """Nothing but files."""
+        if not url.startswith(("file:", "data:", "blob:")):
+            self.complaints.append(f"asked for {url}")
+
+    def open(self, path: Path, route: str = "") -> Any:
+        """Go to a view and wait for it."""
+        self.page.goto(f"file://{path}{route}")
+        self.page.wait_for_selector("html[data-view]")
+        return self.page
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def watched(chromium: Any) -> Iterator[Watched]:
+    context = chromium.new_context(viewport={"width": 1400, "height": 900})
+    watched = Watched(context.new_page())
+    yield watched
+    context.close()
+    assert watched.complaints == []
+
+
+ROUTES = {"overview": "", "grid": "#net/layer2", "neuron": "#net/layer2/neuron/1", "dead": "#net/layer2/neuron/4"}
+
+
+@needs_browser
+@pytest.mark.parametrize("file", ["index.html", "explorer.html"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page_opens_and_fits(
+    chromium: Any, report: Path, tmp_path: Path, file: str, scheme: str, width: int
+) -> None:
+    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    watched = Watched(context.new_page())
+    for name, route in ROUTES.items():
+        page = watched.open(report / file, route)
+        page.wait_for_timeout(100)
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), (
+            name,
+            width,
+        )
+        assert page.locator(".view:visible").count() == 1
+        assert page.screenshot(path=tmp_path / f"{name}.png")
+        background = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 200) == (scheme == "dark")
+    context.close()
+    assert watched.complaints == []
+
+
+@needs_browser
+def test_hostile_names_are_text(watched: Watched, report: Path) -> None:
+    for route in [*ROUTES.values(), "#net/layer2?q=x", "#net/layer2/neuron/0?by=activations&k=3"]:
+        page = watched.open(report / "index.html", route)
+        page.wait_for_timeout(100)
+        assert page.evaluate("window.stolen") is None
+        assert page.locator("img[src=x]").count() == 0
+    page = watched.open(report / "index.html", "")
+    page.locator("details summary").first.click()
+    assert page.get_by_text(f"bad{EVIL}.png").first.is_visible()
+    page = watched.open(report / "index.html", ROUTES["neuron"])
+    assert page.get_by_text("<script>window.stolen=1</script>").count() > 0
+    for place in range(page.locator(".virtual .patch").count()):
+        page.locator(".virtual .patch").nth(place).click()
+        assert page.locator("dialog .image img").is_visible()
+        page.keyboard.press("Escape")
+    assert page.evaluate("window.stolen") is None
+
+
+def numbers(page: Any) -> list[int]:
+    return [int(text) for text in page.locator(".neuron .head b").all_inner_texts()]
+
+
+@needs_browser
+def test_search_sort_and_filter_are_in_the_link(watched: Watched, report: Path) -> None:
+    page = watched.open(report / "index.html", "#net/layer2")
+    assert sorted(numbers(page)) == [0, 1, 2, 3, 4, 5]
+    page.get_by_label("sort by").select_option("number")
+    assert numbers(page) == [0, 1, 2, 3, 4, 5]
+    page.get_by_label("search").fill("3")
+    assert numbers(page) == [3]
+    assert "q=3" in page.url
+    assert "sort=number" in page.url
+    page.reload()
+    page.wait_for_selector(".neuron")
+    assert numbers(page) == [3]
+    assert page.get_by_label("search").input_value() == "3"
+    page.get_by_label("search").fill("no such class")
+    assert numbers(page) == []
+    page.get_by_label("search").fill('it\'s "quoted"')
+    assert len(numbers(page)) > 0
+    page.get_by_label("search").fill("")
+    page.get_by_label("show").select_option("dead")
+    assert numbers(page) == [4]
+    assert "no image activates it" in page.locator(".neuron").inner_text()
+    table = read_data(report / "layers/photos/net/layer2/layer.js")["table"]
+    page = watched.open(report / "index.html", "#net/layer2?sort=agreement")
+    wanted = sorted(
+        (row for row in range(6) if table["agreement"][row] is not None), key=lambda row: -table["agreement"][row]
+    )
+    assert numbers(page)[:5] == wanted
+
+
+@needs_browser
+def test_a_link_to_a_neuron_survives_reload(watched: Watched, report: Path) -> None:
+    page = watched.open(report / "index.html", "#net/layer2/neuron/2?by=activations&k=3")
+    page.wait_for_selector(".virtual")
+    for _ in range(2):
+        assert page.locator(".title h1").inner_text() == "neuron 2"
+        assert page.locator(".switch a[aria-current]").all_inner_texts() == ["activations", "3"]
+        assert page.locator(".virtual").count() == 3
+        page.reload()
+        page.wait_for_selector(".virtual")
+
+
+@needs_browser
+def test_the_toggle_shows_the_stored_clustering(watched: Watched, report: Path) -> None:
+    data = read_data(report / "layers/photos/net/layer2/neurons/1.js")
+    page = watched.open(report / "index.html", "#net/layer2/neuron/1")
+    for link, method in (("activations", "activations"), ("clip", "embedder:clip"), ("PURE, layer1", "pure:layer1")):
+        page.get_by_role("link", name=link, exact=True).click()
+        page.wait_for_selector(f".switch a[aria-current]:text-is('{link}')")
+        label = data["clusterings"][method]["2"]["label"]
+        sizes = [f"{label.count(part)} of {len(label)} references" for part in sorted(set(label))]
+        assert [text.strip() for text in page.locator(".virtual h2 small").all_inner_texts()] == sizes
+
+
+@needs_browser
+def test_circuits_lead_to_lower_neurons(watched: Watched, report: Path) -> None:
+    page = watched.open(report / "index.html", "#net/layer2/neuron/1")
+    page.wait_for_selector(".bars a.lower img")
+    first = page.locator(".virtual .bars a.lower").first
+    number = first.inner_text()
+    first.click()
+    page.wait_for_function("document.querySelector('.title .up').textContent === 'net/layer1'")
+    assert page.locator(".title h1").inner_text() == f"neuron {number}"
+    assert page.locator(".note", has_text="layer0 are not shown").is_visible()
+
+
+@needs_browser
+def test_the_keyboard_alone(watched: Watched, report: Path) -> None:
+    page = watched.open(report / "index.html", "#net/layer2?sort=number")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.dataset.place") == "1"
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".title h1")
+    assert page.locator(".title h1").inner_text() == "neuron 1"
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.title h1').textContent === 'neuron 2'")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("document.querySelector('.title h1').textContent === 'neuron 1'")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".wall", state="visible")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.type") == "search"
+
+
+@needs_browser
+def test_hover_enlarges_a_patch_of_the_map(watched: Watched, report: Path) -> None:
+    page = watched.open(report / "index.html", "#net/layer2/neuron/1")
+    point = page.locator(".map .point").first
+    point.scroll_into_view_if_needed()
+    before = point.bounding_box()
+    point.hover(force=True)
+    page.wait_for_timeout(300)
+    assert point.bounding_box()["width"] > 3 * before["width"]
+
+
+@needs_browser
+def test_the_whole_image_with_its_heatmap(watched: Watched, report: Path) -> None:
+    page = watched.open(report / "index.html", "#net/layer2/neuron/1")
+    page.locator(".virtual .patch").first.click()
+    canvas = page.locator("dialog canvas")
+    assert canvas.is_visible()
+    assert page.evaluate("document.querySelector('dialog img').naturalWidth") == 32
+    drawn = page.evaluate("[...document.querySelector('canvas').getContext('2d').getImageData(0, 0, 8, 8).data]")
+    assert max(drawn[3::4]) > 100
+    page.locator("dialog input").uncheck()
+    assert not canvas.is_visible()
+
+
+@needs_browser
+def test_the_theme_is_remembered(watched: Watched, report: Path) -> None:
+    page = watched.open(report / "index.html")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    page.get_by_label("Light or dark").click()
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+@needs_browser
+def test_the_file_with_everything_needs_no_other(watched: Watched, report: Path, tmp_path: Path) -> None:
+    shutil.copy(report / "explorer.html", tmp_path / "explorer.html")
+    page = watched.open(tmp_path / "explorer.html", "#net/layer2/neuron/1")
+    page.wait_for_selector(".virtual")
+    page.locator(".virtual .patch").first.click()
+    assert page.evaluate("document.querySelector('dialog img').naturalWidth") == 32
+
+
+@needs_browser
+def test_unknown_links_lead_somewhere(watched: Watched, report: Path) -> None:
+    page = watched.open(report / "index.html", "#no/such/layer")
+    assert page.locator("#overview").is_visible()
+    page = watched.open(report / "index.html", "#net/layer2/neuron/1?by=nothing&k=99")
+    assert page.locator(".switch a[aria-current]").all_inner_texts() == ["PURE, layer1", "2"]
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast(chromium: Any, report: Path, scheme: str) -> None:
+    """WCAG AA: 4.5 to 1 for every text colour against the background of a card and of the page."""
+    context = chromium.new_context(color_scheme=scheme)
+    page = Watched(context.new_page()).open(report / "index.html")
+    names = ["ink", "quiet", "link", "card", "paper", *(f"c{number}" for number in range(8))]
+    style = "getComputedStyle(document.documentElement).getPropertyValue('--{}').trim()"
+    colours = {name: page.evaluate(style.format(name)) for name in names}
+    context.close()
+    for name in colours.keys() - {"card", "paper"}:
+        for ground in ("card", "paper"):
+            assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast of two colours, as WCAG defines it."""
+
+    def luminance(colour: str) -> float:
+        channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted([luminance(one), luminance(other)], reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_data_cannot_end_the_script(tmp_path: Path) -> None:
+    values = {"name": "</script><script>", "number": float("nan"), "list": [1, RTL]}
+    assert "<" not in as_script(values)
+    write_data(tmp_path / "a.js", "a/b", values)
+    assert read_data(tmp_path / "a.js") == {"name": "</script><script>", "number": None, "list": [1, RTL]}
+
+
+def test_the_same_artifacts_give_the_same_bytes(report: Path, tmp_path: Path) -> None:
+    layer = MadeUpLayer(report.parents[1] / "upper", report.parents[1] / "images.h5", "layer2", "layer1", dead=(4,))
+    again = Path(layer.pages(tmp_path, "photos", "net", patch_size=24, image_size=32))
+    before = report / "layers/photos/net/layer2"
+    names = sorted(path.relative_to(before) for path in before.rglob("*") if path.is_file())
+    assert names == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
+    assert all((before / name).read_bytes() == (again / name).read_bytes() for name in names)

@@ -1,0 +1,42 @@
+"""The data of the explorer: scripts that a page can load from a disk, where a browser lets it load no JSON."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+BEFORE, AFTER = "PureLens.add(", ");\n"
+
+
+def as_script(values: Any) -> str:
+    """Write values as JSON that may stand in a script of a page: nothing in it can end the script."""
+    return json.dumps(_plain(values), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _plain(value: Any) -> Any:
+    """Numbers that are none become null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_data(path: Path, key: str, values: Any) -> None:
+    """Write values so that a page finds them under a key."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{BEFORE}{as_script(key)},{as_script(values)}{AFTER}", encoding="utf-8")
+
+
+def read_data(path: Path) -> Any:
+    """Read what `write_data` wrote."""
+    text = path.read_text(encoding="utf-8").removeprefix(BEFORE).removesuffix(AFTER)
+    _, end = json.JSONDecoder().raw_decode(text)
+    return json.loads(text[end + 1 :])
+
+
+def rounded(values: Any, digits: int = 4) -> list[Any]:
+    """An array as nested lists of numbers with so many digits."""
+    if getattr(values, "ndim", 0):
+        return [rounded(value, digits) for value in values]
+    return float(f"{values:.{digits}g}")  # type: ignore[return-value]

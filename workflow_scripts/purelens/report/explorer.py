@@ -1,0 +1,135 @@
+"""The rule ``explorer``: the page that opens all others, and the explorer in one file."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from markupsafe import Markup
+
+from purelens.files import replace_folder_when_whole, replace_when_whole
+from purelens.report.data import BEFORE, as_script, read_data
+from purelens.report.overview import benchmarks, overview, ratios
+
+TEMPLATES = Path(__file__).parents[2] / "report"
+SCRIPTS = ("core.js", "overview.js", "grid.js", "neuron.js", "main.js")
+STYLE = "explorer.css"
+PLOTLY = "plotly.min.js"
+
+
+def explorer(
+    pages: Sequence[str], index_html: str, assets: str, explorer_html: str, single_file_megabytes: int = 12
+) -> None:
+    """Write the explorer around the pages of all layers.
+
+    Parameters
+    ----------
+    pages
+        Folders of the rule ``pages``.
+    index_html
+        The page that people open; it finds ``layers/`` and ``assets/`` beside it.
+    assets
+        Folder of scripts and styles.
+    explorer_html
+        The explorer in one file, with the best separated neurons of each layer.
+    single_file_megabytes
+        How large that file may be.
+    """
+    import plotly.offline
+
+    layers = [read_data(Path(folder) / "layer.js") for folder in pages]
+    results = Path(index_html).parents[1]
+    facts = {
+        "layers": overview(layers),
+        "benchmarks": benchmarks(results / "benchmarks"),
+        "ratios": ratios(results / "bench/ratios.csv"),
+    }
+    sources = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in (*SCRIPTS, STYLE)}
+    sources[PLOTLY] = plotly.offline.get_plotlyjs()
+    with replace_folder_when_whole(assets) as made:
+        for name, source in sources.items():
+            (made / name).write_text(source, encoding="utf-8")
+    write_page(index_html, facts)
+    budget = single_file_megabytes * 2**20 - sum(len(source.encode()) for source in sources.values())
+    excerpt = take_best(layers, pages, budget)
+    write_page(explorer_html, facts, sources, excerpt)
+
+
+def write_page(
+    path: str, facts: dict[str, Any], sources: dict[str, str] | None = None, excerpt: Sequence["Part"] = ()
+) -> None:
+    """Fill the template in; with the sources and an excerpt of the data, the page needs no other file."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
+    )
+    inline = {name: Markup(source.replace("</script", "<\\/script")) for name, source in (sources or {}).items()}
+    page = environment.get_template("index.html").stream(
+        facts=facts,
+        data=Markup(as_script(facts)),
+        scripts=SCRIPTS,
+        style=STYLE,
+        plotly=PLOTLY,
+        inline=inline,
+        excerpt=[Markup(part.script) for part in excerpt],
+    )
+    with replace_when_whole(path) as made:
+        page.dump(str(made), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A script of the explorer in one file."""
+
+    script: str
+
+
+def take_best(layers: Sequence[dict[str, Any]], folders: Sequence[str], budget: int) -> list[Part]:
+    """Take as many neurons of each layer as fit into so many bytes, those that separate best first."""
+    parts: list[Part] = []
+    for layer, folder in zip(layers, folders, strict=True):
+        room = budget // len(layers)
+        rows: list[int] = []
+        for row, scripts in _by_separation(layer, Path(folder)):
+            room -= sum(map(len, scripts))
+            if room < 0 and rows:
+                break
+            rows.append(row)
+            parts += map(Part, scripts)
+        parts.append(Part(f"{BEFORE}{as_script(layer['facts']['key'] + '/layer')},{as_script(_only(layer, rows))});"))
+    return parts
+
+
+def _by_separation(layer: dict[str, Any], folder: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the row and the scripts of each neuron; those that its pictures need once."""
+    key, seen = layer["facts"]["key"], set()
+    gap = layer["table"]["separation"][str(layer["facts"]["k"])]
+    for row in sorted(range(len(gap)), key=lambda row: -(gap[row] if gap[row] is not None else float("-inf"))):
+        number = layer["table"]["neurons"][row]
+        data = read_data(folder / f"neurons/{number}.js")
+        scripts = [f"{BEFORE}{as_script(f'{key}/neurons/{number}')},{as_script(data)});"]
+        images = [f"images/{data['images'][shown['index']]}.jpg" for shown in data["shown"]]
+        for name in [*([f"neurons/{number}.jpg"] if images else []), *images]:
+            if name not in seen:
+                seen.add(name)
+                picture = base64.b64encode((folder / name).read_bytes()).decode()
+                scripts.append(f'PureLens.add_file({as_script(f"{key}/{name}")},"data:image/jpeg;base64,{picture}");')
+        yield row, scripts
+
+
+def _only(layer: dict[str, Any], rows: list[int]) -> dict[str, Any]:
+    """A layer with some of its neurons."""
+    rows = sorted(rows)
+    table: dict[str, Any] = {}
+    for name, values in layer["table"].items():
+        if isinstance(values, dict):
+            table[name] = {k: [column[row] for row in rows] for k, column in values.items() if column}
+        else:
+            table[name] = [values[row] for row in rows]
+    return {
+        "facts": layer["facts"],
+        "table": table,
+        "lines": [layer["lines"][row] for row in rows],
+        "left_out": len(layer["lines"]) - len(rows),
+    }

@@ -1,0 +1,157 @@
+"""The rule ``pages``: the data and pictures of all neurons of a layer, for the explorer."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from purelens.artifacts import read
+from purelens.dataset import open_images
+from purelens.files import replace_folder_when_whole
+from purelens.progress import Progress
+from purelens.report.data import write_data
+from purelens.report.layers import concept_table, layer_facts, layer_table, neuron_line
+from purelens.report.neurons import LayerFiles, Neuron, neuron_data, neurons, shown
+from purelens.report.pictures import save_picture, strip, whole
+from purelens.tables import read_table
+
+
+def pages(
+    images_h5: str,
+    card_json: str,
+    activations_h5: str,
+    relevances_h5: str,
+    patches_h5: str,
+    virtual_neurons_h5: str,
+    projections_h5: str,
+    interpretability_csv: str,
+    interpretability_summary_csv: str,
+    alignment_csv: str,
+    alignment_summary_csv: str,
+    folder: str,
+    dataset: str,
+    model: str,
+    layer: str,
+    embedders: list[str],
+    n_clusters: int = 2,
+    n_references: int = 20,
+    n_circuit: int = 8,
+    patch_size: int = 88,
+    image_size: int = 160,
+) -> None:
+    """Write what the explorer shows of a layer.
+
+    Parameters
+    ----------
+    images_h5 ... alignment_summary_csv
+        What the rules of these names made.
+    folder
+        Where it goes: ``layer.js``, and for each neuron ``neurons/<number>.js`` and ``.jpg`` (its patches in a strip), and
+        ``images/<image>.jpg``.
+    dataset, model, layer
+        Names.
+    embedders
+        The embedders; the first one judges the neurons in the grid.
+    n_clusters
+        The number of virtual neurons that is shown first.
+    n_references
+        References shown as patches.
+    n_circuit
+        Lower neurons of a circuit that are listed.
+    patch_size, image_size
+        Sides of patches and of whole images, in pixels.
+    """
+    key = f"layers/{dataset}/{model}/{layer}"
+    with ExitStack() as stack:
+        made = stack.enter_context(replace_folder_when_whole(folder))
+        images = stack.enter_context(open_images(images_h5))
+        named = {
+            "activations": activations_h5,
+            "relevances": relevances_h5,
+            "patches": patches_h5,
+            "virtual_neurons": virtual_neurons_h5,
+            "projections": projections_h5,
+        }
+        files = LayerFiles(images, *(stack.enter_context(read(path, name)) for name, path in named.items()))
+        table = layer_table(files, read_table(interpretability_csv), read_table(alignment_csv), embedders[0])
+        summaries = {
+            "interpretability": read_table(interpretability_summary_csv),
+            "alignment": read_table(alignment_summary_csv),
+        }
+        card = json.loads(Path(card_json).read_text(encoding="utf-8"))
+        names = {"dataset": dataset, "model": model, "layer": layer, "embedders": embedders, "k": n_clusters}
+        facts = names | {"key": key, "patch_size": patch_size} | layer_facts(files, card, summaries)
+        album = Album(made, patch_size, image_size)
+        lines = _neurons(files, album, key, n_clusters, n_references, n_circuit)
+        facts["examples"] = _examples(table, lines, str(n_clusters))
+        write_data(made / "layer.js", f"{key}/layer", {"facts": facts, "table": table, "lines": lines})
+
+
+class Album:
+    """Where pictures go; each image once.
+
+    Parameters
+    ----------
+    folder
+        The folder of a layer.
+    patch_size, image_size
+        Sides in pixels.
+    """
+
+    def __init__(self, folder: Path, patch_size: int, image_size: int) -> None:
+        self.folder, self._patch_size, self._image_size = folder, patch_size, image_size
+        self._seen: set[int] = set()
+        for name in ("neurons", "images"):
+            (folder / name).mkdir()
+
+    def add(self, neuron: Neuron, chosen: np.ndarray, files: LayerFiles) -> None:
+        """Save the strip of a neuron, and the images it is cut from that are not there yet."""
+        ids = neuron.ids[chosen]
+        pixels = files.images.take(ids)
+        save_picture(strip(pixels, neuron.box[chosen], self._patch_size), self.folder / f"neurons/{neuron.number}.jpg")
+        for image, picture in zip(ids.tolist(), pixels, strict=True):
+            if image not in self._seen:
+                self._seen.add(image)
+                save_picture(whole(picture, self._image_size), self.folder / f"images/{image}.jpg")
+
+
+def _neurons(
+    files: LayerFiles, album: Album, key: str, n_clusters: int, n_references: int, n_circuit: int
+) -> list[dict[str, Any]]:
+    """Write the data and pictures of every neuron; returns their lines in the grid."""
+    method, place = files.methods.index(files.main_method), files.n_clusters.index(n_clusters)
+    concepts = concept_table(files)
+    lines = []
+    with Progress(len(files.clusters["neuron"]), "pages", "neurons") as progress:
+        for neuron in neurons(files):
+            label = neuron.label[method, place]
+            chosen = shown(neuron, label, n_references)
+            data = neuron_data(neuron, files, chosen, n_circuit)
+            line = neuron_line(neuron, data, concepts)
+            if len(chosen):
+                album.add(neuron, chosen, files)
+                line |= {"shown": len(chosen), "parts": _parts(label, chosen, data["classes"])}
+            write_data(album.folder / f"neurons/{neuron.number}.js", f"{key}/neurons/{neuron.number}", data)
+            lines.append(line)
+            progress.advance(1)
+    return lines
+
+
+def _parts(label: np.ndarray, chosen: np.ndarray, classes: list[int]) -> list[dict[str, Any]]:
+    """Size, most frequent class and places in the strip of each virtual neuron."""
+    found = []
+    for number in sorted(set(label.tolist()) - {-1}):
+        names = [classes[i] for i in np.flatnonzero(label == number) if classes[i] >= 0]
+        common = max(sorted(set(names)), key=names.count, default=-1)
+        places = np.flatnonzero(label[chosen] == number).tolist()
+        found.append({"n": int((label == number).sum()), "class": common, "places": places})
+    return found
+
+
+def _examples(table: dict[str, Any], lines: list[dict[str, Any]], k: str, n: int = 3) -> list[int]:
+    """Rows of the neurons that separate best."""
+    gap = np.array([np.nan if value is None else value for value in table["separation"][k]], dtype=float)
+    rows = np.argsort(-np.nan_to_num(gap, nan=-np.inf), kind="stable")
+    return [int(row) for row in rows if np.isfinite(gap[row]) and len(lines[row].get("parts", [])) > 1][:n]

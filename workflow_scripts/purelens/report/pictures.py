@@ -1,0 +1,39 @@
+"""The pictures of the explorer: the patches of a neuron in one strip, and whole images."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+QUALITY = 76
+
+
+def strip(pixels: np.ndarray, boxes: np.ndarray, size: int) -> Image.Image:
+    """Lay the patches of a neuron side by side.
+
+    Parameters
+    ----------
+    pixels
+        (n, H, W, 3) uint8 images.
+    boxes
+        (n, 4) top, left, bottom, right of each patch, ends excluded.
+    size
+        Side of a patch in the strip.
+    """
+    picture = Image.new("RGB", (size * len(boxes), size))
+    for number, (image, (top, left, bottom, right)) in enumerate(zip(pixels, boxes.tolist(), strict=True)):
+        patch = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
+        picture.paste(patch.resize((size, size), Image.Resampling.BICUBIC), (size * number, 0))
+    return picture
+
+
+def whole(pixels: np.ndarray, size: int) -> Image.Image:
+    """Shrink an image (H, W, 3) to at most a side."""
+    picture = Image.fromarray(pixels)
+    size = min(size, picture.width)
+    return picture if picture.width == size else picture.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture as JPEG."""
+    picture.save(path, "JPEG", quality=QUALITY)

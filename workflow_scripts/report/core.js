@@ -1,0 +1,107 @@
+"use strict";
+// What all views share: the data, elements, links.
+const PureLens = {
+  _data: new Map(),
+  _files: new Map(),
+  _waiting: new Map(),
+
+  /** Called by the scripts that hold data. */
+  add(key, values) {
+    this._data.set(key, values);
+    const waiting = this._waiting.get(key);
+    if (waiting) waiting(values);
+  },
+
+  /** Called by the explorer in one file for each picture. */
+  add_file(path, url) {
+    this._files.set(path, url);
+  },
+
+  /** Whether everything is in this file. */
+  get inOneFile() {
+    return this._files.size > 0;
+  },
+
+  /** Address of a picture; null if this file does not have it. */
+  url(path) {
+    if (this.inOneFile) return this._files.get(path) || null;
+    return path.split("/").map(encodeURIComponent).join("/");
+  },
+
+  /** The data of a key, loaded when they are wanted first. */
+  load(key) {
+    if (this._data.has(key)) return Promise.resolve(this._data.get(key));
+    if (this.inOneFile) return Promise.resolve(null);
+    return new Promise((resolve) => {
+      const script = document.createElement("script");
+      this._waiting.set(key, resolve);
+      script.onerror = () => resolve(null);
+      script.onload = () => script.remove();
+      script.src = this.url(key + ".js");
+      document.head.append(script);
+    });
+  },
+
+  /** Make an element. Texts are never read as HTML. */
+  h(name, attributes, ...children) {
+    const element = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes || {})) {
+      if (value === null || value === undefined || value === false) continue;
+      if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+      else if (key === "style") for (const [name, text] of Object.entries(value)) element.style.setProperty(name, text);
+      else element.setAttribute(key, value === true ? "" : value);
+    }
+    element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+    return element;
+  },
+
+  /** A patch cut out of the strip of a neuron. */
+  patch(layer, number, n, i, attributes) {
+    const url = this.url(`${layer.facts.key}/neurons/${number}.jpg`);
+    const style = { "--n": n, "--i": i, "background-image": `url("${url}")` };
+    const { class: extra, ...others } = attributes || {};
+    return this.h(others.onclick ? "button" : "span", { class: `patch ${extra || ""}`, style, ...others });
+  },
+
+  number(value, digits = 3) {
+    return value === null || value === undefined ? "–" : String(Number(value.toPrecision(digits)));
+  },
+
+  percent(value) {
+    return `${Math.round(100 * value)} %`;
+  },
+
+  className(facts, number) {
+    return number >= 0 && number < facts.class_names.length ? facts.class_names[number] : "";
+  },
+
+  /** What a clustering is called. */
+  methodName(method) {
+    const [kind, name] = [method.split(":")[0], method.split(":").slice(1).join(":")];
+    return { pure: `PURE, ${name}`, embedder: name, random: "random split", none: "no split" }[kind] || kind;
+  },
+
+  /** The view that an address names: layer, neuron and settings. */
+  parse(hash) {
+    const [path, query] = hash.replace(/^#/, "").split("?");
+    const settings = Object.fromEntries(new URLSearchParams(query || ""));
+    let name = path;
+    try {
+      name = decodeURIComponent(path);
+    } catch { /* a damaged link leads to the overview */ }
+    const layers = this.facts.layers.filter((layer) => name === layer.route || name.startsWith(layer.route + "/"));
+    const layer = layers.sort((a, b) => b.route.length - a.route.length)[0] || null;
+    const rest = layer ? name.slice(layer.route.length) : "";
+    const neuron = /^\/neuron\/(\d+)$/.exec(rest);
+    return { layer, neuron: neuron ? Number(neuron[1]) : null, known: !name || (layer && (!rest || neuron)), settings };
+  },
+
+  /** The address of a view. */
+  link(layer, neuron, settings) {
+    const query = new URLSearchParams(Object.entries(settings || {}).filter(([, value]) => value)).toString();
+    const path = layer.route + (neuron === null || neuron === undefined ? "" : `/neuron/${neuron}`);
+    return `#${path}${query ? "?" + query : ""}`;
+  },
+
+  facts: JSON.parse(document.getElementById("data").textContent),
+};

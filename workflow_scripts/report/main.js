@@ -1,0 +1,79 @@
+"use strict";
+// Which view is shown, in which colours, and what keys do.
+PureLens.main = {
+  async route() {
+    const { layer, neuron, known, settings } = PureLens.parse(location.hash);
+    if (!known) history.replaceState(null, "", "#");
+    const name = !known || !layer ? "overview" : neuron === null ? "grid" : "neuron";
+    if (name === "grid") await PureLens.grid.show(layer, settings);
+    if (name === "neuron") await PureLens.neuron.show(layer, neuron, settings);
+    for (const view of document.querySelectorAll(".view")) view.hidden = view.id !== name;
+    const current = name === "overview" ? "" : layer.route;
+    for (const link of document.querySelectorAll("#layers a")) {
+      if (link.dataset.route === current) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    document.title = [name === "neuron" ? `neuron ${neuron}` : null, current || null, "PureLens"].filter(Boolean).join(" · ");
+    this.view = name;
+    this.settle(name);
+  },
+
+  /** The grid stays where it was left; every other view begins at its top. */
+  settle(name) {
+    if (name === "overview") PureLens.overview.draw();
+    if (name === "grid") {
+      PureLens.grid.place();
+      window.scrollTo(0, this.left === PureLens.grid.layer.route ? this.scroll : 0);
+      PureLens.grid.place();
+    } else {
+      window.scrollTo(0, 0);
+    }
+    document.documentElement.dataset.view = name;
+  },
+
+  remembered(value) {
+    try {
+      if (value !== undefined) localStorage.setItem("purelens-theme", value);
+      return localStorage.getItem("purelens-theme");
+    } catch {
+      return null; // a page inside another one may keep nothing
+    }
+  },
+
+  theme(value) {
+    const dark = window.matchMedia("(prefers-color-scheme: dark)").matches;
+    document.documentElement.dataset.theme = value || (dark ? "dark" : "light");
+    PureLens.overview.draw();
+  },
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(document.activeElement.tagName);
+    if (event.key === "/" && !typing && this.view === "grid") {
+      event.preventDefault();
+      PureLens.grid.input.focus();
+    } else if (this.view === "grid") PureLens.grid.key(event);
+    else if (this.view === "neuron" && !typing) PureLens.neuron.key(event);
+  },
+
+  start() {
+    this.theme(this.remembered());
+    document.getElementById("theme").addEventListener("click", () => {
+      this.theme(this.remembered(document.documentElement.dataset.theme === "dark" ? "light" : "dark") || "dark");
+    });
+    window.addEventListener("hashchange", () => this.route());
+    window.addEventListener("scroll", () => {
+      if (this.view !== "grid") return;
+      [this.left, this.scroll] = [PureLens.grid.layer.route, window.scrollY];
+      PureLens.grid.place();
+    }, { passive: true });
+    window.addEventListener("resize", () => PureLens.grid.place());
+    document.addEventListener("keydown", (event) => this.key(event));
+    document.getElementById("whole").addEventListener("click", (event) => {
+      if (event.target.id === "whole") event.target.close();
+    });
+    PureLens.overview.pictures();
+    this.route();
+  },
+};
+PureLens.main.start();

@@ -1,0 +1,172 @@
+"use strict";
+// One neuron: its virtual neurons side by side, their circuits, the map of its references.
+PureLens.neuron = {
+  async show(layer, number, settings) {
+    const { h } = PureLens;
+    const view = document.getElementById("neuron");
+    const [whole, data] = await Promise.all([
+      PureLens.load(`${layer.facts.key}/layer`), PureLens.load(`${layer.facts.key}/neurons/${number}`),
+    ]);
+    const row = whole ? whole.table.neurons.indexOf(number) : -1;
+    if (!data || row < 0) {
+      const text = PureLens.inOneFile ? "This file does not hold this neuron; the folder of the report does." : "There is no such neuron.";
+      return view.replaceChildren(h("h1", {}, `neuron ${number}`), h("p", { class: "lead" }, text));
+    }
+    const facts = layer.facts;
+    const by = facts.methods.includes(settings.by) ? settings.by : facts.method;
+    const k = facts.n_clusters.includes(Number(settings.k)) ? Number(settings.k) : facts.k;
+    Object.assign(this, { layer, number, data, by, k, settings, clustering: data.clusterings[by][String(k)] });
+    view.replaceChildren(this.title(whole, row), this.switches(), ...(await this.body()));
+  },
+
+  title(whole, row) {
+    const { h } = PureLens;
+    const table = whole.table, line = whole.lines[row];
+    const order = PureLens.grid.order.get(this.layer.route) || table.neurons;
+    const place = order.indexOf(this.number);
+    const step = (to, text, label) => h("a", {
+      class: "step", "aria-label": label, id: label, href: to === undefined ? null : PureLens.link(this.layer, to, this.settings),
+      "aria-disabled": to === undefined,
+    }, text);
+    const facts = [
+      ["references", line.n], ["apart", PureLens.number(table.separation[String(this.layer.facts.k)][row])],
+      ["silhouette", PureLens.number(table.silhouette[String(this.layer.facts.k)][row])],
+      ["virtual neurons", table.virtual_neurons[row] || "–"], [`agrees with ${this.layer.facts.embedders[0]}`, PureLens.number(table.agreement[row], 2)],
+    ];
+    return h("div", { class: "title" },
+      step(order[place - 1], "‹", "previous"), h("h1", {}, "neuron ", h("b", {}, String(this.number))), step(order[place + 1], "›", "next"),
+      h("a", { class: "up", href: PureLens.link(this.layer) }, this.layer.route),
+      h("ul", { class: "numbers" }, facts.map(([name, value]) => h("li", {}, h("b", {}, String(value)), ` ${name}`))));
+  },
+
+  switches() {
+    const { h } = PureLens;
+    const change = (changes) => PureLens.link(this.layer, this.number, { by: this.by, k: this.k, ...changes });
+    const link = (text, changes, on) => h("a", { href: change(changes), "aria-current": on ? "true" : null }, text);
+    return h("div", { class: "switches" },
+      h("span", { class: "switch", role: "group", "aria-label": "split by" }, h("span", {}, "split by"),
+        this.layer.facts.methods.map((method) => link(PureLens.methodName(method), { by: method }, method === this.by))),
+      h("span", { class: "switch", role: "group", "aria-label": "into" }, h("span", {}, "into"),
+        this.layer.facts.n_clusters.map((k) => link(String(k), { k }, k === this.k))));
+  },
+
+  async body() {
+    const { h } = PureLens;
+    if (!this.data.images.length) return [h("p", { class: "lead" }, "This neuron is dead: no image of the dataset activates it.")];
+    const facts = this.layer.facts, lowerName = this.clustering.lower;
+    const lower = PureLens.facts.layers.find(({ facts: other }) =>
+      other.dataset === facts.dataset && other.model === facts.model && other.layer === lowerName) || null;
+    this.lower = { name: lowerName, layer: lower, data: lower ? await PureLens.load(`${lower.facts.key}/layer`) : null };
+    const missing = lower ? null : h("p", { class: "note" }, `The patches of ${lowerName} are not shown: it is not among the layers that were studied.`);
+    return [
+      h("div", { class: "parts", style: { "--parts": this.clustering.parts.length } }, this.clustering.parts.map((part, i) => this.part(part, i))),
+      ...(missing ? [missing] : []),
+      h("div", { class: "below" },
+        h("section", { class: "card" }, h("h2", {}, "Its references, near each other where circuits are alike"), this.map()),
+        h("section", { class: "card" }, h("h2", {}, `What tells them apart in ${lowerName}`), this.apart())),
+    ];
+  },
+
+  part(part, i) {
+    const { h } = PureLens;
+    const members = this.data.images.map((_, index) => index).filter((index) => this.clustering.label[index] === part);
+    const names = new Map();
+    for (const index of members) {
+      const name = PureLens.className(this.layer.facts, this.data.classes[index]);
+      if (name) names.set(name, (names.get(name) || 0) + 1);
+    }
+    const classes = [...names].sort((a, b) => b[1] - a[1]).slice(0, 4);
+    return h("section", { class: `card virtual c${part % 8}` },
+      h("h2", {}, h("b", {}, `${this.number}.${part + 1}`), h("small", {}, ` ${members.length} of ${this.data.images.length} references`)),
+      h("p", { class: "classes", dir: "auto" }, classes.map(([name, n]) => `${name} ${n}`).join(" · ")),
+      h("div", { class: "patches" }, this.data.shown.flatMap((shown, place) =>
+        this.clustering.label[shown.index] === part ? [this.patch(place, "")] : [])),
+      h("h3", {}, `its circuit in ${this.clustering.lower}`),
+      this.bars(this.clustering.circuits[i]));
+  },
+
+  patch(place, extra, style) {
+    const shown = this.data.shown[place];
+    const label = `${PureLens.className(this.layer.facts, this.data.classes[shown.index])} ${shown.path}, activation ${PureLens.number(this.data.values[shown.index])}`;
+    const patch = PureLens.patch(this.layer, this.number, this.data.shown.length, place,
+      { class: extra, type: "button", title: label, "aria-label": label, onclick: () => this.whole(place) });
+    for (const [name, value] of Object.entries(style || {})) patch.style.setProperty(name, value);
+    return patch;
+  },
+
+  /** A lower neuron: a link with its patches where it was studied. */
+  lowerNeuron(number) {
+    const { h } = PureLens;
+    const row = this.lower.data ? this.lower.data.table.neurons.indexOf(number) : -1;
+    if (row < 0) return h("span", { class: "lower" }, String(number));
+    const url = this.lower.data.lines[row].n ? PureLens.url(`${this.lower.layer.facts.key}/neurons/${number}.jpg`) : null;
+    return h("a", { class: "lower", href: PureLens.link(this.lower.layer, number) }, h("span", {}, String(number)),
+      url ? h("img", { src: url, alt: "" }) : null);
+  },
+
+  bars(circuit) {
+    const { h } = PureLens;
+    const most = Math.max(...circuit.map(([, value]) => Math.abs(value)), 1e-12);
+    return h("ol", { class: `bars ${this.lower.layer ? "" : "bare"}` }, circuit.map(([number, value]) =>
+      h("li", {}, this.lowerNeuron(number), h("span", { class: "bar-of" },
+        h("i", { class: value < 0 ? "minus" : "plus", style: { width: `${(50 * Math.abs(value)) / most}%` } })),
+        h("span", { class: "value" }, PureLens.number(value, 2)))));
+  },
+
+  apart() {
+    const { h } = PureLens;
+    const rows = this.clustering.apart;
+    if (!rows.length) return h("p", { class: "note" }, "There is one virtual neuron only.");
+    const most = Math.max(...rows.flatMap(([, ...values]) => values.map(Math.abs)), 1e-12);
+    return h("ol", { class: `bars apart ${this.lower.layer ? "" : "bare"}` }, rows.map(([number, ...values]) =>
+      h("li", {}, this.lowerNeuron(number), h("span", { class: "stack" }, values.map((value, i) =>
+        h("span", { class: "bar-of" }, h("i", {
+          class: `${value < 0 ? "minus" : "plus"} c${this.clustering.parts[i] % 8}`, style: { width: `${(50 * Math.abs(value)) / most}%` },
+          title: `${this.number}.${this.clustering.parts[i] + 1}: ${PureLens.number(value)}`,
+        })))))));
+  },
+
+  map() {
+    const { h } = PureLens;
+    const places = new Map(this.data.shown.map((shown, place) => [shown.index, place]));
+    const at = ([x, y]) => ({ left: `${5 + 90 * x}%`, top: `${5 + 90 * (1 - y)}%` });
+    const colour = (index) => (this.clustering.label[index] < 0 ? "cnone" : `c${this.clustering.label[index] % 8}`);
+    const dots = this.data.points.map((point, index) => places.has(index) ? null : h("span", {
+      class: `dot ${colour(index)}`, style: at(point),
+      title: `${PureLens.className(this.layer.facts, this.data.classes[index])} image ${this.data.images[index]}`,
+    }));
+    const patches = this.data.shown.map((shown, place) => this.patch(place, `point ${colour(shown.index)}`, at(shown.place)));
+    return h("div", { class: "map" }, dots, patches);
+  },
+
+  /** The whole image with the heatmap over it. */
+  whole(place) {
+    const { h } = PureLens;
+    const shown = this.data.shown[place], [top, left, bottom, right] = shown.box, side = this.data.side;
+    const canvas = h("canvas", { width: this.data.heat_side, height: this.data.heat_side });
+    const context = canvas.getContext("2d"), pixels = context.createImageData(this.data.heat_side, this.data.heat_side);
+    [...atob(shown.heat)].forEach((letter, i) => pixels.data.set([255, 60, 0, 0.75 * letter.charCodeAt(0)], 4 * i));
+    context.putImageData(pixels, 0, 0);
+    const frame = h("i", { class: "frame", style: {
+      left: `${(100 * left) / side}%`, top: `${(100 * top) / side}%`, width: `${(100 * (right - left)) / side}%`, height: `${(100 * (bottom - top)) / side}%`,
+    } });
+    const dialog = document.getElementById("whole");
+    const heat = h("input", { type: "checkbox", checked: true, onchange: (event) => { canvas.hidden = !event.target.checked; } });
+    const name = PureLens.className(this.layer.facts, this.data.classes[shown.index]);
+    dialog.replaceChildren(
+      h("div", { class: "image" }, h("img", { src: PureLens.url(`${this.layer.facts.key}/images/${this.data.images[shown.index]}.jpg`) || "", alt: "" }), canvas, frame),
+      h("p", { dir: "auto" }, h("b", {}, name), ` ${shown.path}`),
+      h("p", {}, `activation ${PureLens.number(this.data.values[shown.index])} `, h("label", {}, heat, " relevance"), " ",
+        h("button", { type: "button", onclick: () => dialog.close() }, "Close")));
+    dialog.showModal();
+  },
+
+  /** Left and right go to the neighbours in the grid. */
+  key(event) {
+    if (document.getElementById("whole").open) return;
+    const target = { ArrowLeft: "previous", ArrowRight: "next" }[event.key];
+    const link = target && document.getElementById(target);
+    if (link && link.href) location.hash = new URL(link.href).hash;
+    if (event.key === "Escape") location.hash = PureLens.link(this.layer);
+  },
+};
