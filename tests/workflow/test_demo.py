@@ -24,7 +24,7 @@ def test_everything_is_there(finished: Path) -> None:
     stages = ["activations.h5", "relevances.h5", "patches.h5", "embeddings/scene_clip.h5", "virtual_neurons.h5"]
     assert set(tables + stages) <= set(made)
     data = [name for name in made if name.endswith((".h5", ".csv"))]
-    assert len(data) <= 12
+    assert len(data) <= 12  # files for each layer, however many neurons
     figures = [name for name in made if name.endswith(".png")]
     assert len([name for name in figures if name.endswith("_sheet.png")]) == 2
     assert len([name for name in figures if name.endswith("_umap.png")]) == 2
@@ -40,7 +40,7 @@ def test_nothing_temporary_is_left(finished: Path) -> None:
 
 def test_every_artifact_opens_in_xarray(finished: Path) -> None:
     artifacts = sorted(finished.rglob("*.h5"))
-    assert len(artifacts) == 9
+    assert len(artifacts) == 10
     for path in artifacts:
         with xarray.open_dataset(path, engine="h5netcdf") as found:
             assert found.attrs["identity"]
@@ -85,10 +85,10 @@ def test_a_second_run_does_nothing(workplace: Workplace, tiny: dict[str, Any], f
         (
             "virtual_neurons",
             {"n_clusters": [2, 3]},
-            {"virtual_neurons", "interpretability", "neuron_figures", "layer_figures"},
+            {"virtual_neurons", "interpretability", "neuron_figures", "layer_figures", "pages", "explorer"},
         ),
         ("figures", {"neurons": 3, "references": 8}, {"neuron_figures"}),
-        ("evaluation", {"bootstrap": 201}, {"interpretability", "alignment", "layer_figures"}),
+        ("evaluation", {"bootstrap": 201}, {"interpretability", "alignment", "layer_figures", "pages", "explorer"}),
     ],
 )
 def test_a_changed_key_reruns_what_uses_it(

@@ -33,7 +33,10 @@ STAGES = {
     "virtual_neurons": (f"{LAYER}/virtual_neurons.h5", 2),
     "interpretability": (f"{LAYER}/interpretability.csv", 4),
     "alignment": (f"{LAYER}/alignment.csv", 4),
-    "neuron_figures": (f"{LAYER}/figures/neurons.provenance.json", 20),
+    "projections": (f"{LAYER}/projections.h5", 20),
+    "pages": ("results/report/layers/scenes/scene_cnn/layer3.provenance.json", 4),
+    "explorer": ("results/report/index.html", 3),
+    "neuron_figures": (f"{LAYER}/figures/neurons.provenance.json", 6),
     "layer_figures": (f"{LAYER}/figures/methods_scene_clip.png", 6),
 }
 """What each stage makes, and about how many seconds it takes."""
@@ -307,7 +310,7 @@ def test_damaged_artifacts_are_found_and_made_anew(
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
     _, problems = verify(workplace.folder / "results")
     assert [problem.path for problem in problems] == [path], problems
-    after = {"virtual_neurons", "interpretability", "alignment", "neuron_figures", "layer_figures"}
+    after = {"virtual_neurons", "interpretability", "alignment", "neuron_figures", "layer_figures", "pages", "explorer"}
     assert set(workplace.snakemake(tiny, "-n").jobs) == {"embeddings", *after}
 
 

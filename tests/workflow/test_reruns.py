@@ -19,7 +19,9 @@ from workplace import TINY, Workplace, copy_code, results_of
 
 WORLD = {"world_scenes": 3, "world_cnn": 1, "world_clip": 1}
 PREPARE = {"dataset": 2, "model": 2}
+REPORT = {"pages": 2, "explorer": 1}
 AFTER_EMBEDDINGS = {
+    **REPORT,
     "virtual_neurons": 2,
     "interpretability": 2,
     "alignment": 2,
@@ -27,17 +29,19 @@ AFTER_EMBEDDINGS = {
     "layer_figures": 2,
 }
 AFTER_PATCHES = {"embeddings": 2, **AFTER_EMBEDDINGS}
-AFTER_ACTIVATIONS = {"relevances": 2, "patches": 2, **AFTER_PATCHES}
-AFTER_RELEVANCES = AFTER_EMBEDDINGS
-AFTER_CLUSTERS = {"virtual_neurons": 2, "interpretability": 2, "neuron_figures": 2, "layer_figures": 2}
+AFTER_RELEVANCES = {"projections": 2, **AFTER_EMBEDDINGS}
+AFTER_ACTIVATIONS = {"relevances": 2, "patches": 2, **AFTER_PATCHES, **AFTER_RELEVANCES}
+AFTER_CLUSTERS = {"virtual_neurons": 2, "interpretability": 2, "neuron_figures": 2, "layer_figures": 2, **REPORT}
 EVERYTHING = {**WORLD, **PREPARE, "activations": 2, **AFTER_ACTIVATIONS}
-ONE_MODEL = {name: n // 2 for name, n in {"model": 2, "activations": 2, **AFTER_ACTIVATIONS}.items()}
-ONE_DATASET = {"dataset": 1, **ONE_MODEL}
 
 
 def one(jobs: dict[str, int]) -> dict[str, int]:
-    """The same jobs of one of the two layers."""
-    return {name: n // 2 for name, n in jobs.items()}
+    """The same jobs of one of the two layers; there is one explorer of both."""
+    return {name: -(-n // 2) for name, n in jobs.items()}
+
+
+ONE_MODEL = one({"model": 2, "activations": 2, **AFTER_ACTIVATIONS})
+ONE_DATASET = {"dataset": 1, **ONE_MODEL}
 
 
 class Place:
@@ -128,8 +132,10 @@ CODE_EDITS = {
     ),
     "a metric": (
         edit("alignment.py", r"^import numpy", "LEAST = 3\nimport numpy"),
-        {"alignment": 2, "layer_figures": 2},
+        {"alignment": 2, "layer_figures": 2, **REPORT},
     ),
+    "the look of the explorer": (edit("../report/explorer.css", "scrollbar-gutter: stable;", ""), {"explorer": 1}),
+    "the data of the explorer": (edit("report/neurons.py", "SLAB_NEURONS = 16", "SLAB_NEURONS = 8"), REPORT),
     "the LRP rule": (
         edit("lrp.py", r"^import torch$", "import torch\nEPSILON = 1e-6"),
         {"patches": 2, **AFTER_PATCHES},
@@ -153,8 +159,9 @@ KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     "normalisation of relevances": ({"relevances/normalize": "none"}, {"relevances": 2, **AFTER_RELEVANCES}),
     "bootstrap": (
         {"evaluation/bootstrap": 201},
-        {"interpretability": 2, "alignment": 2, "layer_figures": 2},
+        {"interpretability": 2, "alignment": 2, "layer_figures": 2, **REPORT},
     ),
+    "sizes in the explorer": ({"report/image_size": 100}, REPORT),
     "seed of everything": ({"seed": 1}, {**EVERYTHING, "dataset": 1}),
     "an embedder added": (
         {"embedders/another": {"source": "network", "architecture": "torchvision:squeezenet1_1", "weights": "random"}

@@ -148,7 +148,7 @@ def contents(path: Path) -> dict[str, bytes]:
 
 def results_of(results: Path) -> dict[str, dict[str, bytes]]:
     """The bytes of all data below a results folder."""
-    kinds = (".h5", ".csv", ".png", ".safetensors")
+    kinds = (".h5", ".csv", ".png", ".safetensors", ".js", ".jpg")
     files = sorted(path for path in results.rglob("*") if path.suffix in kinds)
     files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(results).parts)]
     return {path.relative_to(results).as_posix(): contents(path) for path in files}
