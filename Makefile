@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.8
 BIN := .venv/bin
 
-.PHONY: demo test test-slurm slurm check format docs constraints clean
+.PHONY: demo test test-slurm slurm check format docs screenshots constraints clean
 
 demo: .venv/.complete
 	$(BIN)/snakemake --cores all --resources gpu=1
@@ -11,7 +11,7 @@ demo: .venv/.complete
 # The longest files go first, so that both processes have work to the end.
 test: .venv/.complete
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
-		tests/workflow/test_reruns.py tests/workflow/test_faults.py tests/workflow tests/trained tests/bench tests/unit
+		tests/workflow/test_reruns.py tests/workflow/test_faults.py tests/workflow tests/report tests/trained tests/bench tests/unit
 
 # The workflow on a SLURM of one node, which the test starts and stops itself; needs root, slurm-wlm and munge.
 test-slurm: slurm
@@ -35,6 +35,12 @@ format: .venv/.complete
 # Writes config.schema.json and the table of keys in README.md from the configuration model.
 docs: .venv/.complete
 	PYTHONPATH=workflow_scripts $(BIN)/python -m purelens.config_reference
+
+# The pictures of the explorer in README.md; needs Chromium and the results of the demo.
+screenshots: .venv/.complete
+	$(BIN)/python -m purelens.report.screenshot results/report/index.html docs/explorer.png
+	$(BIN)/python -m purelens.report.screenshot results/report/index.html docs/explorer_neuron.png \
+		--route '#scene_cnn/layer3/neuron/9' --height 1100 --dark
 
 # uv does not read pip's settings: a folder of local wheels, if there is one, is handed on.
 .venv/.complete: pyproject.toml envs/constraints.txt

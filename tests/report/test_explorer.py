@@ -185,7 +185,8 @@ def test_the_toggle_shows_the_stored_clustering(watched: Watched, report: Path) 
         page.get_by_role("link", name=link, exact=True).click()
         page.wait_for_selector(f".switch a[aria-current]:text-is('{link}')")
         label = data["clusterings"][method]["2"]["label"]
-        sizes = [f"{label.count(part)} of {len(label)} references" for part in sorted(set(label))]
+        counts = [label.count(part) for part in sorted(set(label))]
+        sizes = [f"{n} of {len(label)} references ({100 * n / len(label):.0f} %)" for n in counts]
         assert [text.strip() for text in page.locator(".virtual h2 small").all_inner_texts()] == sizes
 
 
@@ -242,6 +243,18 @@ def test_the_whole_image_with_its_heatmap(watched: Watched, report: Path) -> Non
     assert max(drawn[3::4]) > 100
     page.locator("dialog input").uncheck()
     assert not canvas.is_visible()
+
+
+@needs_browser
+@pytest.mark.parametrize("view", ["overview", "grid", "neuron"])
+def test_nothing_jumps_while_pictures_load(watched: Watched, report: Path, view: str) -> None:
+    """Cumulative layout shift, after the first view is there."""
+    page = watched.open(report / "index.html", ROUTES[view])
+    page.wait_for_timeout(500)
+    shift = """new Promise(resolve => new PerformanceObserver(list => resolve(
+        list.getEntries().reduce((sum, entry) => sum + entry.value, 0)
+    )).observe({type: 'layout-shift', buffered: true}) || setTimeout(() => resolve(0), 300))"""
+    assert page.evaluate(shift) < 0.05
 
 
 @needs_browser

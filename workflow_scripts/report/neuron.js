@@ -77,7 +77,7 @@ PureLens.neuron = {
     }
     const classes = [...names].sort((a, b) => b[1] - a[1]).slice(0, 4);
     return h("section", { class: `card virtual c${part % 8}` },
-      h("h2", {}, h("b", {}, `${this.number}.${part + 1}`), h("small", {}, ` ${members.length} of ${this.data.images.length} references`)),
+      h("h2", {}, h("b", {}, `${this.number}.${part + 1}`), h("small", {}, ` ${members.length} of ${this.data.images.length} references (${PureLens.percent(members.length / this.data.images.length)})`)),
       h("p", { class: "classes", dir: "auto" }, classes.map(([name, n]) => `${name} ${n}`).join(" · ")),
       h("div", { class: "patches" }, this.data.shown.flatMap((shown, place) =>
         this.clustering.label[shown.index] === part ? [this.patch(place, "")] : [])),
