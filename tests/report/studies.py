@@ -110,7 +110,8 @@ class MadeUpLayer:
             self.path("relevances"), self.path("activations"), of, tables["correlations"], tables["correlations_mean"],
             [EMBEDDER], bootstrap=100, n_groups=2,
         )  # fmt: skip
-        projections(self.path("relevances"), self.path("projections"), self.lower, neighbours=min(6, self.n_references))
+        # as many neighbours as references: principal axes, for UMAP compiles itself for long
+        projections(self.path("relevances"), self.path("projections"), self.lower, neighbours=self.n_references)
 
     def pages(self, report: Path, dataset: str, model: str, **settings: int) -> str:
         """Write its pages; returns their folder."""

@@ -153,7 +153,7 @@ def test_a_gallery_escapes_its_title(tmp_path: Path) -> None:
 def test_places_in_the_plane(layer: tuple[MadeUpLayer, Path], tmp_path: Path) -> None:
     made, _ = layer
     again = str(tmp_path / "p.h5")
-    projections(made.path("relevances"), again, "layer1")
+    projections(made.path("relevances"), again, "layer1", neighbours=made.n_references)
     with (
         h5py.File(made.path("projections")) as one,
         h5py.File(again) as other,

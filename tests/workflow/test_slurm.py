@@ -63,7 +63,8 @@ def test_a_cluster_gives_the_local_results(
     submitted = [
         line for line in (done.stdout + done.stderr).splitlines() if "has been submitted with SLURM jobid" in line
     ]
-    assert len(submitted) == 9  # dataset, model, activations, 2 x relevances, gather, patches, embeddings, and a group
+    # dataset, model, activations, 2 x relevances, gather, patches, embeddings, a group, explorer
+    assert len(submitted) == 10
     assert "group_evaluate" in " ".join(str(path) for path in workplace.folder.rglob("slurm_logs/**/*.log"))
 
 
