@@ -166,7 +166,7 @@ KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     "an embedder added": (
         {"embedders/another": {"source": "network", "architecture": "torchvision:squeezenet1_1", "weights": "random"}
          | {"layer": "features.3", "size": 32}},
-        {"embeddings": 2, **AFTER_EMBEDDINGS},
+        {"embeddings": 2, **AFTER_EMBEDDINGS, "layer_figures": 4},  # two more, and the old ones anew
     ),
     "a layer added": (
         {"models/net/layers": {"layer3": {"neurons": ["0-3"]}, "layer2": {"neurons": [1]}}},
