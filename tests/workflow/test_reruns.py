@@ -278,7 +278,7 @@ def test_a_plan_says_what_a_run_would_do(place: Place) -> None:
     assert run.code == 0, run.text
     lines = {line.split()[0]: line.split() for line in run.text.splitlines() if line.strip()}
     assert lines["patches"][1:3] == ["2", "blur"]
-    assert lines["all"][1] == str(2 * (1 + len(AFTER_PATCHES)))
+    assert lines["all"][1] == str(2 + sum(AFTER_PATCHES.values()))
     assert lines["patches"][-1] == "s"
     assert "activations" not in lines
     nothing = place.workplace.snakemake(place.study, "plan")

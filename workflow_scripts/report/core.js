@@ -8,8 +8,8 @@ const PureLens = {
   /** Called by the scripts that hold data. */
   add(key, values) {
     this._data.set(key, values);
-    const waiting = this._waiting.get(key);
-    if (waiting) waiting(values);
+    for (const resolve of this._waiting.get(key) || []) resolve(values);
+    this._waiting.delete(key);
   },
 
   /** Called by the explorer in one file for each picture. */
@@ -33,9 +33,13 @@ const PureLens = {
     if (this._data.has(key)) return Promise.resolve(this._data.get(key));
     if (this.inOneFile) return Promise.resolve(null);
     return new Promise((resolve) => {
+      if (this._waiting.has(key)) return void this._waiting.get(key).push(resolve);
       const script = document.createElement("script");
-      this._waiting.set(key, resolve);
-      script.onerror = () => resolve(null);
+      this._waiting.set(key, [resolve]);
+      script.onerror = () => {
+        for (const missing of this._waiting.get(key) || []) missing(null);
+        this._waiting.delete(key);
+      };
       script.onload = () => script.remove();
       script.src = this.url(key + ".js");
       document.head.append(script);

@@ -19,10 +19,11 @@ PureLens.grid = {
   },
   order: new Map(),
 
-  async show(layer, settings) {
+  async show(layer, settings, late) {
     const { h } = PureLens;
     const view = document.getElementById("grid");
     const data = await PureLens.load(`${layer.facts.key}/layer`);
+    if (late()) return;
     if (!data) return view.replaceChildren(h("p", { class: "lead" }, "The data of this layer are not there."));
     const chosen = { q: settings.q || "", sort: settings.sort || "separation", show: settings.show || "" };
     this.layer = layer;

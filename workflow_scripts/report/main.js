@@ -5,8 +5,11 @@ PureLens.main = {
     const { layer, neuron, known, settings } = PureLens.parse(location.hash);
     if (!known) history.replaceState(null, "", "#");
     const name = !known || !layer ? "overview" : neuron === null ? "grid" : "neuron";
-    if (name === "grid") await PureLens.grid.show(layer, settings);
-    if (name === "neuron") await PureLens.neuron.show(layer, neuron, settings);
+    const turn = (this.turn = (this.turn || 0) + 1);
+    const late = () => turn !== this.turn; // somebody went on before the data were there
+    if (name === "grid") await PureLens.grid.show(layer, settings, late);
+    if (name === "neuron") await PureLens.neuron.show(layer, neuron, settings, late);
+    if (late()) return;
     for (const view of document.querySelectorAll(".view")) view.hidden = view.id !== name;
     const current = name === "overview" ? "" : layer.route;
     for (const link of document.querySelectorAll("#layers a")) {

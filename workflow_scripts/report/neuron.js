@@ -1,12 +1,13 @@
 "use strict";
 // One neuron: its virtual neurons side by side, their circuits, the map of its references.
 PureLens.neuron = {
-  async show(layer, number, settings) {
+  async show(layer, number, settings, late) {
     const { h } = PureLens;
     const view = document.getElementById("neuron");
     const [whole, data] = await Promise.all([
       PureLens.load(`${layer.facts.key}/layer`), PureLens.load(`${layer.facts.key}/neurons/${number}`),
     ]);
+    if (late()) return;
     const row = whole ? whole.table.neurons.indexOf(number) : -1;
     if (!data || row < 0) {
       const text = PureLens.inOneFile ? "This file does not hold this neuron; the folder of the report does." : "There is no such neuron.";
@@ -16,7 +17,8 @@ PureLens.neuron = {
     const by = facts.methods.includes(settings.by) ? settings.by : facts.method;
     const k = facts.n_clusters.includes(Number(settings.k)) ? Number(settings.k) : facts.k;
     Object.assign(this, { layer, number, data, by, k, settings, clustering: data.clusterings[by][String(k)] });
-    view.replaceChildren(this.title(whole, row), this.switches(), ...(await this.body()));
+    const body = await this.body();
+    if (!late()) view.replaceChildren(this.title(whole, row), this.switches(), ...body);
   },
 
   title(whole, row) {
