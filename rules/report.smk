@@ -14,6 +14,7 @@ rule pages:
         patches_h5=path("patches"),
         virtual_neurons_h5=path("virtual_neurons"),
         projections_h5=path("projections"),
+        embeddings=embedding_paths,
         interpretability_csv=path("interpretability"),
         interpretability_summary_csv=path("interpretability_summary"),
         alignment_csv=path("alignment"),
@@ -73,6 +74,7 @@ rule explorer:
         runtime=15,
     params:
         single_file_megabytes=study.report.single_file_megabytes,
+        ratios_digest=file_digest(path("bench_ratios")),
         templates_digest=folder_digest("workflow_scripts/report"),
         code=code_digest("report.explorer"),
     message:

@@ -118,8 +118,9 @@ class MadeUpLayer:
         folder = f"{report}/layers/{dataset}/{model}/{self.name}"
         names = ("activations", "relevances", "patches", "virtual_neurons", "projections")
         tables = ("distances", "distances_mean", "correlations", "correlations_mean")
-        pages(
-            str(self.images_h5), f"{self.folder}/model.json", *(self.path(name) for name in names),
-            *(f"{self.folder}/{name}.csv" for name in tables), folder, dataset, model, self.name, [EMBEDDER], **settings,
-        )  # fmt: skip
+        artifacts = [self.path(name) for name in names]
+        csv = [f"{self.folder}/{name}.csv" for name in tables]
+        card, judges = f"{self.folder}/model.json", [self.path("embeddings")]
+        where = (folder, dataset, model, self.name)
+        pages(str(self.images_h5), card, *artifacts, judges, *csv, *where, [EMBEDDER], **settings)
         return folder

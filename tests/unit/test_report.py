@@ -1,5 +1,6 @@
 """What the explorer shows: which references, which numbers, and what is said of a layer."""
 
+import dataclasses
 from pathlib import Path
 
 import h5py
@@ -35,7 +36,8 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> tuple[MadeUpLayer, Path]:
 def neuron(label: list[int]) -> Neuron:
     n = len(label)
     none = np.zeros((n, 0))
-    return Neuron(0, np.arange(n), np.zeros(n), none, none, np.zeros((n, 2)), np.array(label)[None, None], {})
+    points, labels = np.zeros((n, 2)), np.array(label)[None, None]
+    return Neuron(0, np.arange(n), np.zeros(n), none, none, points, labels, np.zeros((1, 1)), {})
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,12 @@ def neuron(label: list[int]) -> Neuron:
 )
 def test_every_virtual_neuron_is_shown(label: list[int], n: int, wanted: list[int]) -> None:
     assert shown(neuron(label), np.array(label, dtype=int), n).tolist() == wanted
+
+
+def test_no_virtual_neuron_of_any_clustering_is_without_a_picture() -> None:
+    labels = np.stack([[0, 0, 0, 0, 0, 1], [0, 1, 0, 1, 2, 0], [-1, 0, 0, 0, 0, 0]])[None]
+    one = dataclasses.replace(neuron([0] * 6), label=labels)
+    assert shown(one, labels[0, 0], 2).tolist() == [0, 1, 4, 5]
 
 
 def test_circuits_on_a_page_are_means_of_relevances(layer: tuple[MadeUpLayer, Path]) -> None:
@@ -77,7 +85,7 @@ def test_a_dead_neuron_has_a_page_without_pictures(layer: tuple[MadeUpLayer, Pat
     assert not (folder / f"neurons/{DEAD}.jpg").exists()
     line = read_data(folder / "layer.js")["lines"][DEAD]
     assert line == {"n": 0, "classes": [], "concepts": []}
-    assert any("1 neurons are dead" in text for text in read_data(folder / "layer.js")["facts"]["warnings"])
+    assert any("1 dead neurons" in text for text in read_data(folder / "layer.js")["facts"]["warnings"])
 
 
 def test_pictures_are_those_of_the_boxes(layer: tuple[MadeUpLayer, Path]) -> None:

@@ -142,7 +142,18 @@ def _chunks(shape: tuple[int, ...], dtype: np.dtype, growing: bool) -> tuple[int
 
 def versions() -> dict[str, str]:
     """Versions of the libraries that decide the numbers."""
-    names = ["numpy", "torch", "torchvision", "zennit", "open_clip_torch", "timm", "scikit-learn", "h5py", "pillow"]
+    names = [
+        "purelens",
+        "numpy",
+        "torch",
+        "torchvision",
+        "zennit",
+        "open_clip_torch",
+        "timm",
+        "scikit-learn",
+        "h5py",
+        "pillow",
+    ]
     found = {"python": platform.python_version()}
     for name in names:
         try:

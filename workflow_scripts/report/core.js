@@ -40,7 +40,10 @@ const PureLens = {
         for (const missing of this._waiting.get(key) || []) missing(null);
         this._waiting.delete(key);
       };
-      script.onload = () => script.remove();
+      script.onload = () => {
+        script.remove();
+        if (this._waiting.has(key)) script.onerror(); // it held something else
+      };
       script.src = this.url(key + ".js");
       document.head.append(script);
     });
@@ -73,6 +76,11 @@ const PureLens = {
 
   percent(value) {
     return `${Math.round(100 * value)} %`;
+  },
+
+  /** A name that cannot turn the text around it. */
+  name(text, ...after) {
+    return this.h("span", { class: "named" }, this.h("bdi", {}, text), ...after);
   },
 
   className(facts, number) {

@@ -17,18 +17,15 @@ PureLens.grid = {
     dead: "dead",
     few: "with too few references",
   },
-  order: new Map(),
 
   async show(layer, settings, late) {
     const { h } = PureLens;
     const view = document.getElementById("grid");
     const data = await PureLens.load(`${layer.facts.key}/layer`);
     if (late()) return;
+    Object.assign(this, { layer, data, rows: [], cards: new Map(), input: null, wall: null });
     if (!data) return view.replaceChildren(h("p", { class: "lead" }, "The data of this layer are not there."));
-    const chosen = { q: settings.q || "", sort: settings.sort || "separation", show: settings.show || "" };
-    this.layer = layer;
-    this.data = data;
-    this.names = data.lines.map((line, row) => this.haystack(layer, data, line, row));
+    const chosen = this.settingsOf(settings);
     this.input = h("input", { type: "search", placeholder: "number, class or concept", "aria-label": "search", value: chosen.q });
     this.sort = this.select(this.SORTS, chosen.sort, "sort by");
     this.filter = this.select(this.FILTERS, chosen.show, "show");
@@ -45,6 +42,20 @@ PureLens.grid = {
     this.update();
   },
 
+  /** What a link says of the grid. */
+  settingsOf(settings) {
+    return {
+      q: settings.q || "",
+      sort: settings.sort in this.SORTS ? settings.sort : "separation",
+      show: settings.show in this.FILTERS ? settings.show : "",
+    };
+  },
+
+  /** The same for a link; what is usual is left out. */
+  asLink({ q, sort, show }) {
+    return { q, sort: sort === "separation" ? "" : sort, show };
+  },
+
   select(options, value, label) {
     const { h } = PureLens;
     const known = value in options ? value : Object.keys(options)[0];
@@ -52,43 +63,50 @@ PureLens.grid = {
       h("option", { value: key, selected: key === known }, text)));
   },
 
-  haystack(layer, data, line, row) {
+  /** Texts by which a neuron is found: its number, classes and concepts. */
+  haystack(layer, data, row) {
+    const line = data.lines[row];
     const classes = line.classes.map(([number]) => PureLens.className(layer.facts, number));
     const concepts = line.concepts.map((number) => layer.facts.concept_names[number]);
     return [String(data.table.neurons[row]), ...classes, ...concepts].map((name) => name.toLowerCase());
   },
 
+  current() {
+    return { q: this.input.value.trim(), sort: this.sort.value, show: this.filter.value };
+  },
+
   /** Keep the state in the address. */
   changed() {
-    const sort = this.sort.value === "separation" ? "" : this.sort.value;
-    const settings = { q: this.input.value.trim(), sort, show: this.filter.value };
-    history.replaceState(null, "", PureLens.link(this.layer, null, settings));
+    history.replaceState(null, "", PureLens.link(this.layer, null, this.asLink(this.current())));
     this.update();
   },
 
-  column(name) {
-    const { table } = this.data;
-    if (name === "number") return table.neurons.map((number) => -number);
-    const values = table[name];
-    return Array.isArray(values) ? values : values[String(this.layer.facts.k)];
+  column(layer, data, name) {
+    if (name === "number") return data.table.neurons.map((number) => -number);
+    const values = data.table[name];
+    return Array.isArray(values) ? values : values[String(layer.facts.k)];
   },
 
-  passes(row) {
-    const line = this.data.lines[row];
-    const gap = this.data.table.separation[String(this.layer.facts.k)][row];
-    const text = this.input.value.trim().toLowerCase();
-    const shown = { "": true, split: gap > 0, one: gap !== null && gap <= 0, dead: !line.n, few: line.n < this.layer.facts.n_references };
-    if (!shown[this.filter.value]) return false;
-    if (/^\d+$/.test(text)) return this.names[row][0] === text || this.names[row].slice(1).some((name) => name.includes(text));
-    return !text || this.names[row].some((name) => name.includes(text));
+  passes(layer, data, row, { q, show }) {
+    const line = data.lines[row], text = q.toLowerCase();
+    const gap = data.table.separation[String(layer.facts.k)][row];
+    const shown = { "": true, split: gap > 0, one: gap !== null && gap <= 0, dead: !line.n, few: line.n < layer.facts.n_references };
+    if (!shown[show]) return false;
+    const [number, ...names] = this.haystack(layer, data, row);
+    if (/^\d+$/.test(text)) return number === text || names.some((name) => name.includes(text));
+    return !text || names.some((name) => name.includes(text));
+  },
+
+  /** Rows of the neurons that settings choose, in their order. */
+  choose(layer, data, settings) {
+    const values = this.column(layer, data, settings.sort);
+    const worth = (row) => (values[row] === null || values[row] === undefined ? -Infinity : values[row]);
+    const rows = data.lines.map((_, row) => row).filter((row) => this.passes(layer, data, row, settings));
+    return rows.sort((a, b) => worth(b) - worth(a) || a - b);
   },
 
   update() {
-    const values = this.column(this.sort.value);
-    const worth = (row) => (values[row] === null || values[row] === undefined ? -Infinity : values[row]);
-    this.rows = this.data.lines.map((_, row) => row).filter((row) => this.passes(row));
-    this.rows.sort((a, b) => worth(b) - worth(a) || a - b);
-    this.order.set(this.layer.route, this.rows.map((row) => this.data.table.neurons[row]));
+    this.rows = this.choose(this.layer, this.data, this.current());
     this.count.textContent = `${this.rows.length} of ${this.data.lines.length} neurons`;
     this.cards = new Map();
     this.wall.replaceChildren();
@@ -109,9 +127,11 @@ PureLens.grid = {
         this.cards.delete(place);
       }
     }
-    for (let place = first; place < last; place++) {
-      if (!this.cards.has(place)) this.cards.set(place, this.wall.appendChild(this.card(place)));
-      const style = this.cards.get(place).style;
+    let before = null; // cards stand in the page in their order, for the tab key and for those who listen
+    for (let place = last - 1; place >= first; place--) {
+      if (!this.cards.has(place)) this.cards.set(place, this.wall.insertBefore(this.card(place), before));
+      before = this.cards.get(place);
+      const style = before.style;
       style.left = `${(100 * (place % this.columns)) / this.columns}%`;
       style.top = `${Math.floor(place / this.columns) * this.ROW}px`;
       style.width = `calc(${100 / this.columns}% - 10px)`;
@@ -121,28 +141,39 @@ PureLens.grid = {
   card(place) {
     const { h } = PureLens;
     const row = this.rows[place], line = this.data.lines[row], number = this.data.table.neurons[row];
-    const gap = this.column("separation")[row], facts = this.layer.facts;
+    const gap = this.column(this.layer, this.data, "separation")[row], facts = this.layer.facts;
     const url = line.n ? PureLens.url(`${facts.key}/neurons/${number}.jpg`) : null;
-    const classes = line.classes.map(([name, n]) => `${PureLens.className(facts, name)} ${n}`).join(" · ");
-    const concepts = line.concepts.map((name) => facts.concept_names[name]).join(" · ");
-    return h("a", { class: "neuron", role: "listitem", href: PureLens.link(this.layer, number), "data-place": place },
+    const classes = line.classes.slice(0, 3).map(([name, n]) => PureLens.name(PureLens.className(facts, name), ` ${n}`));
+    const concepts = line.concepts.map((name) => PureLens.name(facts.concept_names[name]));
+    const href = PureLens.link(this.layer, number, this.asLink(this.current()));
+    return h("div", { class: "cell", role: "listitem" }, h("a", { class: "neuron", href, "data-place": place },
       h("span", { class: "head" }, h("b", {}, String(number)), h("span", {}, line.n ? `apart ${PureLens.number(gap, 2)}` : "dead")),
-      url ? h("img", { src: url, alt: "", decoding: "sync" }) : h("span", { class: "none" }, "no image activates it"),
+      url ? h("span", { class: "strip" }, h("img", { src: url, alt: "", decoding: "sync" })) : h("span", { class: "none" }, "no image activates it"),
       h("span", { class: "shares" }, (line.parts || []).map((part, i) => h("i", { class: `c${i % 8}`, style: { "flex-grow": part.n } }))),
-      h("span", { class: "classes", dir: "auto" }, concepts || classes || " "));
+      h("span", { class: "classes" }, concepts.length ? concepts : classes)));
   },
 
-  /** Arrow keys go from card to card. */
+  /** Arrow keys go from card to card, from the first that can be seen. */
   key(event) {
     const focused = document.activeElement;
     const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.columns, ArrowUp: -this.columns }[event.key];
-    if (step === undefined || focused === this.input || focused.tagName === "SELECT") return;
-    const here = focused.dataset && focused.dataset.place !== undefined ? Number(focused.dataset.place) : -step;
-    const next = Math.min(Math.max(here + step, 0), this.rows.length - 1);
+    if (step === undefined || !this.wall || focused === this.input || focused.tagName === "SELECT") return;
     event.preventDefault();
+    const visible = Math.max(0, Math.ceil((60 - this.wall.getBoundingClientRect().top) / this.ROW)) * this.columns;
+    this.focus(focused.dataset.place === undefined ? visible : Number(focused.dataset.place) + step);
+  },
+
+  focus(place) {
+    const next = Math.min(Math.max(place, 0), this.rows.length - 1);
     const high = Math.floor(next / this.columns) * this.ROW + this.wall.getBoundingClientRect().top;
     if (high < 60 || high + this.ROW > window.innerHeight) window.scrollBy(0, high - window.innerHeight / 2);
     this.place();
-    if (this.cards.has(next)) this.cards.get(next).focus({ preventScroll: true });
+    if (this.cards.has(next)) this.cards.get(next).firstChild.focus({ preventScroll: true });
+  },
+
+  /** Focus the card of a neuron, where somebody comes back from. */
+  focusNeuron(number) {
+    const place = this.rows.findIndex((row) => this.data.table.neurons[row] === number);
+    if (place >= 0) this.focus(place);
   },
 };

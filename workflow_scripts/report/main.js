@@ -7,9 +7,11 @@ PureLens.main = {
     const name = !known || !layer ? "overview" : neuron === null ? "grid" : "neuron";
     const turn = (this.turn = (this.turn || 0) + 1);
     const late = () => turn !== this.turn; // somebody went on before the data were there
+    const focused = document.activeElement.dataset.switch, from = this.view === "neuron" ? PureLens.neuron.number : null;
     if (name === "grid") await PureLens.grid.show(layer, settings, late);
     if (name === "neuron") await PureLens.neuron.show(layer, neuron, settings, late);
     if (late()) return;
+    document.getElementById("whole").close();
     for (const view of document.querySelectorAll(".view")) view.hidden = view.id !== name;
     const current = name === "overview" ? "" : layer.route;
     for (const link of document.querySelectorAll("#layers a")) {
@@ -17,21 +19,29 @@ PureLens.main = {
       else link.removeAttribute("aria-current");
     }
     document.title = [name === "neuron" ? `neuron ${neuron}` : null, current || null, "PureLens"].filter(Boolean).join(" · ");
+    const before = this.view;
     this.view = name;
-    this.settle(name);
+    if (name === "overview") PureLens.overview.draw();
+    if (name === "grid") this.showGrid(layer, from);
+    else if (before) this.showTop(name, focused);
+    document.documentElement.dataset.view = name;
   },
 
-  /** The grid stays where it was left; every other view begins at its top. */
-  settle(name) {
-    if (name === "overview") PureLens.overview.draw();
-    if (name === "grid") {
-      PureLens.grid.place();
-      window.scrollTo(0, this.left === PureLens.grid.layer.route ? this.scroll : 0);
-      PureLens.grid.place();
-    } else {
-      window.scrollTo(0, 0);
-    }
-    document.documentElement.dataset.view = name;
+  /** The grid stays where it was left, at the card that was opened. */
+  showGrid(layer, from) {
+    PureLens.grid.place();
+    window.scrollTo(0, this.left === layer.route ? this.scroll : 0);
+    PureLens.grid.place();
+    if (from !== null && PureLens.grid.wall) PureLens.grid.focusNeuron(from);
+  },
+
+  /** Every other view begins at its top, but for a switch that was used: it keeps the focus. */
+  showTop(name, focused) {
+    const view = document.getElementById(name);
+    const used = focused === undefined ? null : [...view.querySelectorAll("[data-switch]")].find((link) => link.dataset.switch === focused);
+    if (!used) window.scrollTo(0, 0);
+    const target = used || view.querySelector("h1[tabindex]");
+    if (target) target.focus({ preventScroll: true });
   },
 
   remembered(value) {
@@ -52,7 +62,7 @@ PureLens.main = {
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(document.activeElement.tagName);
-    if (event.key === "/" && !typing && this.view === "grid") {
+    if (event.key === "/" && !typing && this.view === "grid" && PureLens.grid.input) {
       event.preventDefault();
       PureLens.grid.input.focus();
     } else if (this.view === "grid") PureLens.grid.key(event);
@@ -66,7 +76,7 @@ PureLens.main = {
     });
     window.addEventListener("hashchange", () => this.route());
     window.addEventListener("scroll", () => {
-      if (this.view !== "grid") return;
+      if (this.view !== "grid" || !PureLens.grid.layer) return;
       [this.left, this.scroll] = [PureLens.grid.layer.route, window.scrollY];
       PureLens.grid.place();
     }, { passive: true });
@@ -76,6 +86,7 @@ PureLens.main = {
       if (event.target.id === "whole") event.target.close();
     });
     PureLens.overview.pictures();
+    PureLens.overview.switches();
     this.route();
   },
 };

@@ -4,47 +4,58 @@ PureLens.neuron = {
   async show(layer, number, settings, late) {
     const { h } = PureLens;
     const view = document.getElementById("neuron");
-    const [whole, data] = await Promise.all([
-      PureLens.load(`${layer.facts.key}/layer`), PureLens.load(`${layer.facts.key}/neurons/${number}`),
-    ]);
-    if (late()) return;
+    const whole = await PureLens.load(`${layer.facts.key}/layer`);
     const row = whole ? whole.table.neurons.indexOf(number) : -1;
-    if (!data || row < 0) {
-      const text = PureLens.inOneFile ? "This file does not hold this neuron; the folder of the report does." : "There is no such neuron.";
-      return view.replaceChildren(h("h1", {}, `neuron ${number}`), h("p", { class: "lead" }, text));
-    }
+    const data = row < 0 ? null : await PureLens.load(`${layer.facts.key}/neurons/${number}`);
+    if (late()) return;
     const facts = layer.facts;
     const by = facts.methods.includes(settings.by) ? settings.by : facts.method;
     const k = facts.n_clusters.includes(Number(settings.k)) ? Number(settings.k) : facts.k;
-    Object.assign(this, { layer, number, data, by, k, settings, clustering: data.clusterings[by][String(k)] });
+    Object.assign(this, { layer, number, data, by, k, grid: PureLens.grid.settingsOf(settings) });
+    if (!data) {
+      const text = PureLens.inOneFile ? "This file does not hold this neuron; the folder of the report does." : "There is no such neuron.";
+      return view.replaceChildren(h("h1", { tabindex: -1 }, `neuron ${number}`), h("p", { class: "lead" }, text, " ", this.up()));
+    }
+    this.clustering = data.clusterings[by][String(k)];
     const body = await this.body();
     if (!late()) view.replaceChildren(this.title(whole, row), this.switches(), ...body);
   },
 
+  /** The way back to the grid as it was. */
+  up() {
+    return PureLens.h("a", { class: "up", href: PureLens.link(this.layer, null, PureLens.grid.asLink(this.grid)) }, this.layer.route);
+  },
+
+  /** A link to a neuron of the layer that keeps what was chosen. */
+  to(number, changes) {
+    const { method, k } = this.layer.facts;
+    const chosen = { by: this.by, k: this.k, ...changes };
+    const settings = { by: chosen.by === method ? "" : chosen.by, k: chosen.k === k ? "" : chosen.k };
+    return PureLens.link(this.layer, number, { ...settings, ...PureLens.grid.asLink(this.grid) });
+  },
+
   title(whole, row) {
     const { h } = PureLens;
-    const table = whole.table, line = whole.lines[row];
-    const order = PureLens.grid.order.get(this.layer.route) || table.neurons;
+    const table = whole.table;
+    const order = PureLens.grid.choose(this.layer, whole, this.grid).map((row) => table.neurons[row]);
     const place = order.indexOf(this.number);
     const step = (to, text, label) => h("a", {
-      class: "step", "aria-label": label, id: label, href: to === undefined ? null : PureLens.link(this.layer, to, this.settings),
-      "aria-disabled": to === undefined,
+      class: "step", "aria-label": label, id: label, href: to === undefined ? null : this.to(to), "aria-disabled": to === undefined ? "true" : null,
     }, text);
     const facts = [
-      ["references", line.n], ["apart", PureLens.number(table.separation[String(this.layer.facts.k)][row])],
-      ["silhouette", PureLens.number(table.silhouette[String(this.layer.facts.k)][row])],
-      ["virtual neurons", table.virtual_neurons[row] || "–"], [`agrees with ${this.layer.facts.embedders[0]}`, PureLens.number(table.agreement[row], 2)],
+      ["references", whole.lines[row].n], ["apart", PureLens.number(this.clustering.apart)],
+      ["silhouette", PureLens.number(this.clustering.silhouette)],
+      ["virtual neurons have the best silhouette", table.virtual_neurons[row] || "–"],
+      [`agreement with ${this.layer.facts.embedders[0]}`, PureLens.number(table.agreement[row], 2)],
     ];
     return h("div", { class: "title" },
-      step(order[place - 1], "‹", "previous"), h("h1", {}, "neuron ", h("b", {}, String(this.number))), step(order[place + 1], "›", "next"),
-      h("a", { class: "up", href: PureLens.link(this.layer) }, this.layer.route),
-      h("ul", { class: "numbers" }, facts.map(([name, value]) => h("li", {}, h("b", {}, String(value)), ` ${name}`))));
+      step(order[place - 1], "‹", "previous"), h("h1", { tabindex: -1 }, "neuron ", h("b", {}, String(this.number))), step(order[place + 1], "›", "next"),
+      this.up(), h("ul", { class: "numbers" }, facts.map(([name, value]) => h("li", {}, h("b", {}, String(value)), ` ${name}`))));
   },
 
   switches() {
     const { h } = PureLens;
-    const change = (changes) => PureLens.link(this.layer, this.number, { by: this.by, k: this.k, ...changes });
-    const link = (text, changes, on) => h("a", { href: change(changes), "aria-current": on ? "true" : null }, text);
+    const link = (text, changes, on) => h("a", { href: this.to(this.number, changes), "data-switch": text, "aria-current": on ? "true" : null }, text);
     return h("div", { class: "switches" },
       h("span", { class: "switch", role: "group", "aria-label": "split by" }, h("span", {}, "split by"),
         this.layer.facts.methods.map((method) => link(PureLens.methodName(method), { by: method }, method === this.by))),
@@ -80,7 +91,7 @@ PureLens.neuron = {
     const classes = [...names].sort((a, b) => b[1] - a[1]).slice(0, 4);
     return h("section", { class: `card virtual c${part % 8}` },
       h("h2", {}, h("b", {}, `${this.number}.${part + 1}`), h("small", {}, ` ${members.length} of ${this.data.images.length} references (${PureLens.percent(members.length / this.data.images.length)})`)),
-      h("p", { class: "classes", dir: "auto" }, classes.map(([name, n]) => `${name} ${n}`).join(" · ")),
+      h("p", { class: "classes" }, classes.map(([name, n]) => PureLens.name(name, ` ${n}`))),
       h("div", { class: "patches" }, this.data.shown.flatMap((shown, place) =>
         this.clustering.label[shown.index] === part ? [this.patch(place, "")] : [])),
       h("h3", {}, `its circuit in ${this.clustering.lower}`),
@@ -108,7 +119,7 @@ PureLens.neuron = {
 
   bars(circuit) {
     const { h } = PureLens;
-    const most = Math.max(...circuit.map(([, value]) => Math.abs(value)), 1e-12);
+    const most = Math.max(...this.clustering.circuits.flat().map(([, value]) => Math.abs(value)), 1e-12); // of all, to compare them
     return h("ol", { class: `bars ${this.lower.layer ? "" : "bare"}` }, circuit.map(([number, value]) =>
       h("li", {}, this.lowerNeuron(number), h("span", { class: "bar-of" },
         h("i", { class: value < 0 ? "minus" : "plus", style: { width: `${(50 * Math.abs(value)) / most}%` } })),
@@ -117,7 +128,7 @@ PureLens.neuron = {
 
   apart() {
     const { h } = PureLens;
-    const rows = this.clustering.apart;
+    const rows = this.clustering.telling;
     if (!rows.length) return h("p", { class: "note" }, "There is one virtual neuron only.");
     const most = Math.max(...rows.flatMap(([, ...values]) => values.map(Math.abs)), 1e-12);
     return h("ol", { class: `bars apart ${this.lower.layer ? "" : "bare"}` }, rows.map(([number, ...values]) =>
@@ -131,14 +142,17 @@ PureLens.neuron = {
   map() {
     const { h } = PureLens;
     const places = new Map(this.data.shown.map((shown, place) => [shown.index, place]));
-    const at = ([x, y]) => ({ left: `${5 + 90 * x}%`, top: `${5 + 90 * (1 - y)}%` });
+    const at = ([x, y]) => ({
+      left: `${5 + 90 * x}%`, top: `${5 + 90 * (1 - y)}%`, "--x": `${100 * x}%`, "--y": `${100 * (1 - y)}%`, // it grows inwards
+    });
     const colour = (index) => (this.clustering.label[index] < 0 ? "cnone" : `c${this.clustering.label[index] % 8}`);
     const dots = this.data.points.map((point, index) => places.has(index) ? null : h("span", {
       class: `dot ${colour(index)}`, style: at(point),
       title: `${PureLens.className(this.layer.facts, this.data.classes[index])} image ${this.data.images[index]}`,
     }));
     const patches = this.data.shown.map((shown, place) => this.patch(place, `point ${colour(shown.index)}`, at(shown.place)));
-    return h("div", { class: "map" }, dots, patches);
+    const n = this.data.points.length, note = n > patches.length ? `${patches.length} of ${n} with their picture` : "";
+    return h("div", {}, h("div", { class: "map" }, dots, patches), h("p", { class: "note" }, note));
   },
 
   /** The whole image with the heatmap over it. */
@@ -157,7 +171,7 @@ PureLens.neuron = {
     const name = PureLens.className(this.layer.facts, this.data.classes[shown.index]);
     dialog.replaceChildren(
       h("div", { class: "image" }, h("img", { src: PureLens.url(`${this.layer.facts.key}/images/${this.data.images[shown.index]}.jpg`) || "", alt: "" }), canvas, frame),
-      h("p", { dir: "auto" }, h("b", {}, name), ` ${shown.path}`),
+      h("p", {}, h("b", {}, h("bdi", {}, name)), " ", h("bdi", {}, shown.path)),
       h("p", {}, `activation ${PureLens.number(this.data.values[shown.index])} `, h("label", {}, heat, " relevance"), " ",
         h("button", { type: "button", onclick: () => dialog.close() }, "Close")));
     dialog.showModal();
@@ -169,6 +183,6 @@ PureLens.neuron = {
     const target = { ArrowLeft: "previous", ArrowRight: "next" }[event.key];
     const link = target && document.getElementById(target);
     if (link && link.href) location.hash = new URL(link.href).hash;
-    if (event.key === "Escape") location.hash = PureLens.link(this.layer);
+    if (event.key === "Escape") location.hash = new URL(this.up().href).hash;
   },
 };

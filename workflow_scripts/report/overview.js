@@ -1,11 +1,24 @@
 "use strict";
 // The charts of the first screen.
 PureLens.overview = {
+  judges: new Map(),
+
   /** Show the pictures of the examples. */
   pictures() {
     for (const element of document.querySelectorAll("[data-strip]")) {
       const url = PureLens.url(element.dataset.strip);
       if (url) element.style.backgroundImage = `url("${url}")`;
+    }
+  },
+
+  /** Let another embedder judge the charts of a layer. */
+  switches() {
+    for (const element of document.querySelectorAll("[data-judge]")) {
+      const layer = PureLens.facts.layers[Number(element.dataset.judge)];
+      element.addEventListener("input", () => {
+        this.judges.set(layer.route, element.value);
+        this.draw();
+      });
     }
   },
 
@@ -25,13 +38,15 @@ PureLens.overview = {
         hoverlabel: { bgcolor: colour("--card"), font: { color: colour("--ink") } },
         ...layout, xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
       }, { displayModeBar: false, responsive: true });
+      window.Plotly.Plots.resize(element); // the window may have changed while another view was shown
     }
   },
 
   rows(layer, table, quantity) {
     const { k, embedders } = layer.facts;
+    const judge = this.judges.get(layer.route) || embedders[0];
     const rows = layer.facts.summaries[table].filter(
-      (row) => row.quantity === quantity && row.embedder === embedders[0] && (row.n_clusters === undefined || row.n_clusters === k)
+      (row) => row.quantity === quantity && row.embedder === judge && (row.n_clusters === undefined || row.n_clusters === k)
     );
     const rank = (row) => layer.facts.methods.indexOf(row.method);
     return rows.sort((a, b) => rank(a) - rank(b));

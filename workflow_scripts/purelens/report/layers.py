@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import h5py
@@ -19,24 +19,23 @@ LIFT = 0.1
 """How much more frequent a concept must be among the references than among all images."""
 
 
-def layer_table(
-    files: LayerFiles, distances: pd.DataFrame, correlations: pd.DataFrame, embedder: str
-) -> dict[str, Any]:
+def layer_table(files: LayerFiles, gaps: np.ndarray, correlations: pd.DataFrame, embedder: str) -> dict[str, Any]:
     """Measures of every neuron, for the clustering that is shown first: lists in the order of the neurons.
 
     Parameters
     ----------
     files
         The artifacts of the layer.
-    distances, correlations
-        Tables of the rules ``interpretability`` and ``alignment``.
+    gaps
+        Of all clusterings (see `all_gaps`).
+    correlations
+        Table of the rule ``alignment``.
     embedder
         The embedder that judges.
     """
     numbers = files.clusters["neuron"][...]
     method = files.main_method
-    mine = distances[(distances["method"] == method) & (distances["embedder"] == embedder)]
-    gap = mine.pivot_table(index="neuron", columns="n_clusters", values="gap", dropna=False).reindex(numbers)
+    gap = gaps[files.methods.index(method)]
     others = correlations[(correlations["method"] == method) & (correlations["embedder"] == embedder)]
     agreement = others.set_index("neuron")["correlation"].reindex(numbers)
     silhouette = files.clusters["silhouette"][files.methods.index(method)]
@@ -44,11 +43,19 @@ def layer_table(
     best = np.argmax(np.nan_to_num(silhouette, nan=-2), axis=0)
     return {
         "neurons": numbers.tolist(),
-        "separation": {str(k): rounded(gap[k].to_numpy(float)) if k in gap else [] for k in files.n_clusters},
+        "separation": {str(k): rounded(gap[place]) for place, k in enumerate(files.n_clusters)},
         "silhouette": {str(k): rounded(silhouette[place]) for place, k in enumerate(files.n_clusters)},
         "virtual_neurons": [files.n_clusters[b] if there else 0 for b, there in zip(best, known, strict=True)],
         "agreement": rounded(agreement.to_numpy(float)),
     }
+
+
+def all_gaps(files: LayerFiles, distances: pd.DataFrame, embedder: str) -> np.ndarray:
+    """(methods, numbers of clusters, C) gap between the distances of every clustering, seen by an embedder; NaN: none."""
+    mine = distances[distances["embedder"] == embedder].set_index(["method", "n_clusters", "neuron"])["gap"]
+    index = pd.MultiIndex.from_product([files.methods, files.n_clusters, files.clusters["neuron"][...]])
+    shape = (len(files.methods), len(files.n_clusters), -1)
+    return mine.reindex(index).to_numpy(float).reshape(shape)
 
 
 def neuron_line(neuron: Neuron, data: Mapping[str, Any], concepts: np.ndarray | None) -> dict[str, Any]:
@@ -66,7 +73,7 @@ def neuron_line(neuron: Neuron, data: Mapping[str, Any], concepts: np.ndarray | 
     if concepts is not None and len(neuron.ids):
         lift = concepts[neuron.ids].mean(axis=0) - concepts.mean(axis=0)
         found = [int(i) for i in np.argsort(-lift, kind="stable")[:3] if lift[i] > LIFT]
-    return {"n": len(neuron.ids), "classes": [[number, n] for number, n in classes.most_common(3)], "concepts": found}
+    return {"n": len(neuron.ids), "classes": [[number, n] for number, n in classes.most_common()], "concepts": found}
 
 
 def concept_table(files: LayerFiles) -> np.ndarray | None:
@@ -75,7 +82,12 @@ def concept_table(files: LayerFiles) -> np.ndarray | None:
     return file["concept"][...].astype(bool) if "concept" in file else None
 
 
-def layer_facts(files: LayerFiles, card: Mapping[str, Any], summaries: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def layer_facts(
+    files: LayerFiles,
+    card: Mapping[str, Any],
+    summaries: Mapping[str, pd.DataFrame],
+    embeddings: Sequence[h5py.File],
+) -> dict[str, Any]:
     """What is said of a layer as a whole: sizes, names, comparisons of the methods, warnings, provenance."""
     file = files.images.file
     rejected = list(zip(strings(file["rejected_path"]), strings(file["rejected_reason"]), strict=True))
@@ -96,7 +108,7 @@ def layer_facts(files: LayerFiles, card: Mapping[str, Any], summaries: Mapping[s
         "warnings": _warnings(files, len(rejected)),
         "conserved": _conserved(files),
         "summaries": {name: table.to_dict("records") for name, table in summaries.items()},
-        "provenance": [_provenance(part) for part in _artifacts(files)],
+        "provenance": [_provenance(part) for part in (*_artifacts(files), *embeddings)],
     }
 
 
@@ -104,11 +116,11 @@ def _warnings(files: LayerFiles, n_rejected: int) -> list[str]:
     n = (files.clusters["reference_id"][...] >= 0).sum(axis=1)
     most = files.clusters["reference_id"].shape[1]
     found = {
-        f"{n_rejected} images were left out": n_rejected,
-        f"{(n == 0).sum()} neurons are dead: no image activates them": (n == 0).sum(),
-        f"{((n > 0) & (n < most)).sum()} neurons have fewer than {most} references": ((n > 0) & (n < most)).sum(),
+        "images left out": n_rejected,
+        "dead neurons, which no image activates": (n == 0).sum(),
+        f"neurons with fewer than {most} references": ((n > 0) & (n < most)).sum(),
     }
-    return [message for message, counts in found.items() if counts]
+    return [f"{count} {what}" for what, count in found.items() if count]
 
 
 def _conserved(files: LayerFiles) -> float | None:

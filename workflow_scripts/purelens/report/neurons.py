@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import h5py
@@ -31,17 +32,17 @@ class LayerFiles:
     clusters: h5py.File
     plane: h5py.File
 
-    @property
+    @cached_property
     def methods(self) -> list[str]:
         """What was clustered."""
         return strings(self.clusters["method"])
 
-    @property
+    @cached_property
     def main_method(self) -> str:
         """The clustering that is shown first."""
         return PURE + text(self.plane, "lower_layer")
 
-    @property
+    @cached_property
     def n_clusters(self) -> list[int]:
         """The numbers of clusters."""
         return [int(k) for k in self.clusters["n_clusters"][...]]
@@ -59,6 +60,8 @@ class Neuron:
         Image, activation, box, heatmap and place in the plane of each of the n references.
     label
         (methods, numbers of clusters, n) virtual neuron of each.
+    silhouette
+        (methods, numbers of clusters) mean silhouette of the references.
     relevance
         (n, C_lower) for each lower layer.
     """
@@ -70,6 +73,7 @@ class Neuron:
     heat: np.ndarray
     points: np.ndarray
     label: np.ndarray
+    silhouette: np.ndarray
     relevance: dict[str, np.ndarray]
 
 
@@ -80,6 +84,7 @@ def neurons(files: LayerFiles) -> Iterator[Neuron]:
     for start in range(0, len(numbers), SLAB_NEURONS):
         rows = slice(start, start + SLAB_NEURONS)
         ids, label = files.clusters["reference_id"][rows], files.clusters["label"][:, :, rows]
+        silhouette = files.clusters["silhouette"][:, :, rows]
         box, heat = Rows(files.patches, "box")[rows], Rows(files.patches, "heat")[rows]
         points = files.plane["position"][rows]
         relevance = {
@@ -95,22 +100,34 @@ def neurons(files: LayerFiles) -> Iterator[Neuron]:
                 heat=heat[place, :n],
                 points=points[place, :n],
                 label=label[:, :, place, :n],
+                silhouette=silhouette[:, :, place],
                 relevance={lower: values[place, :n] for lower, values in relevance.items()},
             )
 
 
 def shown(neuron: Neuron, label: np.ndarray, n_references: int) -> np.ndarray:
-    """Choose the references that are shown: half of them the best, the others the best of each virtual neuron in turn."""
+    """Choose the references that are shown: half of them the best, the others the best of each virtual neuron in turn.
+
+    The best reference of every virtual neuron of every other clustering is added, so that none is without a picture.
+    """
     best = list(range(min(len(neuron.ids), n_references // 2)))
     waiting = [np.flatnonzero(label == number).tolist() for number in sorted(set(label.tolist()) - {-1})]
     waiting = [[index for index in part if index not in best] for part in waiting] or [[]]
     n_missing = min(len(neuron.ids), n_references) - len(best)
     turns = [part[turn] for turn in range(len(neuron.ids)) for part in waiting if turn < len(part)]
     rest = [index for index in range(len(neuron.ids)) if index not in best and index not in turns]
-    return np.array(sorted(best + (turns + rest)[:n_missing]), dtype=int)
+    chosen = set(best + (turns + rest)[:n_missing])
+    for clustering in np.concatenate(neuron.label):
+        for number in set(clustering.tolist()) - {-1}:
+            members = np.flatnonzero(clustering == number).tolist()
+            if chosen.isdisjoint(members):
+                chosen.add(members[0])
+    return np.array(sorted(chosen), dtype=int)
 
 
-def neuron_data(neuron: Neuron, files: LayerFiles, chosen: np.ndarray, n_circuit: int) -> dict[str, Any]:
+def neuron_data(
+    neuron: Neuron, files: LayerFiles, chosen: np.ndarray, gap: np.ndarray, n_circuit: int
+) -> dict[str, Any]:
     """Everything the page of a neuron shows but pictures.
 
     Parameters
@@ -119,6 +136,8 @@ def neuron_data(neuron: Neuron, files: LayerFiles, chosen: np.ndarray, n_circuit
         The neuron, and the artifacts of its layer.
     chosen
         Positions of the references that have a patch in the strip, in its order.
+    gap
+        (methods, numbers of clusters) how much farther references of different virtual neurons are apart.
     n_circuit
         Lower neurons of a circuit that are listed.
     """
@@ -146,10 +165,14 @@ def neuron_data(neuron: Neuron, files: LayerFiles, chosen: np.ndarray, n_circuit
         ],
         "heat_side": int(neuron.heat.shape[-1]),
         "clusterings": {
-            method: {str(k): _clustering(neuron, files, number, place, n_circuit) for place, k in enumerate(files.n_clusters)}
+            method: {
+                str(k): _clustering(neuron, files, number, place, n_circuit)
+                | {"apart": rounded(gap[number, place]), "silhouette": rounded(neuron.silhouette[number, place])}
+                for place, k in enumerate(files.n_clusters)
+            }
             for number, method in enumerate(files.methods)
         },
-    }  # fmt: skip
+    }
 
 
 def _in_unit_square(points: np.ndarray) -> np.ndarray:
@@ -176,7 +199,7 @@ def _clustering(neuron: Neuron, files: LayerFiles, method: int, place: int, n_ci
         "lower": lower,
         "parts": np.flatnonzero(count).tolist(),
         "circuits": [[[int(i), *rounded(row[i : i + 1])] for i in _largest(np.abs(row), n_circuit)] for row in circuit],
-        "apart": [[int(i), *rounded(circuit[:, i])] for i in _largest(apart, n_circuit) if apart[i] > 0],
+        "telling": [[int(i), *rounded(circuit[:, i])] for i in _largest(apart, n_circuit) if apart[i] > 0],
     }
 
 

@@ -50,14 +50,16 @@ def found(facts: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``apart`` and ``n``: in how many of the neurons that can be judged the references of different virtual neurons are
-        farther apart than those of the same one; ``gap``, ``random`` and ``activations``: by how much, as a share of the
-        distance within a virtual neuron, for PURE and for two other ways to split (None where they were not tried).
+        ``apart`` of the ``n`` neurons that can be judged have virtual neurons whose references are farther apart than those
+        of the same one; ``random_apart`` have where they are split at random. ``gap``, ``random`` and ``activations``: by how
+        much they are, as a share of the distance within a virtual neuron, for PURE and for two other ways to split (None
+        where they were not tried).
     """
     gaps = np.array([value for value in table["separation"][str(facts["k"])] if value is not None], dtype=float)
     return {
         "n": len(gaps),
         "apart": int((gaps > 0).sum()),
+        "random_apart": facts["random_apart"],
         "gap": _relative_gap(facts, facts["method"]),
         "random": _relative_gap(facts, RANDOM),
         "activations": _relative_gap(facts, "activations"),

@@ -12,10 +12,12 @@ from purelens.dataset import open_images
 from purelens.files import replace_folder_when_whole
 from purelens.progress import Progress
 from purelens.report.data import write_data
-from purelens.report.layers import concept_table, layer_facts, layer_table, neuron_line
+from purelens.report.layers import all_gaps, concept_table, layer_facts, layer_table, neuron_line
 from purelens.report.neurons import LayerFiles, Neuron, neuron_data, neurons, shown
 from purelens.report.pictures import save_picture, strip, whole
 from purelens.tables import read_table
+
+RANDOM = "random"
 
 
 def pages(
@@ -26,6 +28,7 @@ def pages(
     patches_h5: str,
     virtual_neurons_h5: str,
     projections_h5: str,
+    embeddings: list[str],
     interpretability_csv: str,
     interpretability_summary_csv: str,
     alignment_csv: str,
@@ -75,16 +78,22 @@ def pages(
             "projections": projections_h5,
         }
         files = LayerFiles(images, *(stack.enter_context(read(path, name)) for name, path in named.items()))
-        table = layer_table(files, read_table(interpretability_csv), read_table(alignment_csv), embedders[0])
+        gaps = all_gaps(files, read_table(interpretability_csv), embedders[0])
+        table = layer_table(files, gaps, read_table(alignment_csv), embedders[0])
         summaries = {
             "interpretability": read_table(interpretability_summary_csv),
             "alignment": read_table(alignment_summary_csv),
         }
         card = json.loads(Path(card_json).read_text(encoding="utf-8"))
         names = {"dataset": dataset, "model": model, "layer": layer, "embedders": embedders, "k": n_clusters}
-        facts = names | {"key": key, "patch_size": patch_size} | layer_facts(files, card, summaries)
+        judges = [stack.enter_context(read(path, "embeddings")) for path in embeddings]
+        random = (
+            gaps[files.methods.index(RANDOM), files.n_clusters.index(n_clusters)] if RANDOM in files.methods else None
+        )
+        facts = names | {"key": key, "random_apart": None if random is None else int((random > 0).sum())}
+        facts |= layer_facts(files, card, summaries, judges)
         album = Album(made, patch_size, image_size)
-        lines = _neurons(files, album, key, n_clusters, n_references, n_circuit)
+        lines = _neurons(files, album, key, gaps, n_clusters, n_references, n_circuit)
         facts["examples"] = _examples(table, lines, str(n_clusters))
         write_data(made / "layer.js", f"{key}/layer", {"facts": facts, "table": table, "lines": lines})
 
@@ -118,17 +127,17 @@ class Album:
 
 
 def _neurons(
-    files: LayerFiles, album: Album, key: str, n_clusters: int, n_references: int, n_circuit: int
+    files: LayerFiles, album: Album, key: str, gaps: np.ndarray, n_clusters: int, n_references: int, n_circuit: int
 ) -> list[dict[str, Any]]:
     """Write the data and pictures of every neuron; returns their lines in the grid."""
     method, place = files.methods.index(files.main_method), files.n_clusters.index(n_clusters)
     concepts = concept_table(files)
     lines = []
     with Progress(len(files.clusters["neuron"]), "pages", "neurons") as progress:
-        for neuron in neurons(files):
+        for row, neuron in enumerate(neurons(files)):
             label = neuron.label[method, place]
             chosen = shown(neuron, label, n_references)
-            data = neuron_data(neuron, files, chosen, n_circuit)
+            data = neuron_data(neuron, files, chosen, gaps[:, :, row], n_circuit)
             line = neuron_line(neuron, data, concepts)
             if len(chosen):
                 album.add(neuron, chosen, files)
