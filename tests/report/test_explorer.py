@@ -197,7 +197,7 @@ def test_circuits_lead_to_lower_neurons(watched: Watched, report: Path) -> None:
     first = page.locator(".virtual .bars a.lower").first
     number = first.inner_text()
     first.click()
-    page.wait_for_function("document.querySelector('.title .up').textContent === 'net/layer1'")
+    page.wait_for_selector(".title .up:text-is('net/layer1')")
     assert page.locator(".title h1").inner_text() == f"neuron {number}"
     assert page.locator(".note", has_text="layer0 are not shown").is_visible()
 
@@ -212,13 +212,61 @@ def test_the_keyboard_alone(watched: Watched, report: Path) -> None:
     page.wait_for_selector(".title h1")
     assert page.locator(".title h1").inner_text() == "neuron 1"
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('.title h1').textContent === 'neuron 2'")
+    page.wait_for_selector(".title h1 b:text-is('2')")
     page.keyboard.press("ArrowLeft")
-    page.wait_for_function("document.querySelector('.title h1').textContent === 'neuron 1'")
+    page.wait_for_selector(".title h1 b:text-is('1')")
     page.keyboard.press("Escape")
     page.wait_for_selector(".wall", state="visible")
+    assert "sort=number" in page.url
+    assert page.evaluate("document.activeElement.dataset.place") == "1"
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.type") == "search"
+
+
+@needs_browser
+def test_a_switch_keeps_the_focus(watched: Watched, report: Path) -> None:
+    page = watched.open(report / "index.html", "#net/layer2/neuron/1")
+    for name in ("activations", "3"):
+        page.locator(f".switch a:text-is('{name}')").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f".switch a[aria-current]:text-is('{name}')")
+        assert page.evaluate("document.activeElement.textContent") == name
+
+
+@needs_browser
+def test_the_last_click_wins(watched: Watched, report: Path) -> None:
+    """The data of the first neuron come after somebody has gone on to the second."""
+    page = watched.page
+    held: list[Any] = []
+    page.route("**/neurons/1.js", lambda route: held.append(route))
+    watched.open(report / "index.html", "#net/layer2")
+    page.evaluate("location.hash = '#net/layer2/neuron/1'")
+    page.wait_for_timeout(200)
+    page.evaluate("location.hash = '#net/layer2/neuron/2'")
+    page.wait_for_selector(".title h1 b:text-is('2')")
+    held[0].continue_()
+    page.wait_for_timeout(300)
+    assert page.locator(".title h1").inner_text() == "neuron 2"
+    page.evaluate("location.hash = '#net/layer2/neuron/1'")
+    page.wait_for_selector(".title h1 b:text-is('1')")
+
+
+@needs_browser
+def test_a_neuron_that_is_not_there_leads_back(watched: Watched, report: Path) -> None:
+    page = watched.open(report / "index.html", "#net/layer2/neuron/99999?sort=number")
+    assert page.get_by_text("There is no such neuron.").is_visible()
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".wall", state="visible")
+    assert "#net/layer2?sort=number" in page.url
+
+
+@needs_browser
+def test_a_name_does_not_turn_what_stands_beside_it(watched: Watched, report: Path) -> None:
+    page = watched.open(report / "index.html", "#net/layer2/neuron/1")
+    names = page.locator(".virtual .classes bdi")
+    assert RTL in names.all_inner_texts()
+    isolated = names.evaluate_all("elements => elements.map(element => getComputedStyle(element).unicodeBidi)")
+    assert set(isolated) == {"isolate"}
 
 
 @needs_browser
@@ -280,6 +328,7 @@ def test_unknown_links_lead_somewhere(watched: Watched, report: Path) -> None:
     page = watched.open(report / "index.html", "#no/such/layer")
     assert page.locator("#overview").is_visible()
     page = watched.open(report / "index.html", "#net/layer2/neuron/1?by=nothing&k=99")
+    page.wait_for_selector(".switch")
     assert page.locator(".switch a[aria-current]").all_inner_texts() == ["PURE, layer1", "2"]
 
 
