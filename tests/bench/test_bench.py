@@ -19,7 +19,7 @@ from purelens.config_bench import BenchStudy
 
 SMALL = BenchStudy(
     architecture="torchvision:resnet18", size=64, layer="layer4", lower_layer="layer3", device="cpu", references=4,
-    neurons=3, circuit_images=4, patch_neurons=2, clustered_neurons=2, figure_images=6,
+    neurons=3, circuit_images=4, patch_neurons=2, clustered_neurons=2, figure_images=7,
     images_counted=10, decoded_images=12,
 )  # fmt: skip
 

@@ -35,7 +35,7 @@ class BenchStudy(Section):
     neurons: Positive = Field(8, description="neurons of relevances and end_to_end: so many pairs on each image")
     patch_neurons: Positive = Field(3, description="neurons of patches")
     clustered_neurons: Positive = Field(5, description="neurons of clustering, of 100 references each")
-    figure_images: Positive = Field(8, ge=7, description="references of the neuron that is drawn")
+    figure_images: Annotated[int, Field(ge=7)] = Field(8, description="references of the neuron that is drawn")
 
 
 class Bench(Section):

@@ -20,7 +20,7 @@ PLOTLY = "plotly.min.js"
 
 
 def explorer(
-    pages: Sequence[str], index_html: str, assets: str, explorer_html: str, single_file_megabytes: int = 12
+    pages: Sequence[str], index_html: str, assets: str, explorer_html: str, single_file_megabytes: int = 8
 ) -> None:
     """Write the explorer around the pages of all layers.
 
