@@ -56,8 +56,9 @@ rule explorer:
     output:
         index_html=update(path("explorer")),
         assets=update(path("explorer_assets")),
-        explorer_html=report(
-            update(path("explorer_in_one_file")),
+        explorer_html=update(path("explorer_in_one_file")),
+        excerpt_html=report(
+            update(path("explorer_excerpt")),
             caption="../workflow_scripts/report/explorer.rst",
             category="Explorer",
             labels={"": "all layers and the best separated neurons"},

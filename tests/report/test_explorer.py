@@ -1,5 +1,6 @@
 """The explorer in a real browser, from the disk: every page, every control, and names that would like to be programs."""
 
+import base64
 import re
 import shutil
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         layer.write(n_images, side)
         folders.append(layer.pages(root / "results/report", "photos", "net", patch_size=24, image_size=32))
     out = root / "results/report"
-    explorer(folders, f"{out}/index.html", f"{out}/assets", f"{out}/explorer.html", single_file_megabytes=7)
+    explorer(folders, f"{out}/index.html", f"{out}/assets", f"{out}/explorer.html", f"{out}/excerpt.html", 7)
     return out
 
 
@@ -89,7 +90,7 @@ ROUTES = {"overview": "", "grid": "#net/layer2", "neuron": "#net/layer2/neuron/1
 
 
 @needs_browser
-@pytest.mark.parametrize("file", ["index.html", "explorer.html"])
+@pytest.mark.parametrize("file", ["index.html", "explorer.html", "excerpt.html"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_page_opens_and_fits(
@@ -321,6 +322,18 @@ def test_the_file_with_everything_needs_no_other(watched: Watched, report: Path,
     page.wait_for_selector(".virtual")
     page.locator(".virtual .patch").first.click()
     assert page.evaluate("document.querySelector('dialog img').naturalWidth") == 32
+
+
+@needs_browser
+def test_the_excerpt_opens_within_snakemakes_report(watched: Watched, report: Path, tmp_path: Path) -> None:
+    """There it is the source of a frame, as base64."""
+    data = base64.b64encode((report / "excerpt.html").read_bytes()).decode()
+    (tmp_path / "report.html").write_text(f'<iframe src="data:text/html;base64,{data}" width=1200 height=800></iframe>')
+    watched.page.goto(f"file://{tmp_path}/report.html")
+    frame = watched.page.frame_locator("iframe")
+    frame.locator(".example").first.click()
+    frame.locator(".virtual .patch").first.click()
+    assert frame.get_by_text("The image itself is in the folder").is_visible()
 
 
 @needs_browser

@@ -29,6 +29,7 @@ TEMPLATES = {
     "explorer": "report/index.html",
     "explorer_assets": "report/assets.provenance.json",  # of the folder
     "explorer_in_one_file": "report/explorer.html",
+    "explorer_excerpt": "report/excerpt.html",
     "bench": "bench/bench.json",
     "bench_ratios": "bench/ratios.csv",
     "bench_growth": "bench/growth.csv",

@@ -167,10 +167,12 @@ PureLens.neuron = {
       left: `${(100 * left) / side}%`, top: `${(100 * top) / side}%`, width: `${(100 * (right - left)) / side}%`, height: `${(100 * (bottom - top)) / side}%`,
     } });
     const dialog = document.getElementById("whole");
+    const url = PureLens.url(`${this.layer.facts.key}/images/${this.data.images[shown.index]}.jpg`);
     const heat = h("input", { type: "checkbox", checked: true, onchange: (event) => { canvas.hidden = !event.target.checked; } });
     const name = PureLens.className(this.layer.facts, this.data.classes[shown.index]);
     dialog.replaceChildren(
-      h("div", { class: "image" }, h("img", { src: PureLens.url(`${this.layer.facts.key}/images/${this.data.images[shown.index]}.jpg`) || "", alt: "" }), canvas, frame),
+      h("div", { class: "image" }, url ? h("img", { src: url, alt: "" }) : null, canvas, frame),
+      url ? "" : h("p", { class: "note" }, "The image itself is in the folder of the report."),
       h("p", {}, h("b", {}, h("bdi", {}, name)), " ", h("bdi", {}, shown.path)),
       h("p", {}, `activation ${PureLens.number(this.data.values[shown.index])} `, h("label", {}, heat, " relevance"), " ",
         h("button", { type: "button", onclick: () => dialog.close() }, "Close")));

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,17 @@ TEMPLATES = Path(__file__).parents[2] / "report"
 SCRIPTS = ("core.js", "overview.js", "grid.js", "neuron.js", "main.js")
 STYLE = "explorer.css"
 PLOTLY = "plotly.min.js"
+OPENS_WITHIN_A_PAGE = 1_400_000
+"""Bytes of a page that Chromium still opens within another, where it stands as base64: 2 MB of those."""
 
 
 def explorer(
-    pages: Sequence[str], index_html: str, assets: str, explorer_html: str, single_file_megabytes: int = 8
+    pages: Sequence[str],
+    index_html: str,
+    assets: str,
+    explorer_html: str,
+    excerpt_html: str,
+    single_file_megabytes: int = 8,
 ) -> None:
     """Write the explorer around the pages of all layers.
 
@@ -34,8 +42,10 @@ def explorer(
         Folder of scripts and styles.
     explorer_html
         The explorer in one file, with the best separated neurons of each layer.
+    excerpt_html
+        The same without charts and whole images, so small that it opens within Snakemake's report.
     single_file_megabytes
-        How large that file may be.
+        How large the explorer in one file may be.
     """
     import plotly.offline
 
@@ -52,9 +62,25 @@ def explorer(
         for name, source in sources.items():
             (made / name).write_text(source, encoding="utf-8")
     write_page(index_html, facts)
-    budget = single_file_megabytes * 2**20 - sum(len(source.encode()) for source in sources.values())
-    excerpt = take_best(layers, pages, budget)
-    write_page(explorer_html, facts, sources, excerpt)
+    alone = partial(write_alone, facts=facts, layers=layers, pages=pages)
+    alone(explorer_html, sources=sources, size=single_file_megabytes * 2**20)
+    small = {name: source for name, source in sources.items() if name != PLOTLY}
+    alone(excerpt_html, sources=small, size=OPENS_WITHIN_A_PAGE, whole_images=False)
+
+
+def write_alone(
+    path: str,
+    facts: dict[str, Any],
+    layers: Sequence[dict[str, Any]],
+    pages: Sequence[str],
+    sources: dict[str, str],
+    size: int,
+    whole_images: bool = True,
+) -> None:
+    """Write the explorer in one file of about a size, in bytes."""
+    write_page(path, facts, sources)
+    room = size - Path(path).stat().st_size
+    write_page(path, facts, sources, take_best(layers, pages, room, whole_images))
 
 
 def write_page(
@@ -85,15 +111,17 @@ class Part:
     script: str
 
 
-def take_best(layers: Sequence[dict[str, Any]], folders: Sequence[str], budget: int) -> list[Part]:
+def take_best(
+    layers: Sequence[dict[str, Any]], folders: Sequence[str], budget: int, whole_images: bool = True
+) -> list[Part]:
     """Take as many neurons of each layer as fit into so many bytes, those that separate best first."""
     parts: list[Part] = []
     for layer, folder in zip(layers, folders, strict=True):
         room = budget // len(layers)
         rows: list[int] = []
-        for row, scripts in _by_separation(layer, Path(folder)):
+        for row, scripts in _by_separation(layer, Path(folder), whole_images):
             room -= sum(map(len, scripts))
-            if room < 0 and rows:
+            if room < 0:
                 break
             rows.append(row)
             parts += map(Part, scripts)
@@ -101,7 +129,7 @@ def take_best(layers: Sequence[dict[str, Any]], folders: Sequence[str], budget: 
     return parts
 
 
-def _by_separation(layer: dict[str, Any], folder: Path) -> Iterator[tuple[int, list[str]]]:
+def _by_separation(layer: dict[str, Any], folder: Path, whole_images: bool) -> Iterator[tuple[int, list[str]]]:
     """Yield the row and the scripts of each neuron; those that its pictures need once."""
     key, seen = layer["facts"]["key"], set()
     gap = layer["table"]["separation"][str(layer["facts"]["k"])]
@@ -110,7 +138,7 @@ def _by_separation(layer: dict[str, Any], folder: Path) -> Iterator[tuple[int, l
         data = read_data(folder / f"neurons/{number}.js")
         scripts = [f"{BEFORE}{as_script(f'{key}/neurons/{number}')},{as_script(data)});"]
         images = [f"images/{data['images'][shown['index']]}.jpg" for shown in data["shown"]]
-        for name in [*([f"neurons/{number}.jpg"] if images else []), *images]:
+        for name in [*([f"neurons/{number}.jpg"] if images else []), *(images if whole_images else [])]:
             if name not in seen:
                 seen.add(name)
                 picture = base64.b64encode((folder / name).read_bytes()).decode()

@@ -149,11 +149,12 @@ def _neurons(
 
 
 def _parts(label: np.ndarray, chosen: np.ndarray, classes: list[int]) -> list[dict[str, Any]]:
-    """Size, most frequent class and places in the strip of each virtual neuron."""
+    """Size, most frequent class (-1: none) and places in the strip of each virtual neuron."""
     found = []
     for number in sorted(set(label.tolist()) - {-1}):
         names = [classes[i] for i in np.flatnonzero(label == number) if classes[i] >= 0]
         common = max(sorted(set(names)), key=names.count, default=-1)
+        common = common if names.count(common) > 1 else -1  # one of each kind says nothing
         places = np.flatnonzero(label[chosen] == number).tolist()
         found.append({"n": int((label == number).sum()), "class": common, "places": places})
     return found
