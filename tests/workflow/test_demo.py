@@ -1,6 +1,7 @@
 """The tiny study from start to end: what is there, what a second run does, and that results repeat."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,19 @@ def test_a_deleted_artifact_comes_back_the_same(
     after = contents(path)
     assert before.keys() == after.keys()
     assert all(before[key] == after[key] for key in before)
+
+
+@pytest.mark.parametrize("suffix", ["html", "zip"])
+def test_snakemakes_own_report(
+    workplace: Workplace, tiny: dict[str, Any], finished: Path, tmp_path: Path, suffix: str
+) -> None:
+    assert (finished / "report/excerpt.html").stat().st_size < 1_500_000
+    path = tmp_path / f"report.{suffix}"
+    run = workplace.snakemake(tiny, "--report", str(path))
+    assert run.code == 0, run.text
+    assert "Report created" in run.text
+    assert path.stat().st_size < 25 * 2**20
+    if suffix == "zip":
+        with zipfile.ZipFile(path) as packed:
+            names = [Path(name).name for name in packed.namelist()]
+        assert {"excerpt.html", "neurons.html", "methods_scene_clip.png", "alignment_summary.csv"} <= set(names)
