@@ -87,7 +87,7 @@ def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path
             (workplace.folder / target).unlink()
         process = workplace.start(tiny, target)
         if wait_for_job(workplace, process, stage):
-            time.sleep(rng.uniform(0, 0.7 * seconds))
+            time.sleep(rng.uniform(0, 0.4 * seconds))
         if process.poll() is None:
             killed.append(stage)
         kill(process)
@@ -98,7 +98,7 @@ def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path
     assert results_of(results) == wanted
     assert hidden(results) == set()
     assert verify(results)[1] == []
-    assert 2 * len(killed) >= KILLS, killed
+    assert 4 * len(killed) >= KILLS, killed  # on a fast machine some jobs end before they are hit
 
 
 RERUNS = {
