@@ -13,9 +13,10 @@ from studies import MadeUpLayer, write_images
 
 from purelens.report.data import as_script, read_data, write_data
 from purelens.report.explorer import explorer
+from purelens.report.screenshot import find_browser
 
 sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+CHROMIUM = find_browser()
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)")
 
 EVIL = '<script>window.stolen=1</script><img src=x onerror="window.stolen=1">'

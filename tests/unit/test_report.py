@@ -120,18 +120,18 @@ def test_the_finding_is_that_of_the_tables(layer: tuple[MadeUpLayer, Path]) -> N
 def test_one_file_takes_the_best_neurons(layer: tuple[MadeUpLayer, Path]) -> None:
     _, folder = layer
     whole = read_data(folder / "layer.js")
-    everything = "".join(part.script for part in take_best([whole], [str(folder)], 10**9))
+    everything = "".join(take_best([whole], [str(folder)], 10**9))
     assert everything.count("/neurons/") == 5 + 4  # data of all, pictures of those that are not dead
     gaps = whole["table"]["separation"]["2"]
     best = max((row for row in range(5) if gaps[row] is not None), key=lambda row: gaps[row])
-    size = sum(len(part.script) for part in take_best([whole], [str(folder)], 10**9)[:-1])
-    some = [part.script for part in take_best([whole], [str(folder)], size // 2)]
+    size = sum(map(len, take_best([whole], [str(folder)], 10**9)[:-1]))
+    some = take_best([whole], [str(folder)], size // 2)
     assert f"/neurons/{best}" in some[0]
     assert '"left_out":' in some[-1]
     assert 0 < sum(".jpg" in script and "/neurons/" in script for script in some) < 4
-    assert not any("/images/" in part.script for part in take_best([whole], [str(folder)], 10**9, whole_images=False))
+    assert not any("/images/" in script for script in take_best([whole], [str(folder)], 10**9, whole_images=False))
     (none,) = take_best([whole], [str(folder)], 1)
-    assert '"left_out":5' in none.script
+    assert '"left_out":5' in none
 
 
 def test_links_name_the_dataset_only_where_there_are_several() -> None:

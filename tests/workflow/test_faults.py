@@ -24,22 +24,22 @@ from workplace import Workplace, hidden, results_of
 LAYER = "results/scenes/scene_cnn/layer3"
 KILLS = int(os.environ.get("PURELENS_KILLS", "5"))
 STAGES = {
-    "dataset": ("results/scenes/images.h5", 1.5),
-    "model": ("results/scenes/scene_cnn/model.safetensors", 4),
-    "activations": (f"{LAYER}/activations.h5", 4),
-    "relevances": (f"{LAYER}/relevances.h5", 6),
-    "patches": (f"{LAYER}/patches.h5", 7),
-    "embeddings": (f"{LAYER}/embeddings/scene_clip.h5", 12),
-    "virtual_neurons": (f"{LAYER}/virtual_neurons.h5", 2),
-    "interpretability": (f"{LAYER}/interpretability.csv", 4),
-    "alignment": (f"{LAYER}/alignment.csv", 4),
-    "projections": (f"{LAYER}/projections.h5", 20),
-    "pages": ("results/report/layers/scenes/scene_cnn/layer3.provenance.json", 4),
-    "explorer": ("results/report/index.html", 3),
-    "neuron_figures": (f"{LAYER}/figures/neurons.provenance.json", 6),
-    "layer_figures": (f"{LAYER}/figures/methods_scene_clip.png", 6),
+    "dataset": "results/scenes/images.h5",
+    "model": "results/scenes/scene_cnn/model.safetensors",
+    "activations": f"{LAYER}/activations.h5",
+    "relevances": f"{LAYER}/relevances.h5",
+    "patches": f"{LAYER}/patches.h5",
+    "embeddings": f"{LAYER}/embeddings/scene_clip.h5",
+    "virtual_neurons": f"{LAYER}/virtual_neurons.h5",
+    "interpretability": f"{LAYER}/interpretability.csv",
+    "alignment": f"{LAYER}/alignment.csv",
+    "projections": f"{LAYER}/projections.h5",
+    "pages": "results/report/layers/scenes/scene_cnn/layer3.provenance.json",
+    "explorer": "results/report/index.html",
+    "neuron_figures": f"{LAYER}/figures/neurons.provenance.json",
+    "layer_figures": f"{LAYER}/figures/methods_scene_clip.png",
 }
-"""What each stage makes, and about how many seconds it takes."""
+"""What each stage makes."""
 
 
 def without_results(folder: Path, finished: Path) -> Workplace:
@@ -73,6 +73,16 @@ def wait_for_job(workplace: Workplace, process: subprocess.Popen[str], stage: st
     return False
 
 
+def seconds_of(stage: str, finished: Path) -> float:
+    """How long a stage worked in the undisturbed run, on this machine."""
+    logs = [
+        log.read_text()
+        for log in [*(finished / "logs" / stage).rglob("*.log"), finished / f"logs/{stage}.log"]
+        if log.exists()
+    ]
+    return max(float(seconds) for log in logs for seconds in re.findall(r": done in ([\d.]+) s", log))
+
+
 def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
     """Each stage is killed, with Snakemake; then the same command goes on."""
     wanted, rng = results_of(finished), random.Random(0)
@@ -82,12 +92,12 @@ def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path
     stages = [names[number * len(names) // min(KILLS, len(names)) % len(names)] for number in range(KILLS)]
     killed: list[str] = []
     for stage in sorted(stages, key=names.index):
-        target, seconds = STAGES[stage]
+        target = STAGES[stage]
         if (workplace.folder / target).exists():  # it ended before it could be killed the last time
             (workplace.folder / target).unlink()
         process = workplace.start(tiny, target)
         if wait_for_job(workplace, process, stage):
-            time.sleep(rng.uniform(0, 0.4 * seconds))
+            time.sleep(rng.uniform(0, 0.7 * seconds_of(stage, finished)))
         if process.poll() is None:
             killed.append(stage)
         kill(process)
@@ -98,7 +108,7 @@ def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path
     assert results_of(results) == wanted
     assert hidden(results) == set()
     assert verify(results)[1] == []
-    assert 4 * len(killed) >= KILLS, killed  # on a fast machine some jobs end before they are hit
+    assert 2 * len(killed) >= KILLS, killed
 
 
 RERUNS = {

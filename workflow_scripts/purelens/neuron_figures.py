@@ -23,6 +23,7 @@ from purelens.progress import Progress
 from purelens.projections import spread_out
 from purelens.provenance import text
 from purelens.report.gallery import write_gallery
+from purelens.report.pictures import cut
 from purelens.style import colour, paper_style, save
 
 logger = logging.getLogger("purelens")
@@ -148,18 +149,11 @@ def collect(
     return Neuron(
         number=int(clusters["neuron"][row]),
         lower_layer=lower_layer,
-        patches=[thumbnail(image, box) for image, box in zip(pixels, boxes, strict=True)],
+        patches=[cut(image, box, THUMBNAIL) for image, box in zip(pixels, boxes, strict=True)],
         points=plane["position"][row, : len(ids)],
         label=clusters["label"][position, k, row, : len(ids)],
         classes=[names[number] if number >= 0 else "" for number in label],
     )
-
-
-def thumbnail(image: np.ndarray, box: np.ndarray) -> Image.Image:
-    """Cut a patch (top, left, bottom, right) out of an image and bring it to the size it is drawn at."""
-    top, left, bottom, right = box.tolist()
-    patch = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
-    return patch.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC)
 
 
 def draw_umap(neuron: Neuron, n_patches: int) -> Figure:

@@ -91,10 +91,10 @@ PureLens.grid = {
     const line = data.lines[row], text = q.toLowerCase();
     const gap = data.table.separation[String(layer.facts.k)][row];
     const shown = { "": true, split: gap > 0, one: gap !== null && gap <= 0, dead: !line.n, few: line.n < layer.facts.n_references };
-    if (!shown[show]) return false;
+    if (!shown[show] || !text) return shown[show];
     const [number, ...names] = this.haystack(layer, data, row);
     if (/^\d+$/.test(text)) return number === text || names.some((name) => name.includes(text));
-    return !text || names.some((name) => name.includes(text));
+    return names.some((name) => name.includes(text)) || number.includes(text);
   },
 
   /** Rows of the neurons that settings choose, in their order. */

@@ -22,10 +22,15 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def data_script(key: str, values: Any) -> str:
+    """A script that hands values to the page under a key."""
+    return f"{BEFORE}{as_script(key)},{as_script(values)}{AFTER}"
+
+
 def write_data(path: Path, key: str, values: Any) -> None:
     """Write values so that a page finds them under a key."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{BEFORE}{as_script(key)},{as_script(values)}{AFTER}", encoding="utf-8")
+    path.write_text(data_script(key, values), encoding="utf-8")
 
 
 def read_data(path: Path) -> Any:

@@ -2,24 +2,20 @@
 
 import base64
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 
 from purelens.files import replace_folder_when_whole, replace_when_whole
-from purelens.report.data import BEFORE, as_script, read_data
+from purelens.report.data import as_script, data_script, read_data
 from purelens.report.overview import benchmarks, overview, ratios
+from purelens.report.templates import OPENS_WITHIN_A_PAGE, TEMPLATES, render
 
-TEMPLATES = Path(__file__).parents[2] / "report"
 SCRIPTS = ("core.js", "overview.js", "grid.js", "neuron.js", "main.js")
 STYLE = "explorer.css"
 PLOTLY = "plotly.min.js"
-OPENS_WITHIN_A_PAGE = 1_400_000
-"""Bytes of a page that Chromium still opens within another, where it stands as base64: 2 MB of those."""
 
 
 def explorer(
@@ -61,7 +57,7 @@ def explorer(
     with replace_folder_when_whole(assets) as made:
         for name, source in sources.items():
             (made / name).write_text(source, encoding="utf-8")
-    write_page(index_html, facts)
+    write_page(index_html, page_text(facts))
     alone = partial(write_alone, facts=facts, layers=layers, pages=pages)
     alone(explorer_html, sources=sources, size=single_file_megabytes * 2**20)
     small = {name: source for name, source in sources.items() if name != PLOTLY}
@@ -78,44 +74,36 @@ def write_alone(
     whole_images: bool = True,
 ) -> None:
     """Write the explorer in one file of about a size, in bytes."""
-    write_page(path, facts, sources)
-    room = size - Path(path).stat().st_size
-    write_page(path, facts, sources, take_best(layers, pages, room, whole_images))
+    room = size - len(page_text(facts, sources).encode())
+    write_page(path, page_text(facts, sources, take_best(layers, pages, room, whole_images)))
 
 
-def write_page(
-    path: str, facts: dict[str, Any], sources: dict[str, str] | None = None, excerpt: Sequence["Part"] = ()
-) -> None:
-    """Fill the template in; with the sources and an excerpt of the data, the page needs no other file."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
-    )
+def write_page(path: str, page: str) -> None:
+    """Write a page, whole or not at all."""
+    with replace_when_whole(path) as made:
+        made.write_text(page, encoding="utf-8")
+
+
+def page_text(facts: dict[str, Any], sources: dict[str, str] | None = None, excerpt: Sequence[str] = ()) -> str:
+    """Fill the template in; with the sources and scripts that hold data, the page needs no other file."""
     inline = {name: Markup(source.replace("</script", "<\\/script")) for name, source in (sources or {}).items()}
-    page = environment.get_template("index.html").stream(
+    return render(
+        "index.html",
         facts=facts,
         data=Markup(as_script(facts)),
         scripts=SCRIPTS,
         style=STYLE,
         plotly=PLOTLY,
         inline=inline,
-        excerpt=[Markup(part.script) for part in excerpt],
+        excerpt=[Markup(script) for script in excerpt],
     )
-    with replace_when_whole(path) as made:
-        page.dump(str(made), encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class Part:
-    """A script of the explorer in one file."""
-
-    script: str
 
 
 def take_best(
     layers: Sequence[dict[str, Any]], folders: Sequence[str], budget: int, whole_images: bool = True
-) -> list[Part]:
-    """Take as many neurons of each layer as fit into so many bytes, those that separate best first."""
-    parts: list[Part] = []
+) -> list[str]:
+    """Scripts with as many neurons of each layer as fit into so many bytes, those that separate best first."""
+    taken: list[str] = []
     for layer, folder in zip(layers, folders, strict=True):
         room = budget // len(layers)
         rows: list[int] = []
@@ -124,9 +112,9 @@ def take_best(
             if room < 0:
                 break
             rows.append(row)
-            parts += map(Part, scripts)
-        parts.append(Part(f"{BEFORE}{as_script(layer['facts']['key'] + '/layer')},{as_script(_only(layer, rows))});"))
-    return parts
+            taken += scripts
+        taken.append(data_script(f"{layer['facts']['key']}/layer", _only(layer, rows)))
+    return taken
 
 
 def _by_separation(layer: dict[str, Any], folder: Path, whole_images: bool) -> Iterator[tuple[int, list[str]]]:
@@ -136,7 +124,7 @@ def _by_separation(layer: dict[str, Any], folder: Path, whole_images: bool) -> I
     for row in sorted(range(len(gap)), key=lambda row: -(gap[row] if gap[row] is not None else float("-inf"))):
         number = layer["table"]["neurons"][row]
         data = read_data(folder / f"neurons/{number}.js")
-        scripts = [f"{BEFORE}{as_script(f'{key}/neurons/{number}')},{as_script(data)});"]
+        scripts = [data_script(f"{key}/neurons/{number}", data)]
         images = [f"images/{data['images'][shown['index']]}.jpg" for shown in data["shown"]]
         for name in [*([f"neurons/{number}.jpg"] if images else []), *(images if whole_images else [])]:
             if name not in seen:

@@ -5,25 +5,22 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, select_autoescape
 from PIL import Image
 
 from purelens.files import replace_when_whole
+from purelens.report.templates import OPENS_WITHIN_A_PAGE, render
 
-TEMPLATES = Path(__file__).parents[2] / "report"
 WIDTHS = (1000, 700, 500, 350, 250)
-OPENS_WITHIN_A_PAGE = 1_300_000
-"""Bytes of a page that Chromium still opens within another, where it stands as base64: 2 MB of those."""
+REST_OF_THE_PAGE = 100_000
+"""Bytes of a page besides its figures, at most."""
 
 
 def write_gallery(path: str | Path, title: str, figures: Sequence[Path]) -> None:
     """Put PNG figures on a page, below a title."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(), trim_blocks=True)
-    room = OPENS_WITHIN_A_PAGE // max(1, len(figures))
+    room = (OPENS_WITHIN_A_PAGE - REST_OF_THE_PAGE) // max(1, len(figures))
     shown = [(figure.stem.replace("_", " "), _embedded(figure, room)) for figure in figures]
     with replace_when_whole(path) as made:
-        page = environment.get_template("gallery.html").render(title=title, figures=shown)
-        made.write_text(page, encoding="utf-8")
+        made.write_text(render("gallery.html", title=title, figures=shown), encoding="utf-8")
 
 
 def _embedded(figure: Path, room: int) -> str:

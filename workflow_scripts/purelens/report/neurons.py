@@ -14,9 +14,9 @@ from purelens.dataset import Images
 from purelens.projections import spread_out
 from purelens.provenance import text
 from purelens.report.data import rounded
+from purelens.virtual_neurons import PURE
 
 SLAB_NEURONS = 16
-PURE = "pure:"
 THUMBNAIL = 0.075
 """Side of a patch as a share of the map of the references."""
 
@@ -143,7 +143,8 @@ def neuron_data(
     """
     label, path = files.images.file["label"], files.images.file["path"]
     unique, inverse = np.unique(neuron.ids, return_inverse=True)
-    classes = label[unique][inverse] if len(unique) else unique
+    classes = label[unique][inverse]
+    paths = strings(path[unique])
     points = _in_unit_square(neuron.points)
     places = np.clip(spread_out(points[chosen], THUMBNAIL), 0, 1)
     return {
@@ -156,7 +157,7 @@ def neuron_data(
         "shown": [
             {
                 "index": int(index),
-                "path": _text(path[int(neuron.ids[index])]),
+                "path": paths[inverse[index]],
                 "place": rounded(place, 3),
                 "box": neuron.box[index].tolist(),
                 "heat": base64.b64encode(neuron.heat[index].tobytes()).decode(),
@@ -179,10 +180,6 @@ def _in_unit_square(points: np.ndarray) -> np.ndarray:
     if not len(points):
         return points
     return (points - points.min(axis=0)) / np.maximum(np.ptp(points, axis=0), 1e-9)
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _clustering(neuron: Neuron, files: LayerFiles, method: int, place: int, n_circuit: int) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from purelens.tables import read_table
-
-RANDOM = "random"
+from purelens.virtual_neurons import RANDOM
 
 
 def overview(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

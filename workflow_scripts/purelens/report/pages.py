@@ -16,8 +16,7 @@ from purelens.report.layers import all_gaps, concept_table, layer_facts, layer_t
 from purelens.report.neurons import LayerFiles, Neuron, neuron_data, neurons, shown
 from purelens.report.pictures import save_picture, strip, whole
 from purelens.tables import read_table
-
-RANDOM = "random"
+from purelens.virtual_neurons import RANDOM
 
 
 def pages(

@@ -21,10 +21,16 @@ def strip(pixels: np.ndarray, boxes: np.ndarray, size: int) -> Image.Image:
         Side of a patch in the strip.
     """
     picture = Image.new("RGB", (size * len(boxes), size))
-    for number, (image, (top, left, bottom, right)) in enumerate(zip(pixels, boxes.tolist(), strict=True)):
-        patch = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
-        picture.paste(patch.resize((size, size), Image.Resampling.BICUBIC), (size * number, 0))
+    for number, (image, box) in enumerate(zip(pixels, boxes, strict=True)):
+        picture.paste(cut(image, box, size), (size * number, 0))
     return picture
+
+
+def cut(image: np.ndarray, box: np.ndarray, size: int) -> Image.Image:
+    """Cut a patch (top, left, bottom, right) out of an image (H, W, 3) and bring it to a side."""
+    top, left, bottom, right = box.tolist()
+    patch = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
+    return patch.resize((size, size), Image.Resampling.BICUBIC)
 
 
 def whole(pixels: np.ndarray, size: int) -> Image.Image:

@@ -9,6 +9,11 @@ from purelens.errors import UserError
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
+def find_browser() -> str | None:
+    """Path of a Chromium; None if there is none."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def screenshot(
     index_html: str, png: str, route: str = "", width: int = 1400, height: int = 900, dark: bool = False
 ) -> None:
@@ -32,7 +37,7 @@ def screenshot(
     """
     from playwright.sync_api import sync_playwright
 
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = find_browser()
     if browser is None:
         raise UserError(f"screenshot: none of {', '.join(BROWSERS)} is installed")
     if not Path(index_html).is_file():

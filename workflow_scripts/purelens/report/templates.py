@@ -1,0 +1,18 @@
+"""The page templates, and how large a page may be that stands within another."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+
+TEMPLATES = Path(__file__).parents[2] / "report"
+OPENS_WITHIN_A_PAGE = 1_400_000
+"""Bytes of a page that Chromium still opens within another, where it stands as base64: 2 MB of those."""
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template in; what is not marked as HTML is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(template).render(**values)
