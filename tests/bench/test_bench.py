@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from purelens.bench import growth, sizes, stages
+from purelens.bench import clustering, definitions, growth, sizes, stages
 from purelens.bench.clustering import contest_clustering
 from purelens.bench.contest import IMPLEMENTATIONS, Contest, hold, ratios
 from purelens.bench.contests import contests
-from purelens.bench.setting import Setting, prepare
+from purelens.bench.setting import References, Setting, prepare
 from purelens.bench_figures import bench_figures
 from purelens.config_bench import BenchStudy
 
 SMALL = BenchStudy(
     architecture="torchvision:resnet18", size=64, layer="layer4", lower_layer="layer3", device="cpu", references=4,
     neurons=3, circuit_images=4, patch_neurons=2, clustered_neurons=2, figure_images=7,
-    images_counted=10, decoded_images=12,
+    images_counted=10, decoded_images=12, layers=["layer3", "layer4"],
 )  # fmt: skip
 
 
@@ -86,24 +86,58 @@ def test_all_ways_give_the_same_boxes(setting: Setting) -> None:
 
 def test_all_ways_give_the_same_clusters(tmp_path: Path) -> None:
     records = hold(contest_clustering(tmp_path, 1, seed=0), "small", 1)
-    assert all(record["parity"] < 1e-3 for record in records if record["implementation"] != "definition")
+    assert all(record["parity"] < 2e-3 for record in records if record["implementation"] != "definition")
+
+
+def test_wrong_references_are_far_apart(setting: Setting) -> None:
+    (found, *_) = definitions.references(setting, 4, ["layer3"])
+    assert stages._references_apart([found], [found]) == 0
+    swapped = References(found.ids[:, ::-1], found.values, found.largest, found.mean)
+    assert stages._references_apart([swapped], [found]) > 0.01
+    assert found.mean is not None
+    blurred = References(found.ids, found.values, found.largest, found.mean * 1.1)
+    assert stages._references_apart([blurred], [found]) > 0.01
+
+
+def test_other_clusters_or_distances_are_far_apart(tmp_path: Path) -> None:
+    made = clustering.make_up(tmp_path, 2, 0)
+    wanted = clustering.by_definition(made)
+    assert clustering._apart(wanted, wanted) == 0
+    further = clustering.Found(wanted.inertia, 1.1 * wanted.distances, wanted.correlation)
+    assert clustering._apart(further, wanted) == pytest.approx(0.1)
+    worse = wanted.inertia.copy()
+    worse[0, 0, 0] *= 1.2
+    assert clustering._apart(clustering.Found(worse, wanted.distances, wanted.correlation), wanted) == pytest.approx(0.2)
 
 
 def test_sizes_are_those_of_the_tables(tmp_path: Path) -> None:
     found = {row["artifact"]: row for row in sizes.measure_sizes(SMALL, "small", tmp_path, seed=0)}
     assert found["relevances"]["full_bytes"] == pytest.approx(512 * 100 * (256 * 2 + 4), rel=0.01)
     assert found["activations"]["full_bytes"] == pytest.approx(50_000 * 512 * 4 + 512 * 100 * 12, rel=0.01)
+    assert found["embeddings"]["full_bytes"] == 2 * 512 * 100 * 768 * 2
     with h5py.File(tmp_path / "relevances.h5") as file:
         assert file["relevance/layer3"].dtype == np.float16
     written = [row for row in found.values() if row["artifact"] != "embeddings"]
-    assert all(0 < row["data"] <= row["bytes"] < row["data"] + 20_000 for row in written)  # whatever the size
+    assert all(0 < row["bytes"] < row["data"] + 20_000 for row in written)  # whatever the size
     assert sum(row["full_bytes"] for row in found.values()) < 1e9
 
 
-def test_growth_is_measured_in_processes_of_their_own(setting: Setting) -> None:
-    found = growth._measured(setting, "small", "activations", 1, 10, 0)
-    assert found.seconds > 0
-    assert 1e8 < found.peak_bytes < 3e9
+def test_memory_does_not_grow_with_images_or_pairs(tmp_path: Path) -> None:
+    """Four times the images are 45 MB more of pixels; four times the pairs 40 MB more of heatmaps."""
+    study = BenchStudy(
+        architecture="torchvision:squeezenet1_1", layer="features.12", lower_layer="features.9", batch_size=4,
+        device="cpu", images_counted=100, neurons=8,
+    )  # fmt: skip
+    found = growth.measure_growth(study, "small", tmp_path, seed=0)
+    assert len(found) == 9
+    for stage in ("activations", "relevances", "patches"):
+        once, _, fourfold = (record for record in found if record.stage == stage)
+        assert 4 * max(once.images * (stage == "activations"), once.pairs) == max(
+            fourfold.images * (stage == "activations"), fourfold.pairs
+        )
+        assert 1e8 < once.peak_bytes
+        assert fourfold.peak_bytes <= 1.1 * once.peak_bytes, stage
+        assert once.seconds < fourfold.seconds
 
 
 def test_the_rule_writes_what_the_figures_draw(tmp_path: Path) -> None:

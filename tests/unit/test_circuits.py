@@ -11,6 +11,7 @@ import torch
 from helpers import CIFAR_RESNET
 from purelens.activations import activations
 from purelens.models import load_network
+from purelens.pairs import select_pairs
 from purelens.patches import patches
 from purelens.relevances import relevances
 from purelens.virtual_neurons import virtual_neurons
@@ -90,6 +91,42 @@ def test_every_image_is_forwarded_once_and_nothing_flows_below(
     assert (ids >= 0).sum() > 2 * len(unique)
     in_whole_batches = -(-len(unique) // 4) * 4
     assert counts == {"stem": in_whole_batches, "below": 0}
+
+
+@pytest.mark.parametrize("stage", [relevances, patches])
+def test_one_backward_pass_for_each_pair(
+    stage: Callable[..., None],
+    small: dict[str, str],
+    run_stage: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pairs of different images share a pass; inside a pass of LRP every convolution has one branch."""
+    passes: list[int] = []
+    inside = []
+    grad = torch.autograd.grad
+
+    def counting(outputs, inputs, grad_outputs=None, **options):  # type: ignore[no-untyped-def]
+        if isinstance(outputs, torch.Tensor):
+            passes.append(int((grad_outputs.flatten(1) != 0).any(dim=1).sum()))
+        else:
+            inside.append(len(outputs))
+        return grad(outputs, inputs, grad_outputs, **options)
+
+    references = run_stage(activations, layer=LAYER, n_references=6)
+    monkeypatch.setattr(torch.autograd, "grad", counting)
+    lower = {"lower_layers": ["layer2"]} if stage is relevances else {}
+    run_stage(stage, activations_h5=references, layer=LAYER, neurons=["0-7"], batch_size=5, **lower)
+    with h5py.File(references) as file:
+        pairs = select_pairs(file, ["0-7"], LAYER)
+    groups = pairs.by_image()
+    deepest = [max(len(of_image) for _, of_image in groups[start : start + 5]) for start in range(0, len(groups), 5)]
+    assert len(passes) == sum(deepest)
+    assert sum(passes) == (pairs.reference_id >= 0).sum() > len(groups)
+    assert set(inside) == (set() if stage is relevances else {1})
+    if stage is patches:
+        module = load_network(small["weights"], small["card"]).module
+        n_convolutions = sum(isinstance(part, torch.nn.Conv2d) for part in module.modules())  # all are below the layer's end
+        assert len(inside) == n_convolutions * len(passes)
 
 
 def crp_heatmap(module: torch.nn.Module, image: torch.Tensor, neuron: int, position: int) -> torch.Tensor:

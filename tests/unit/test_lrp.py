@@ -221,3 +221,17 @@ def test_batch_norms_with_an_activation_inside_are_merged() -> None:
     torch.manual_seed(0)
     network = randomize(build_architecture("timm:regnetx_002", {}))
     assert torch.isfinite(ours(network, "s2.b1", torch.randn(1, 3, 64, 64), one_unit)).all()
+
+
+@pytest.mark.parametrize("activation", [nn.SiLU, nn.Hardswish, nn.ReLU])
+def test_activations_in_place_pass_relevance_as_others_do(activation: Callable[..., nn.Module]) -> None:
+    def network(in_place: bool) -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 6, 3), activation(inplace=in_place), nn.Conv2d(6, 5, 3), activation(inplace=in_place)
+        )
+
+    images = torch.randn(2, 3, 9, 9)
+    apart, in_place = (ours(network(flag), "3", images, one_unit) for flag in (False, True))
+    assert apart.abs().max() > 0
+    torch.testing.assert_close(in_place, apart)

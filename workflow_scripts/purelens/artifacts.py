@@ -71,6 +71,8 @@ class Writer:
             chunks=chunks,
             maxshape=(None, *shape[1:]) if growing else None,
             fletcher32=chunks is not None,
+            compression="gzip" if spec.compressed and chunks else None,
+            shuffle=spec.compressed and chunks is not None,
         )
         return self._described(dataset, dims, spec)
 

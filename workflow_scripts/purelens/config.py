@@ -151,7 +151,7 @@ class Patches(Section):
         "inclusive",
         description="published: as PURE's program, without the last row and column and clamped on the low side only",
     )
-    heat_size: int = Field(28, ge=4, description="side of the stored heatmap, in cells")
+    heat_size: int = Field(20, ge=4, description="side of the stored heatmap, in cells")
     contrast_stretch: bool = Field(
         True, description="stretch a patch to its own darkest and brightest value before it is embedded, as published"
     )

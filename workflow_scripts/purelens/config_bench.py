@@ -21,6 +21,7 @@ class BenchStudy(Section):
     size: int = Field(224, ge=8, description="side of the images, in pixels")
     resize: int | None = Field(None, ge=8, description="short side before the centre is cut out, in pixels")
     layer: str = Field(description="the layer whose neurons are split")
+    layers: list[str] = Field([], description="the layers of activations; empty: that layer alone")
     lower_layer: str = Field(description="the layer of their circuits")
     device: str = Field("auto", description="as above")
     batch_size: int | None = Field(None, ge=1, description="images at a time, of all implementations; null: by device")
@@ -28,12 +29,12 @@ class BenchStudy(Section):
         ["decoding", "activations", "relevances", "patches", "clustering", "figures", "sizes"],
         description="what is timed",
     )
-    images_counted: Positive = Field(8, description="images of activations and end_to_end")
-    decoded_images: Positive = Field(192, description="images of decoding")
-    references: Positive = Field(8, description="references of activations and end_to_end")
+    images_counted: Positive = Field(10, description="images of activations, end_to_end and growth")
+    decoded_images: Positive = Field(512, description="images of decoding")
+    references: Positive = Field(6, description="references of activations and end_to_end")
     circuit_images: Positive = Field(4, description="images, and references of each neuron, of relevances and patches")
-    neurons: Positive = Field(8, description="neurons of relevances and end_to_end: so many pairs on each image")
-    patch_neurons: Positive = Field(3, description="neurons of patches")
+    neurons: Positive = Field(10, description="neurons of relevances and end_to_end: so many pairs on each image")
+    patch_neurons: Positive = Field(4, description="neurons of patches")
     clustered_neurons: Positive = Field(5, description="neurons of clustering, of 100 references each")
     figure_images: Annotated[int, Field(ge=7)] = Field(8, description="references of the neuron that is drawn")
 
@@ -46,10 +47,11 @@ class Bench(Section):
         {
             "resnet50": BenchStudy(
                 architecture="torchvision:resnet50", layer="layer4", lower_layer="layer3", batch_size=4,
+                layers=["layer1", "layer2", "layer3", "layer4"],
             ),
-            "resnet18": BenchStudy(
-                architecture="torchvision:resnet18", size=96, layer="layer4", lower_layer="layer3", stages=["growth"],
-                images_counted=48, neurons=6,
+            "squeezenet": BenchStudy(
+                architecture="torchvision:squeezenet1_1", layer="features.12", lower_layer="features.9",
+                stages=["growth"], batch_size=4, images_counted=150,
             ),
         },
         description="what is timed, by a name of yours",

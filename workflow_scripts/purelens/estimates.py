@@ -61,7 +61,7 @@ class Sizes:
     selected: int = 0
     references: int = 0
     lower_neurons: int = 0
-    heat_size: int = 28
+    heat_size: int = 20
     components: int = 768
     n_clusters: int = 4
     real_bytes: int = 4

@@ -81,6 +81,9 @@ MOVING_FUNCTIONS = frozenset(
 )
 """Names of functions that choose or move values, as ``NO_RULE_NEEDED`` among modules; ReLU is one."""
 
+STABILIZER = 1e-6
+"""What zennit's ``stabilize`` adds to a denominator."""
+
 
 class _Sum(torch.autograd.Function):
     """A sum that hands relevance to each summand by its share of the sum (zennit's ``Norm`` rule)."""
@@ -161,7 +164,7 @@ class _Propagate(torch.autograd.Function):
         if ctx.branches is None:
             ctx.branches = _branches(ctx.rule, ctx.module, ctx.saved_tensors[0].detach())
             if isinstance(ctx.rule, ZPlusOneBranch):
-                ctx.inverse = stabilize(ctx.branches[1][0].detach()).reciprocal_()
+                ctx.inverse = _stabilized_positive(ctx.branches[1][0].detach()).reciprocal_()
         inputs, outputs = ctx.branches
         if isinstance(ctx.rule, ZPlusOneBranch):
             (gradient,) = torch.autograd.grad(outputs, inputs, relevance[0] * ctx.inverse, retain_graph=True)
@@ -170,6 +173,11 @@ class _Propagate(torch.autograd.Function):
         gradients = torch.autograd.grad(outputs, inputs, seeds, retain_graph=True)
         with torch.no_grad():
             return ctx.rule.reducer(inputs, gradients), None, None, None
+
+
+def _stabilized_positive(output: torch.Tensor) -> torch.Tensor:
+    """zennit's ``stabilize`` where it can only add: nothing is below zero but what rounding put there."""
+    return output.clamp(min=0).add_(STABILIZER)
 
 
 def _branches(
@@ -335,14 +343,16 @@ class Propagation:
         self._module = module
         self._plan = plan
         self._merged: list[NamedMergeBatchNorm] = []
+        self._inputs: dict[torch.nn.Module, torch.Tensor] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
     def __enter__(self) -> "Propagation":
         names = [([linear], batch_norm) for linear, batch_norm in self._plan.merges]
         self._merged = NamedMergeBatchNorm(names).apply(self._module)
         for name, rule in self._plan.rules.items():
-            handle = self._module.get_submodule(name).register_forward_hook(self._hook(rule))
-            self._handles.append(handle)
+            layer = self._module.get_submodule(name)
+            self._handles.append(layer.register_forward_pre_hook(self._cut_off))
+            self._handles.append(layer.register_forward_hook(self._hook(rule)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -353,12 +363,17 @@ class Propagation:
         self._handles.clear()
         self._merged = []
 
-    @staticmethod
-    def _hook(rule: BasicHook | None) -> Callable[..., torch.Tensor]:
+    def _cut_off(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """Keep a module's own gradient out of the backward pass: one that works in place would put it before the rule."""
+        self._inputs[module] = inputs[0]
+        return (inputs[0].detach(), *inputs[1:])
+
+    def _hook(self, rule: BasicHook | None) -> Callable[..., torch.Tensor]:
         def hook(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
             chosen = rule
             if isinstance(rule, ZPlus) and not (inputs[0] < 0).any():
                 chosen = ZPlusOneBranch()
-            return _Propagate.apply(inputs[0], output.detach(), module, chosen)  # type: ignore[no-untyped-call]
+            input = self._inputs.pop(module)
+            return _Propagate.apply(input, output.detach(), module, chosen)  # type: ignore[no-untyped-call]
 
         return hook

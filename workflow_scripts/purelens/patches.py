@@ -40,7 +40,7 @@ def patches(
     blur: int = 5,
     threshold: float = 0.02,
     crop_rule: str = "inclusive",
-    heat_size: int = 28,
+    heat_size: int = 20,
     device: str = "auto",
     batch_size: int | None = None,
     shard: str = WHOLE,

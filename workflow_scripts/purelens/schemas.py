@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable of a schema: its dimensions, its type, what it says, and whether it may be stored in 16 bits."""
+    """A variable of a schema: its dimensions and type, what it says, whether it may be stored in 16 bits or compressed."""
 
     dims: tuple[str, ...]
     dtype: str
@@ -13,6 +13,7 @@ class Variable:
     units: str = "1"
     optional: bool = False
     rounds: bool = False
+    compressed: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ SCHEMAS = {
                 "f4",
                 "mean relevance of the lower layer to each virtual neuron; NaN where there is none",
                 rounds=True,
+                compressed=True,
             ),
         },
     ),

@@ -20,6 +20,7 @@ from purelens.bench.stages import (
     contest_decoding,
     contest_end_to_end,
     contest_figures,
+    contest_one_layer,
     contest_patches,
     contest_relevances,
 )
@@ -94,6 +95,7 @@ def _contests(study: BenchStudy, folder: Path, threads: int, seed: int) -> Itera
     if "activations" in stages:
         setting = prepare(study, folder / "images", study.images_counted, 1, study.references, seed)
         yield contest_activations(setting, study.references)
+        yield contest_one_layer(setting, study.references)
     for stage, contest in (("relevances", contest_relevances), ("patches", contest_patches)):
         if stage in stages:
             n_neurons = study.neurons if stage == "relevances" else study.patch_neurons

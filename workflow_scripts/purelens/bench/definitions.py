@@ -1,13 +1,14 @@
 """The definitions, as ``tests/reference`` has them, run over all that a benchmark looks at."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from purelens.bench.published import canonizers
-from purelens.bench.setting import Setting
+from purelens.bench.setting import References, Setting
 
 sys.path.append(str(Path(__file__).parents[3] / "tests"))
 
@@ -17,18 +18,23 @@ from reference.boxes import published_box
 __all__ = ["boxes", "clusters", "references", "relevances"]
 
 
-def references(setting: Setting, n_references: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image ids and values (C, K) of the references: a whole forward pass for each image."""
-    network, rows = setting.network(), []
+def references(setting: Setting, n_references: int, layers: Sequence[str]) -> list[References]:
+    """The references of all neurons of some layers: a whole forward pass for each image."""
+    network = setting.network()
+    rows: dict[str, list[torch.Tensor]] = {layer: [] for layer in layers}
     for pixels in setting.pixels():
         with torch.no_grad():
             image = network.normalize(torch.from_numpy(pixels[None]).to(setting.device))
-            output = circuits.outputs(network.module, [setting.study.layer], image)[setting.study.layer]
-        rows.append(output.flatten(2).amax(dim=2))
-    values = torch.cat(rows).cpu()
-    ids = np.array(circuits.references(values, n_references))
-    ranked = np.take_along_axis(values.numpy().T, np.maximum(ids, 0), axis=1)
-    return ids, np.where(ids >= 0, ranked, 0)
+            for layer, output in circuits.outputs(network.module, list(layers), image).items():
+                maps = output.flatten(2)
+                rows[layer].append(torch.stack([maps.amax(dim=2), maps.mean(dim=2)]).cpu())
+    return [_ranked(*torch.cat(rows[layer], dim=1), n_references) for layer in layers]
+
+
+def _ranked(largest: torch.Tensor, mean: torch.Tensor, n_references: int) -> References:
+    ids = np.array(circuits.references(largest, n_references))
+    values = np.take_along_axis(largest.numpy().T, np.maximum(ids, 0), axis=1)
+    return References(ids, np.where(ids >= 0, values, 0), largest.numpy(), mean.numpy())
 
 
 def relevances(setting: Setting) -> np.ndarray:

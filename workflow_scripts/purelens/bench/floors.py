@@ -1,6 +1,10 @@
-"""The floor of each stage: the arithmetic that cannot be left out, and nothing around it."""
+"""The floor of each stage: the arithmetic that cannot be left out, and nothing around it.
+
+Each function reads pixels and loads the network, and gives what is timed.
+"""
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -10,50 +14,70 @@ from purelens.layers import Segment
 from purelens.pairs import rounds
 
 
-def bare_forward(setting: Setting) -> None:
+def bare_forward(setting: Setting) -> Callable[[], None]:
     """Forward all images in the same batches."""
     network, pixels = setting.network(), torch.from_numpy(setting.pixels())
-    with torch.inference_mode():
-        for start in range(0, len(pixels), setting.batch_size):
-            network.module(network.normalize(pixels[start : start + setting.batch_size].to(setting.device)))
+
+    def forward() -> None:
+        with torch.inference_mode():
+            for start in range(0, len(pixels), setting.batch_size):
+                network.module(network.normalize(pixels[start : start + setting.batch_size].to(setting.device)))
+
+    return forward
 
 
-def segment_gradients(setting: Setting) -> None:
+def segment_gradients(setting: Setting) -> Callable[[], None]:
     """Forward the unique images, and take the vector-Jacobian products of all pairs from the layer to the lower layer."""
     study, network = setting.study, setting.network()
-    pixels, groups = setting.pixels(), setting.pairs().by_image()
-    with Segment(network.module, study.layer, [study.lower_layer]) as segment:
-        for start in range(0, len(groups), setting.batch_size):
-            batch = groups[start : start + setting.batch_size]
-            images = torch.from_numpy(pixels[[image for image, _ in batch]]).to(setting.device)
-            output, lower = segment.forward(network.normalize(images))
-            for r in rounds(batch):
-                seed = torch.zeros_like(output)
-                seed[r.row, 0] = 1
-                torch.autograd.grad(output, lower[study.lower_layer], seed, retain_graph=True)
+    batches = _batches(setting)
+
+    def gradients() -> None:
+        with Segment(network.module, study.layer, [study.lower_layer]) as segment:
+            for images, batch in batches:
+                output, lower = segment.forward(network.normalize(images.to(setting.device)))
+                _backward(output, lower[study.lower_layer], batch)
+
+    return gradients
 
 
-def one_branch_backward(setting: Setting) -> None:
+def one_branch_backward(setting: Setting) -> Callable[[], None]:
     """Forward the unique images twice, as they are and with positive weights, and take a backward pass for each pair.
 
     That is what z+ needs where no input is negative: the second forward pass gives the denominators.
     """
     study, network = setting.study, setting.network()
-    positive = _positive(network.module)
+    positive, batches = _positive(network.module), _batches(setting)
+
+    def backward() -> None:
+        with Segment(network.module, study.layer) as segment, Segment(positive, study.layer) as propagation:
+            for pixels, batch in batches:
+                images = network.normalize(pixels.to(setting.device))
+                with torch.inference_mode():
+                    segment.forward(images)
+                leaf = images.requires_grad_()
+                with torch.enable_grad():
+                    output, _ = propagation.forward(leaf)
+                _backward(output, leaf, batch)
+
+    return backward
+
+
+Batch = list[tuple[int, np.ndarray]]
+
+
+def _batches(setting: Setting) -> list[tuple[torch.Tensor, Batch]]:
+    """Pixels of the unique images, and their pairs, a batch at a time."""
     pixels, groups = setting.pixels(), setting.pairs().by_image()
-    with Segment(network.module, study.layer) as segment, Segment(positive, study.layer) as propagation:
-        for start in range(0, len(groups), setting.batch_size):
-            batch = groups[start : start + setting.batch_size]
-            images = network.normalize(torch.from_numpy(pixels[[image for image, _ in batch]]).to(setting.device))
-            with torch.inference_mode():
-                segment.forward(images)
-            leaf = images.requires_grad_()
-            with torch.enable_grad():
-                output, _ = propagation.forward(leaf)
-            for r in rounds(batch):
-                seed = torch.zeros_like(output)
-                seed[r.row, 0] = 1
-                torch.autograd.grad(output, leaf, seed, retain_graph=True)
+    chosen = [groups[start : start + setting.batch_size] for start in range(0, len(groups), setting.batch_size)]
+    return [(torch.from_numpy(pixels[[image for image, _ in batch]]), batch) for batch in chosen]
+
+
+def _backward(output: torch.Tensor, leaf: torch.Tensor, batch: Batch) -> None:
+    """One vector-Jacobian product for each pair of a batch."""
+    for r in rounds(batch):
+        seed = torch.zeros_like(output)
+        seed[r.row, 0] = 1
+        torch.autograd.grad(output, leaf, seed, retain_graph=True)
 
 
 def _positive(module: torch.nn.Module) -> torch.nn.Module:

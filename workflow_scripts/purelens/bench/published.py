@@ -13,8 +13,9 @@ import torch
 from PIL import Image, ImageDraw
 from torch.nn import functional
 
-from purelens.bench.setting import Setting
+from purelens.bench.setting import References, Setting
 from purelens.boxes import boxes
+from purelens.models import Network
 from purelens.vision import torchvision
 
 LRP_BATCH = 50
@@ -25,8 +26,8 @@ FIGURE_KERNEL = 51
 class Pictures(torch.utils.data.Dataset):
     """Normalised images with class 0, as zennit-crp wants them."""
 
-    def __init__(self, setting: Setting) -> None:
-        self._network, self._pixels = setting.network(), torch.from_numpy(setting.pixels())
+    def __init__(self, setting: Setting, network: Network) -> None:
+        self._network, self._pixels = network, torch.from_numpy(setting.pixels())
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         return self._network.normalize(self._pixels[int(index)][None])[0], 0
@@ -47,8 +48,8 @@ def canonizers(architecture: str) -> list[Any]:
     return [ResNetCanonizer() if "resnet" in name else SequentialMergeBatchNorm()]
 
 
-def views(setting: Setting, folder: Path) -> Any:
-    """zennit-crp's collector of references for a layer."""
+def views(setting: Setting, folder: Path, layers: Sequence[str]) -> Any:
+    """zennit-crp's collector of references for some layers."""
     torchvision()
     from crp.attribution import CondAttribution
     from crp.concepts import ChannelConcept
@@ -56,22 +57,22 @@ def views(setting: Setting, folder: Path) -> Any:
 
     network = setting.network()
     return FeatureVisualization(
-        CondAttribution(network.module), Pictures(setting), {setting.study.layer: ChannelConcept()},
+        CondAttribution(network.module), Pictures(setting, network), {layer: ChannelConcept() for layer in layers},
         preprocess_fn=lambda images: images, path=str(folder), max_target="max", abs_norm=False,
     )  # fmt: skip
 
 
-def references(setting: Setting, folder: Path, n_references: int) -> tuple[np.ndarray, np.ndarray]:
-    """`FeatureVisualization.run`: image ids and values (C, K) of the references."""
+def references(setting: Setting, folder: Path, n_references: int, layers: Sequence[str]) -> list[References]:
+    """`FeatureVisualization.run`: the references of all neurons of some layers."""
     from crp.helper import load_maximization
     from zennit.composites import EpsilonPlusFlat
 
-    found = views(setting, folder)
+    found = views(setting, folder, layers)
     found.ActMax.SAMPLE_SIZE = found.RelMax.SAMPLE_SIZE = n_references
     composite = EpsilonPlusFlat(canonizers(setting.study.architecture))
     found.run(composite, 0, len(found.dataset), setting.batch_size, 500)
-    ids, values, _ = load_maximization(found.ActMax.PATH, setting.study.layer)
-    return np.asarray(ids).T, np.asarray(values).T
+    collected = [load_maximization(found.ActMax.PATH, layer) for layer in layers]
+    return [References(np.asarray(ids).T, np.asarray(values).T) for ids, values, _ in collected]
 
 
 def relevances(setting: Setting) -> np.ndarray:
@@ -80,8 +81,8 @@ def relevances(setting: Setting) -> np.ndarray:
     from crp.attribution import CondAttribution
     from zennit.composites import Composite
 
-    study, pairs, pictures = setting.study, setting.pairs(), Pictures(setting)
-    attribution = CondAttribution(setting.network().module)
+    study, pairs, network = setting.study, setting.pairs(), setting.network()
+    pictures, attribution = Pictures(setting, network), CondAttribution(network.module)
     recorded = [study.lower_layer, study.layer]
     rows = []
     for neuron, ids in zip(pairs.neurons.tolist(), pairs.reference_id, strict=True):
@@ -110,7 +111,7 @@ def patches(
     """`get_max_reference` with the receptive field, for each neuron; ``picture`` draws what it found."""
     from zennit.composites import EpsilonPlusFlat
 
-    found = views(setting, collected)
+    found = views(setting, collected, [setting.study.layer])
     composite = EpsilonPlusFlat(canonizers(setting.study.architecture))
     drawn = []
     for neuron in neurons:

@@ -21,6 +21,24 @@ PICTURE = (500, 375)
 
 
 @dataclass(frozen=True)
+class References:
+    """What a way found of a layer.
+
+    Attributes
+    ----------
+    ids, values
+        (C, K) the images that activate each neuron most, and how much.
+    largest, mean
+        (N, C) largest and mean activation on each image, where the way keeps them.
+    """
+
+    ids: np.ndarray
+    values: np.ndarray
+    largest: np.ndarray | None = None
+    mean: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class Setting:
     """A network and images, with the artifacts of ``dataset``, ``model`` and ``activations``.
 
@@ -37,6 +55,11 @@ class Setting:
     study: BenchStudy
     folder: Path
     neurons: list[int]
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers whose references are collected."""
+        return self.study.layers or [self.study.layer]
 
     @property
     def inputs(self) -> tuple[str, str, str]:

@@ -11,7 +11,9 @@ from purelens.bench.setting import prepare
 from purelens.bench.stages import run_activations, run_patches, run_relevances, split
 from purelens.config_bench import BenchStudy
 
-FULL_IMAGES, FULL_REFERENCES, COMPONENTS = 50_000, 100, 512
+FULL_IMAGES, FULL_REFERENCES = 50_000, 100
+EMBEDDERS, COMPONENTS = 2, 768
+"""The published study embeds with CLIP and DINOv2."""
 IMAGES, NEURONS, REFERENCES = 24, 6, 12
 KS = (2, 3, 4, 5)
 
@@ -30,7 +32,7 @@ def measure_sizes(study: BenchStudy, name: str, folder: Path, seed: int) -> list
     -------
     list
         For each artifact its ``bytes``, the bytes of its ``data``, and the ``full_bytes`` of all neurons of the layer, 50,000
-        images and 100 references. The embeddings of an embedder with 512 components are counted as one more table.
+        images and 100 references. The embeddings of two embedders with 768 components are counted as further tables.
     """
     setting = prepare(study, folder, IMAGES, NEURONS, REFERENCES, seed)
     run_activations(setting, Path(setting.activations_h5), REFERENCES, HALF)
@@ -44,10 +46,11 @@ def measure_sizes(study: BenchStudy, name: str, folder: Path, seed: int) -> list
     for artifact in ("activations", "relevances", "patches", "virtual_neurons"):
         path = folder / f"{artifact}.h5"
         with h5py.File(path) as file:
-            data = {variable: file[variable].size * file[variable].dtype.itemsize for variable in variables(file)}
-            full = sum(_full(file, variable, n_neurons) for variable in data)
-        found.append(_record(name, artifact, path.stat().st_size, sum(data.values()), full))
-    return [*found, _record(name, "embeddings", 0, 0, n_neurons * FULL_REFERENCES * COMPONENTS * bytes_of_table)]
+            data = sum(file[variable].size * file[variable].dtype.itemsize for variable in variables(file))
+            full = sum(_full(file, variable, n_neurons) for variable in variables(file))
+        found.append(_record(name, artifact, path.stat().st_size, data, full))
+    embeddings = EMBEDDERS * n_neurons * FULL_REFERENCES * COMPONENTS * bytes_of_table
+    return [*found, _record(name, "embeddings", 0, 0, embeddings)]
 
 
 def _record(study: str, artifact: str, n_bytes: int, data: int, full: int) -> dict[str, Any]:
@@ -55,11 +58,11 @@ def _record(study: str, artifact: str, n_bytes: int, data: int, full: int) -> di
 
 
 def _full(file: h5py.File, variable: str, n_neurons: int) -> int:
-    """Bytes of a variable if its dimensions over images, neurons and references were of full size."""
+    """Bytes a variable takes in the file, if its dimensions over images, neurons and references were of full size."""
     full: Mapping[str, int] = {"image": FULL_IMAGES, "neuron": n_neurons, "reference": FULL_REFERENCES}
     dataset = file[variable]
     dims = [dim[0].name.lstrip("/") if len(dim) else variable for dim in dataset.dims]
-    n_elements = 1
+    times = 1.0
     for dim, length in zip(dims, dataset.shape, strict=True):
-        n_elements *= full.get(dim, length)
-    return n_elements * dataset.dtype.itemsize
+        times *= full.get(dim, length) / length
+    return round(times * dataset.id.get_storage_size())

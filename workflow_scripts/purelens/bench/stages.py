@@ -14,7 +14,7 @@ from purelens.artifacts import SINGLE
 from purelens.bench import definitions, floors, published
 from purelens.bench.contest import Contest
 from purelens.bench.figures import published_figure
-from purelens.bench.setting import Setting, pictures_of
+from purelens.bench.setting import References, Setting, pictures_of
 from purelens.config_bench import BenchStudy
 from purelens.dataset import dataset
 from purelens.images import Geometry, open_source
@@ -24,8 +24,6 @@ from purelens.projections import projections
 from purelens.relevances import relevances
 from purelens.shards import WHOLE
 from purelens.virtual_neurons import virtual_neurons
-
-References = tuple[np.ndarray, np.ndarray]
 
 
 def contest_decoding(study: BenchStudy, folder: Path, n_workers: int, seed: int) -> Contest:
@@ -40,12 +38,16 @@ def contest_decoding(study: BenchStudy, folder: Path, n_workers: int, seed: int)
         with h5py.File(path) as file:
             return file["pixels"][...]
 
+    decode = _Decode(source, geometry)
+
     def in_processes() -> None:
         with get_context("fork").Pool(n_workers) as pool:
-            pool.map(_Decode(source, geometry), range(n_images), chunksize=8)
+            pool.map(decode.forget, range(n_images), chunksize=8)
+            pool.close()
+            pool.join()
 
     ways: dict[str, Callable[[], Any]] = {
-        "definition": lambda: np.stack([_Decode(source, geometry)(number) for number in range(n_images)]),
+        "definition": lambda: np.stack([decode(number) for number in range(n_images)]),
         "purelens": by_purelens,
         "floor": in_processes,
     }
@@ -61,29 +63,47 @@ class _Decode:
     def __call__(self, number: int) -> np.ndarray:
         return self._geometry.apply(self._source.load(number))
 
+    def forget(self, number: int) -> None:
+        """Decode it and send nothing back."""
+        self(number)
+
 
 def contest_activations(setting: Setting, n_references: int) -> Contest:
-    """Find the references of all neurons of the layer."""
-
-    def by_purelens() -> References:
-        path = setting.folder / "contest_activations.h5"
-        run_activations(setting, path, n_references)
-        with h5py.File(path) as file:
-            return file["reference_id"][...], file["reference_value"][...]
-
-    folder = setting.folder / "collected"
+    """Find the references and the pooled values of all neurons of all layers."""
+    layers, folder = setting.layers, setting.folder / "collected"
     return Contest(
         "activations",
         {
-            "definition": lambda: definitions.references(setting, n_references),
-            "published": lambda: published.references(setting, folder, n_references),
-            "purelens": by_purelens,
-            "floor": lambda: floors.bare_forward(setting),
+            "definition": lambda: definitions.references(setting, n_references, layers),
+            "published": lambda: published.references(setting, folder, n_references, layers),
+            "purelens": lambda: [_references_of(setting, layer, n_references) for layer in layers],
+            "floor": floors.bare_forward(setting),
         },
-        _value_difference,
-        "largest difference of a reference's value, relative to the largest",
-        size={"images": len(setting.pixels()), "references": n_references},
+        _references_apart,
+        "largest difference of a value or mean, or of what the definition finds on a reference's image, to the largest",
+        size={"images": len(setting.pixels()), "references": n_references, "layers": len(layers)},
     )
+
+
+def contest_one_layer(setting: Setting, n_references: int) -> Contest:
+    """The same for the last layer alone, against its floor."""
+    return Contest(
+        "activations_one_layer",
+        {
+            "purelens": lambda: _references_of(setting, setting.study.layer, n_references),
+            "floor": floors.bare_forward(setting),
+        },
+        size={"images": len(setting.pixels()), "references": n_references, "layers": 1},
+    )
+
+
+def _references_of(setting: Setting, layer: str, n_references: int) -> References:
+    """Run the stage `activations`."""
+    path = setting.folder / "contest_activations.h5"
+    run_activations(setting, path, n_references, layer=layer)
+    with h5py.File(path) as file:
+        names = ("reference_id", "reference_value", "max", "mean")
+        return References(*(file[name][...] for name in names))
 
 
 def contest_relevances(setting: Setting) -> Contest:
@@ -100,7 +120,7 @@ def contest_relevances(setting: Setting) -> Contest:
             "definition": lambda: definitions.relevances(setting),
             "published": lambda: published.relevances(setting),
             "purelens": by_purelens,
-            "floor": lambda: floors.segment_gradients(setting),
+            "floor": floors.segment_gradients(setting),
         },
         _relative_difference,
         "largest difference, relative to the largest relevance",
@@ -112,7 +132,7 @@ def contest_patches(setting: Setting) -> Contest:
     """Locate the patches."""
     n_references = setting.pairs().reference_id.shape[1]
     collected = setting.folder / "collected"
-    published.references(setting, collected, n_references)
+    published.references(setting, collected, n_references, [setting.study.layer])
 
     def by_purelens() -> np.ndarray:
         path = setting.folder / "contest_patches.h5"
@@ -126,7 +146,7 @@ def contest_patches(setting: Setting) -> Contest:
             "definition": lambda: definitions.boxes(setting),
             "published": lambda: published.patches(setting, collected, setting.neurons, n_references, published.crops),
             "purelens": by_purelens,
-            "floor": lambda: floors.one_branch_backward(setting),
+            "floor": floors.one_branch_backward(setting),
         },
         _equal_boxes,
         "share of equal boxes",
@@ -140,7 +160,7 @@ def contest_end_to_end(setting: Setting) -> Contest:
     folder = setting.folder / "collected"
 
     def as_published() -> np.ndarray:
-        published.references(setting, folder, n_references)
+        published.references(setting, folder, n_references, [setting.study.layer])
         vectors = published.relevances(setting)
         published.patches(setting, folder, setting.neurons, n_references, published.crops)
         for k in (2, 3):
@@ -164,7 +184,7 @@ def contest_figures(setting: Setting) -> Contest:
     """Draw the virtual neurons of one neuron."""
     n_references = setting.pairs().reference_id.shape[1]
     collected = setting.folder / "collected"
-    published.references(setting, collected, n_references)
+    published.references(setting, collected, n_references, [setting.study.layer])
     run_relevances(setting, setting.folder / "relevances.h5")
     run_patches(setting, setting.folder / "patches.h5")
     split(setting, [2])
@@ -186,13 +206,20 @@ def contest_figures(setting: Setting) -> Contest:
     return Contest("figures", ways, size=_size(setting))
 
 
-def run_activations(setting: Setting, path: Path, n_references: int, storage: str = SINGLE, shard: str = WHOLE) -> None:
-    """The stage `activations`."""
+def run_activations(
+    setting: Setting,
+    path: Path,
+    n_references: int,
+    storage: str = SINGLE,
+    shard: str = WHOLE,
+    layer: str | None = None,
+) -> None:
+    """The stage `activations`, of the study's layer or of another."""
     study = setting.study
     activations(
         *setting.inputs,
         str(path),
-        study.layer,
+        layer or study.layer,
         n_references,
         device=study.device,
         batch_size=setting.batch_size,
@@ -258,9 +285,23 @@ def _relative_difference(found: np.ndarray, wanted: np.ndarray) -> float:
     return _largest_difference(found, wanted) / float(np.abs(wanted).max())
 
 
-def _value_difference(found: References, wanted: References) -> float:
-    """Of the values: images of equal value may come in any order."""
-    return _relative_difference(np.maximum(found[1], 0), np.maximum(wanted[1], 0))
+def _references_apart(found: Sequence[References], wanted: Sequence[References]) -> float:
+    """The largest difference of all layers; images of equal value may come in any order."""
+    return max(_apart_in_a_layer(*layers) for layers in zip(found, wanted, strict=True))
+
+
+def _apart_in_a_layer(found: References, wanted: References) -> float:
+    assert wanted.largest is not None
+    assert wanted.mean is not None
+    looked_up = np.take_along_axis(wanted.largest.T, np.maximum(found.ids, 0), axis=1)
+    apart = [
+        _relative_difference(np.maximum(found.values, 0), wanted.values),
+        _relative_difference(np.where(found.ids >= 0, np.maximum(looked_up, 0), 0), wanted.values),
+    ]
+    if found.largest is not None and found.mean is not None:
+        apart.append(_relative_difference(found.largest, wanted.largest))
+        apart.append(_relative_difference(found.mean, wanted.mean))
+    return max(apart)
 
 
 def _equal_boxes(found: Any, wanted: Any) -> float:
