@@ -23,6 +23,7 @@ include: "rules/circuits.smk"
 include: "rules/patches.smk"
 include: "rules/gather.smk"
 include: "rules/evaluate.smk"
+include: "rules/explain.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 include: "rules/plan.smk"
@@ -34,6 +35,7 @@ wildcard_constraints:
     model=one_of(study.models),
     layer=one_of(layer_names()),
     embedder=one_of(study.embedders),
+    concepts=one_of(study.explain.concepts) or "(?!)",
     shard="[0-9]+",
 
 

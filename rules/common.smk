@@ -135,6 +135,64 @@ def embedding_paths(wildcards):
     ]
 
 
+def explainers():
+    """Sets of concepts that explain; one of all names only simulates."""
+    return [name for name, c in study.explain.concepts.items() if c.source != "all"]
+
+
+def concept_paths(wildcards, names):
+    """Artifacts of sets of concepts for the dataset of a job."""
+    return [
+        path("concepts", dataset=wildcards.dataset, concepts=name) for name in names
+    ]
+
+
+def explaining_concepts(wildcards):
+    """Artifacts of the sets of concepts that explain."""
+    return concept_paths(wildcards, explainers())
+
+
+def simulating_concepts(wildcards):
+    """Artifact of the set of concepts that scores explanations."""
+    chosen = study.explain.simulator or next(iter(study.explain.concepts))
+    return concept_paths(wildcards, [chosen])[0]
+
+
+def other_concepts(wildcards):
+    """Artifacts whose names a set of all names takes."""
+    takes_all = study.explain.concepts[wildcards.concepts].source == "all"
+    return explaining_concepts(wildcards) if takes_all else []
+
+
+def elsewhere_of(concepts):
+    """Files of explanations whose names a set of all names takes."""
+    takes_all = study.explain.concepts[concepts].source == "all"
+    return list(study.explain.elsewhere.values()) if takes_all else []
+
+
+def concept_files(concepts):
+    """Files that a set of concepts is read from."""
+    chosen = study.explain.concepts[concepts]
+    files = [chosen.texts, chosen.text_embeddings, chosen.superclasses]
+    return [file for file in files if file] + elsewhere_of(concepts)
+
+
+def embedder_of(wildcards):
+    """Configuration of the embedder that knows the texts of a set of concepts; None for labels."""
+    name = study.explain.concepts[wildcards.concepts].embedder
+    return study.embedders[name].model_dump() if name else None
+
+
+def concept_embeddings(wildcards):
+    """Artifact of the images' embeddings by the embedder of a set of concepts; none for labels."""
+    name = study.explain.concepts[wildcards.concepts].embedder
+    return (
+        [path("image_embeddings", dataset=wildcards.dataset, embedder=name)]
+        if name
+        else []
+    )
+
+
 def all_layers():
     """Names of dataset, model and layer of every layer that is studied."""
     return [
@@ -156,6 +214,7 @@ def targets():
     for names in all_layers():
         kinds = ["interpretability_summary", "alignment_summary"]
         kinds += ["neuron_figures"] if study.figures.neurons else []
+        kinds += ["scores_summary", "ablation"] if explainers() else []
         made += [path(kind, **names) for kind in kinds]
         made += [
             path("layer_figures", **names, embedder=embedder)

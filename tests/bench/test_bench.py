@@ -107,7 +107,9 @@ def test_other_clusters_or_distances_are_far_apart(tmp_path: Path) -> None:
     assert clustering._apart(further, wanted) == pytest.approx(0.1)
     worse = wanted.inertia.copy()
     worse[0, 0, 0] *= 1.2
-    assert clustering._apart(clustering.Found(worse, wanted.distances, wanted.correlation), wanted) == pytest.approx(0.2)
+    assert clustering._apart(clustering.Found(worse, wanted.distances, wanted.correlation), wanted) == pytest.approx(
+        0.2
+    )
 
 
 def test_sizes_are_those_of_the_tables(tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ def test_memory_does_not_grow_with_images_or_pairs(tmp_path: Path) -> None:
         assert 4 * max(once.images * (stage == "activations"), once.pairs) == max(
             fourfold.images * (stage == "activations"), fourfold.pairs
         )
-        assert 1e8 < once.peak_bytes
+        assert once.peak_bytes > 1e8
         assert fourfold.peak_bytes <= 1.1 * once.peak_bytes, stage
         assert once.seconds < fourfold.seconds
 

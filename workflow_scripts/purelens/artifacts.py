@@ -28,6 +28,7 @@ from purelens.provenance import Provenance, text
 from purelens.schemas import CHECKSUM, SCHEMAS, Schema, Variable
 
 CHUNK_BYTES = 2**18
+WINDOW_ROWS = 4096
 HALF, SINGLE = "half", "single"
 """How large tables of real numbers are stored: in 16 or in 32 bits."""
 
@@ -292,6 +293,16 @@ class Rows:
         if self._sums is not None and not np.array_equal(row_checksums(values), self._sums[rows]):
             raise OSError(f"{self._where}: the checksums do not fit")
         return values.astype(np.float32) if values.dtype == np.float16 else values
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Read many scattered rows, by ascending numbers: HDF5 takes far longer for a list than for the range it is in."""
+        taken = []
+        for start in range(0, len(self), WINDOW_ROWS):
+            within = rows[(rows >= start) & (rows < start + WINDOW_ROWS)]
+            if len(within):
+                first = int(within[0])
+                taken.append(self[first : int(within[-1]) + 1][within - first])
+        return np.concatenate(taken) if taken else self[0:0]
 
 
 def variables(group: h5py.Group) -> list[str]:

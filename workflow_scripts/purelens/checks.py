@@ -87,6 +87,7 @@ def check_files(config: Config) -> None:
     for name, embedder in config.embedders.items():
         if Path(embedder.weights or "").suffix:
             named[f"embedders.{name}.weights"] = str(embedder.weights)
+    named |= files_of_explanations(config)
     for key, file in named.items():
         if not Path(file).exists() and not made_by_the_world(config, file):
             raise UserError(f"config: {key}: there is no file or folder {file}")
@@ -101,6 +102,16 @@ def check_files(config: Config) -> None:
                 )
             if n_images < config.shards.activations:
                 raise UserError(f"config: shards.activations: {config.shards.activations} jobs for {n_images} images")
+
+
+def files_of_explanations(config: Config) -> dict[str, str]:
+    """Files that explanations are made from, by their keys."""
+    named = {f"explain.elsewhere.{name}": path for name, path in config.explain.elsewhere.items()}
+    for name, concepts in config.explain.concepts.items():
+        for key in ("texts", "text_embeddings", "superclasses"):
+            if getattr(concepts, key) is not None:
+                named[f"explain.concepts.{name}.{key}"] = getattr(concepts, key)
+    return named
 
 
 def _check_date(key: str, file: Path) -> None:

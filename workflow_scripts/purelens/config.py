@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 
 from purelens.config_base import Colours, Fraction, Name, Positive, Section, Std, check_unique
 from purelens.config_bench import Bench
+from purelens.config_explain import Concepts, Explain
 from purelens.config_report import Report
 from purelens.errors import UserError, listed, nearest
 
@@ -225,6 +226,7 @@ class Config(Section):
     patches: Patches = Field(Patches(), description="the patches")
     virtual_neurons: VirtualNeurons = Field(VirtualNeurons(), description="clustering")
     evaluation: Evaluation = Field(Evaluation(), description="statistics")
+    explain: Explain = Field(Explain(), description="explanations of neurons in words")
     figures: Figures = Field(Figures(), description="figures")
     report: Report = Field(Report(), description="the explorer")
     shards: Shards = Field(Shards(), description="stages divided into several jobs")
@@ -249,12 +251,25 @@ class Config(Section):
                 f"virtual_neurons.n_clusters: {most} clusters need more than {most} references, "
                 f"but references is {self.references}"
             )
+        for name, concepts in self.explain.concepts.items():
+            self._check_concepts(name, concepts)
         if self.figures.n_clusters not in self.virtual_neurons.n_clusters:
             raise ValueError(
                 f"figures.n_clusters: {self.figures.n_clusters} is not in virtual_neurons.n_clusters "
                 f"({listed(self.virtual_neurons.n_clusters)})"
             )
         return self
+
+    def _check_concepts(self, name: str, concepts: Concepts) -> None:
+        """Check that a set of concepts has an embedder that can know its texts."""
+        key, embedder = f"explain.concepts.{name}", concepts.embedder
+        if embedder is None:
+            return
+        if embedder not in self.embedders:
+            raise ValueError(f"{key}.embedder: no embedder {embedder!r}{nearest(embedder, self.embedders)}")
+        source = self.embedders[embedder].source
+        if concepts.text_embeddings is None and source != "open_clip":
+            raise ValueError(f"{key}: embedder {embedder!r} ({source}) knows no texts; give text_embeddings")
 
 
 def load_config(source: dict[str, Any] | str | Path) -> Config:
@@ -312,6 +327,7 @@ SECTIONS: dict[str, type[Section]] = {
     "patches": Patches,
     "virtual_neurons": VirtualNeurons,
     "evaluation": Evaluation,
+    "explain": Explain,
     "figures": Figures,
     "report": Report,
     "shards": Shards,
@@ -325,4 +341,6 @@ def _section_at(location: tuple[Any, ...]) -> type[Section] | None:
         return Config
     if len(location) > 2 and location[0] == "models" and location[2] == "layers":
         return Layer
+    if len(location) > 2 and location[:2] == ("explain", "concepts"):
+        return Concepts
     return SECTIONS.get(str(location[0]))

@@ -29,13 +29,13 @@ class BenchStudy(Section):
         ["decoding", "activations", "relevances", "patches", "clustering", "figures", "sizes"],
         description="what is timed",
     )
-    images_counted: Positive = Field(10, description="images of activations, end_to_end and growth")
+    images_counted: Positive = Field(12, description="images of activations, end_to_end and growth")
     decoded_images: Positive = Field(512, description="images of decoding")
     references: Positive = Field(6, description="references of activations and end_to_end")
     circuit_images: Positive = Field(4, description="images, and references of each neuron, of relevances and patches")
     neurons: Positive = Field(10, description="neurons of relevances and end_to_end: so many pairs on each image")
     patch_neurons: Positive = Field(4, description="neurons of patches")
-    clustered_neurons: Positive = Field(5, description="neurons of clustering, of 100 references each")
+    clustered_neurons: Positive = Field(12, description="neurons of clustering, of 100 references each")
     figure_images: Annotated[int, Field(ge=7)] = Field(8, description="references of the neuron that is drawn")
 
 
@@ -51,7 +51,7 @@ class Bench(Section):
             ),
             "squeezenet": BenchStudy(
                 architecture="torchvision:squeezenet1_1", layer="features.12", lower_layer="features.9",
-                stages=["growth"], batch_size=4, images_counted=150,
+                stages=["growth"], batch_size=4, images_counted=80, neurons=5,
             ),
         },
         description="what is timed, by a name of yours",

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from purelens.images import Geometry
 from purelens.layers import Segment, as_maps
 from purelens.models import Network, build_network, load_weights
 from purelens.vision import open_clip, timm
+
+TEXTS_AT_A_TIME = 256
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,29 @@ def check_clip_config(path: str) -> None:
     ]
     if missing:
         raise UserError(f"embedder: {path} is no model config of open_clip: it lacks {listed(missing)}")
+
+
+def encode_texts(architecture: str, weights: str, texts: Sequence[str], device: str = "cpu") -> np.ndarray:
+    """Embed texts with the language model of an open_clip model: (n, D), not normalised.
+
+    Parameters
+    ----------
+    architecture, weights
+        See `build_clip`.
+    texts
+        Sentences.
+    device
+        Where to compute.
+    """
+    model = build_clip(architecture, weights).eval().requires_grad_(False).to(device)
+    name = Path(architecture).stem if architecture.endswith(".json") else architecture
+    tokenize = open_clip().get_tokenizer(name)
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(texts), TEXTS_AT_A_TIME):
+            tokens = tokenize(list(texts[start : start + TEXTS_AT_A_TIME]))
+            found.append(model.encode_text(tokens.to(device)).float().cpu().numpy())
+    return np.concatenate(found)
 
 
 def _load_open_clip(architecture: str, weights: str | None, output: str = "pooled", **_: Any) -> Embedder:

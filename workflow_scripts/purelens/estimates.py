@@ -14,8 +14,30 @@ MEGABYTE = 2**20
 LIBRARIES = {"torch": 900, "plain": 400}
 """Memory of a job before it does anything, by what it imports."""
 
-USES_TORCH = ("model", "activations", "relevances", "patches", "embeddings", "world_cnn", "world_clip")
-AT_224_PIXELS = {"model": 600, "activations": 900, "relevances": 1600, "patches": 2600, "embeddings": 1600}
+USES_TORCH = (
+    "model",
+    "activations",
+    "relevances",
+    "patches",
+    "embeddings",
+    "image_embeddings",
+    "concepts",
+    "gates",
+    "ablate",
+    "world_cnn",
+    "world_clip",
+)
+AT_224_PIXELS = {
+    "model": 600,
+    "activations": 900,
+    "relevances": 1600,
+    "patches": 2600,
+    "embeddings": 1600,
+    "image_embeddings": 1600,
+    "concepts": 1600,
+    "gates": 1600,
+    "ablate": 900,
+}
 """Memory of a batch of images of 224 x 224 pixels, in megabytes."""
 
 SECONDS_EACH = {
@@ -25,8 +47,14 @@ SECONDS_EACH = {
     "patches": 0.6,
     "embeddings": 0.2,
     "projections": 0.002,
+    "image_embeddings": 0.2,
+    "gates": 1.0,
+    "ablate": 4.0,
 }
 """Time of an image or of a (neuron, reference) pair of 224 x 224 pixels on two cores."""
+
+OVER_IMAGES = ("dataset", "activations", "image_embeddings", "gates", "ablate")
+"""Rules whose time goes with the images; that of all others with the pairs."""
 
 SHORTEST_MINUTES = 10
 
@@ -81,6 +109,7 @@ BYTES: dict[str, Callable[[Sizes], int]] = {
     "patches": lambda s: s.pairs * (s.heat_size**2 + 16),
     "embeddings": lambda s: s.pairs * (s.real_bytes * s.components + 4),
     "projections": lambda s: s.pairs * 12,
+    "image_embeddings": lambda s: s.images * s.real_bytes * s.components,
     "virtual_neurons": lambda s: s.n_clusters * (s.methods * s.pairs + 5 * s.real_bytes * s.selected * s.lower_neurons),
 }
 
@@ -100,7 +129,7 @@ def memory_mb(rule: str, sizes: Sizes) -> int:
 
 def minutes(rule: str, sizes: Sizes) -> int:
     """Time that a step of a rule may take, in minutes."""
-    items = sizes.images if rule in ("dataset", "activations") else sizes.pairs
+    items = sizes.images if rule in OVER_IMAGES else sizes.pairs
     seconds = SECONDS_EACH.get(rule, 0.0) * items * (sizes.side / 224) ** 2 / sizes.parts
     return max(SHORTEST_MINUTES, math.ceil(seconds / 60))
 

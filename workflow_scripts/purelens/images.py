@@ -1,8 +1,9 @@
 """Decode images: from a folder of classes, a CSV of paths and labels, or an HDF5 file; each exactly once."""
 
 import csv
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from purelens.errors import UserError, listed, nearest
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 EXTRAS = ("concept", "concept_label", "caption")
-READ_AHEAD = 256
+READ_AHEAD = 64
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -257,6 +258,9 @@ def decoded(source: Source, geometry: Geometry, threads: int) -> Iterator[tuple[
             return error
 
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
-        for start in range(0, source.n_images, READ_AHEAD):
-            indices = range(start, min(start + READ_AHEAD, source.n_images))
-            yield from zip(indices, pool.map(work, indices), strict=True)
+        waiting: deque[Future[np.ndarray | BadImageError]] = deque()
+        for index in range(source.n_images + READ_AHEAD):
+            if index < source.n_images:
+                waiting.append(pool.submit(work, index))
+            if index >= READ_AHEAD and waiting:
+                yield index - READ_AHEAD, waiting.popleft().result()

@@ -176,7 +176,7 @@ class _Propagate(torch.autograd.Function):
 
 
 def _stabilized_positive(output: torch.Tensor) -> torch.Tensor:
-    """zennit's ``stabilize`` where it can only add: nothing is below zero but what rounding put there."""
+    """``stabilize`` of zennit where it can only add: nothing is below zero but what rounding put there."""
     return output.clamp(min=0).add_(STABILIZER)
 
 

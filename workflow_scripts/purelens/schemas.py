@@ -143,6 +143,50 @@ SCHEMAS = {
             ),
         },
     ),
+    "image_embeddings": Schema(
+        1,
+        "image_embeddings",
+        {"embedding": Variable(("image", "component"), "f4", "embedding of the whole image", rounds=True)},
+    ),
+    "concepts": Schema(
+        1,
+        "concepts",
+        {
+            "concept_label": Variable(("concept",), "str", "names of the concepts"),
+            "value": Variable(("image", "concept"), "f4", "1 where a label is true; cosine of the image with a text"),
+            "kept": Variable(("concept",), "u1", "1 where the filter keeps the concept"),
+            "split": Variable(("image",), "u1", "0: to fit on, 1: to choose concepts on, 2: to score on"),
+        },
+    ),
+    "gates": Schema(
+        1,
+        "gates",
+        {
+            "virtual_neuron": Variable(
+                ("neuron", "image"), "i1", "virtual neuron whose circuit is nearest; -1 where the neuron is not active"
+            ),
+        },
+    ),
+    "explanations": Schema(
+        1,
+        "explanations",
+        {
+            "method": Variable(("method_number",), "str", "how the explanation was found"),
+            "concept_label": Variable(("concept",), "str", "names that occur in explanations"),
+            "unit_neuron": Variable(("unit",), "i4", "neuron that is explained"),
+            "unit_part": Variable(("unit",), "i4", "its virtual neuron; -1 for the whole neuron"),
+            "concept_number": Variable(
+                ("method_number", "unit", "slot"), "i4", "concepts, largest weight first; -1: none"
+            ),
+            "weight": Variable(("method_number", "unit", "slot"), "f8", "their weights", "activation"),
+            "intercept": Variable(("method_number", "unit"), "f8", "constant; NaN without explanation", "activation"),
+            "correlation": Variable(
+                ("method_number", "unit"),
+                "f8",
+                "with the neuron on the images it was chosen on; NaN where it was not fitted",
+            ),
+        },
+    ),
     "projections": Schema(
         1,
         "projections",

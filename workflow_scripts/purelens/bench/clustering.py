@@ -76,7 +76,7 @@ def contest_clustering(folder: Path, n_neurons: int, seed: int) -> Contest:
             "purelens": lambda: by_purelens(made),
         },
         _apart,
-        "largest difference of a correlation, of a distance where the clusters are equal, or inertia above scikit-learn's relative to it",
+        "largest difference of a correlation, of a distance within equal clusters, or inertia above scikit-learn's",
         size={"neurons": n_neurons, "references": N_REFERENCES, "methods": 3, "numbers_of_clusters": len(KS)},
     )
 

@@ -28,7 +28,8 @@ def references(setting: Setting, n_references: int, layers: Sequence[str]) -> li
             for layer, output in circuits.outputs(network.module, list(layers), image).items():
                 maps = output.flatten(2)
                 rows[layer].append(torch.stack([maps.amax(dim=2), maps.mean(dim=2)]).cpu())
-    return [_ranked(*torch.cat(rows[layer], dim=1), n_references) for layer in layers]
+    pooled = {layer: torch.cat(rows[layer], dim=1) for layer in layers}
+    return [_ranked(largest, mean, n_references) for largest, mean in pooled.values()]
 
 
 def _ranked(largest: torch.Tensor, mean: torch.Tensor, n_references: int) -> References:

@@ -18,7 +18,7 @@ from purelens.memory import keep_freed_memory
 
 FACTORS = (1, 2, 4)
 REFERENCES = 8
-IMAGES_OF_PAIRS = 64
+IMAGES_OF_PAIRS = 32
 SHOTS = 2
 
 

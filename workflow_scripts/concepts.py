@@ -1,0 +1,6 @@
+"""Say which concepts are on which image (rule concepts)."""
+
+from purelens.explanations.concepts import concepts
+from purelens.job import run
+
+run(concepts, snakemake)

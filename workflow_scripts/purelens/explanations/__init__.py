@@ -1,0 +1,1 @@
+"""Linear explanations: what a neuron means, in words, with a score (Oikarinen & Weng 2024)."""

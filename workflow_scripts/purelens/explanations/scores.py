@@ -1,0 +1,37 @@
+"""How well a simulated activation is the true one."""
+
+import numpy as np
+from sklearn.metrics import average_precision_score
+
+TOP = 0.05
+"""Share of the images on which a neuron counts as active, for AUPRC."""
+
+
+def pearson_columns(true: np.ndarray, simulated: np.ndarray) -> np.ndarray:
+    """Pearson's correlation (B,) of columns (n, B).
+
+    NaN where the neuron is constant: there is nothing to predict. 0 where the simulation is: it predicts nothing.
+    """
+    x, y = true - true.mean(axis=0), simulated - simulated.mean(axis=0)
+    spread_x, spread_y = np.sqrt((x**2).sum(axis=0)), np.sqrt((y**2).sum(axis=0))
+    constant_x = spread_x <= 1e-9 * np.abs(true).max(axis=0, initial=0) + 1e-300
+    constant_y = spread_y <= 1e-9 * np.abs(simulated).max(axis=0, initial=0) + 1e-300
+    with np.errstate(divide="ignore", invalid="ignore"):
+        correlation = (x * y).sum(axis=0) / (spread_x * spread_y)
+    return np.where(constant_x, np.nan, np.where(constant_y, 0.0, correlation))
+
+
+def auprc_columns(true: np.ndarray, simulated: np.ndarray) -> np.ndarray:
+    """Area under the precision-recall curve (B,): does the simulation find the images on which the neuron is most active?
+
+    Those are a twentieth of the images, at least one, above zero; NaN where there are none, or all are. A simulation that is
+    constant has the share of those images.
+    """
+    found = np.full(true.shape[1], np.nan)
+    n_top = max(1, round(TOP * len(true)))
+    for column, (values, guess) in enumerate(zip(true.T, simulated.T, strict=True)):
+        least = np.partition(values, len(values) - n_top)[len(values) - n_top]
+        active = (values >= least) & (values > 0)
+        if 0 < active.sum() < len(active) and np.isfinite(guess).all():
+            found[column] = average_precision_score(active, guess)
+    return found

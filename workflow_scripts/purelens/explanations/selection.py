@@ -1,0 +1,108 @@
+"""Choose the few concepts that predict a neuron best on images they were not fitted on (Oikarinen & Weng 2024, algorithm 1)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CONDITION = 1e-10
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A linear explanation: activation = intercept + sum of weight x concept.
+
+    Attributes
+    ----------
+    concepts, weights
+        (m,) numbers of concepts and their weights, the largest weight first.
+    intercept
+        Constant.
+    correlation
+        Pearson's correlation with the neuron on the images it was chosen on.
+    """
+
+    concepts: np.ndarray
+    weights: np.ndarray
+    intercept: float
+    correlation: float
+
+
+@dataclass(frozen=True)
+class Covariances:
+    """Of one neuron and the concepts: ``gram`` (M, M), ``cross`` (M,), ``variance``, ``mean`` (M,) and ``mean_y``."""
+
+    gram: np.ndarray
+    cross: np.ndarray
+    variance: float
+    mean: np.ndarray
+    mean_y: float
+
+
+def fits(train: Covariances, sets: np.ndarray) -> np.ndarray:
+    """Least squares of the neuron on each of some sets (s, m) of concepts: weights (s, m)."""
+    gram = train.gram[sets[:, :, None], sets[:, None, :]]
+    inverse = np.linalg.pinv(gram, rcond=CONDITION, hermitian=True)
+    return (inverse @ train.cross[sets][..., None])[..., 0]
+
+
+def correlations(validation: Covariances, sets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Correlation (s,) of each prediction with the neuron; 0 where either is constant."""
+    gram = validation.gram[sets[:, :, None], sets[:, None, :]]
+    spread = np.einsum("sa,sab,sb->s", weights, gram, weights) * validation.variance
+    shared = (weights * validation.cross[sets]).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(spread > 1e-24, shared / np.sqrt(np.maximum(spread, 1e-300)), 0.0)
+
+
+def select(
+    train: Covariances,
+    validation: Covariances,
+    order: np.ndarray,
+    length: int = 10,
+    width: int = 10,
+    tolerance: float = 0.02,
+) -> Explanation | None:
+    """Add concepts one by one, each time the one of the first few in the ranking that helps most.
+
+    Parameters
+    ----------
+    train, validation
+        Of the images that weights are fitted on, and of those that decide.
+    order
+        Concepts, best first.
+    length, width, tolerance
+        Most concepts; how many are tried at a time; and by how much each must raise the correlation. One that does not is
+        not tried again; the first needs only to be better than none.
+
+    Returns
+    -------
+    Explanation or None
+        None if no concept predicts the neuron at all.
+    """
+    chosen: list[int] = []
+    useless: set[int] = set()
+    best = 0.0
+    while len(chosen) < length:
+        tried = [c for c in order.tolist() if c not in useless and c not in chosen][:width]
+        if not tried:
+            break
+        sets = np.array([[*chosen, c] for c in tried])
+        found = correlations(validation, sets, fits(train, sets))
+        if chosen:
+            useless.update(c for c, value in zip(tried, found, strict=True) if value - best < tolerance)
+            found = np.where(found - best < tolerance, -np.inf, found)
+        winner = int(np.argmax(found))
+        if not found[winner] > best:
+            break
+        chosen.append(tried[winner])
+        best = float(found[winner])
+    return fitted(train, validation, np.array(chosen)) if chosen else None
+
+
+def fitted(train: Covariances, validation: Covariances, concepts: np.ndarray) -> Explanation:
+    """Fit the neuron on these concepts."""
+    weights = fits(train, concepts[None])
+    correlation = float(correlations(validation, concepts[None], weights)[0])
+    descending = np.lexsort((concepts, -weights[0]))
+    intercept = float(train.mean_y - weights[0] @ train.mean[concepts])
+    return Explanation(concepts[descending], weights[0][descending], intercept, correlation)

@@ -1,0 +1,129 @@
+"""Lists of concepts and explanations from elsewhere, read from files that somebody wrote."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from purelens.errors import UserError, listed, nearest
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Names of concepts, and the sentences by which a language model knows them."""
+
+    names: list[str]
+    prompts: list[str]
+
+
+def read_texts(path: str, template: str = "{}") -> Texts:
+    """Read a list of concepts.
+
+    Parameters
+    ----------
+    path
+        A ``.txt`` file with a concept in each line, a ``.json`` list, or a ``.csv`` table with a column ``concept`` and, if the
+        sentences are not made by the template, ``prompt``. What is there twice is taken once; empty lines are left out.
+    template
+        Makes a sentence of a name.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read or lists nothing.
+    """
+    try:
+        rows = _rows(Path(path))
+    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+        raise UserError(f"concepts: cannot read {path}: {' '.join(str(error).split())}") from None
+    first: dict[str, str] = {}
+    for name, prompt in rows:
+        if name.strip():
+            first.setdefault(name.strip(), prompt or template.replace("{}", name.strip()))
+    if not first:
+        raise UserError(f"concepts: {path} lists no concepts")
+    return Texts(list(first), list(first.values()))
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix.lower() == ".json":
+        values = json.loads(text)
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise ValueError("expected a list of texts")
+        return [(value, "") for value in values]
+    if path.suffix.lower() == ".csv":
+        reader = csv.DictReader(text.splitlines())
+        columns = list(reader.fieldnames or [])
+        if "concept" not in columns:
+            raise ValueError(f"no column 'concept'{nearest('concept', columns)}; it has {listed(columns)}")
+        return [(row["concept"] or "", row.get("prompt") or "") for row in reader]
+    return [(line, "") for line in text.splitlines()]
+
+
+def read_superclasses(path: str, classes: Sequence[str]) -> dict[str, list[int]]:
+    """Read which classes belong together: a ``.json`` file that maps a name to names of classes.
+
+    Raises
+    ------
+    UserError
+        If it is something else, or a class is not in the dataset.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"concepts: cannot read {path}: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict) or not all(isinstance(members, list) for members in values.values()):
+        raise UserError(f"concepts: {path} must map names to lists of classes")
+    places = {name: place for place, name in enumerate(classes)}
+    found = {}
+    for name, members in values.items():
+        unknown = [member for member in members if member not in places]
+        if unknown:
+            close = nearest(str(unknown[0]), list(classes))
+            raise UserError(f"concepts: {path}: {name!r} lists {unknown[0]!r}, which is no class of the dataset{close}")
+        found[name] = [places[member] for member in members]
+    return found
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """An explanation that was made elsewhere: names of concepts and their weights."""
+
+    names: list[str]
+    weights: np.ndarray
+
+
+def read_elsewhere(path: str) -> dict[int, Elsewhere]:
+    """Read explanations of neurons from a ``.csv`` table: ``neuron``, ``concept`` and, if they are weighted, ``weight``.
+
+    Raises
+    ------
+    UserError
+        Naming the line that is wrong.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns, rows = list(reader.fieldnames or []), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"explanations: cannot read {path}: {error}") from None
+    for column in ("neuron", "concept"):
+        if column not in columns:
+            raise UserError(f"explanations: {path} has no column {column!r}{nearest(column, columns)}")
+    found: dict[int, dict[str, float]] = {}
+    for line, row in enumerate(rows, 2):
+        try:
+            neuron, weight = int(row["neuron"]), float(row.get("weight") or 1)
+        except (TypeError, ValueError):
+            raise UserError(f"explanations: {path}, line {line}: neuron and weight must be numbers") from None
+        if (row["concept"] or "").strip():
+            found.setdefault(neuron, {})[row["concept"].strip()] = weight
+    return {neuron: _elsewhere(weights) for neuron, weights in found.items()}
+
+
+def _elsewhere(weights: Mapping[str, float]) -> Elsewhere:
+    return Elsewhere(list(weights), np.array(list(weights.values())))

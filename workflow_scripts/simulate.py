@@ -1,0 +1,6 @@
+"""Score explanations by simulation (rule simulate)."""
+
+from purelens.explanations.simulate import simulate
+from purelens.job import run
+
+run(simulate, snakemake)
