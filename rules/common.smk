@@ -193,6 +193,11 @@ def concept_embeddings(wildcards):
     )
 
 
+def gates_of(wildcards):
+    """Artifact that says which virtual neuron is at work, if virtual neurons are explained."""
+    return [path("gates", **dict(wildcards))] if study.explain.virtual_neurons else []
+
+
 def all_layers():
     """Names of dataset, model and layer of every layer that is studied."""
     return [

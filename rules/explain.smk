@@ -113,7 +113,7 @@ rule explain:
         elsewhere_file=list(study.explain.elsewhere.values()),
         activations_h5=path("activations"),
         concepts=explaining_concepts,
-        gates_h5=path("gates") if study.explain.virtual_neurons else [],
+        gates_h5=gates_of,
         changed=changed(path("explanations")),
     output:
         explanations_h5=update(path("explanations")),
@@ -152,7 +152,7 @@ rule simulate:
         activations_h5=path("activations"),
         explanations_h5=path("explanations"),
         concepts_h5=simulating_concepts,
-        gates_h5=path("gates") if study.explain.virtual_neurons else [],
+        gates_h5=gates_of,
         changed=changed(path("scores")),
     output:
         scores_csv=update(path("scores")),
@@ -193,7 +193,7 @@ rule ablate:
         activations_h5=path("activations"),
         explanations_h5=path("explanations"),
         concepts_h5=simulating_concepts,
-        gates_h5=path("gates") if study.explain.virtual_neurons else [],
+        gates_h5=gates_of,
         changed=changed(path("ablation")),
     output:
         ablation_csv=update(path("ablation")),

@@ -25,6 +25,7 @@ from purelens.bench.stages import (
     contest_relevances,
 )
 from purelens.config_bench import BenchStudy
+from purelens.errors import UserError
 from purelens.files import replace_when_whole
 from purelens.tables import write_table
 
@@ -62,6 +63,7 @@ def contests(
     seed
         Of random images and weights.
     """
+    _check_files(studies)
     torch.set_num_threads(threads)
     records: list[dict[str, Any]] = []
     grown: list[growth.Growth] = []
@@ -85,6 +87,14 @@ def contests(
     write_table(ratios_csv, pd.DataFrame(ratios(records)))
     write_table(growth_csv, pd.DataFrame(growth.as_rows(grown)))
     write_table(sizes_csv, pd.DataFrame(stored))
+
+
+def _check_files(studies: Mapping[str, Mapping[str, Any]]) -> None:
+    """Stop before the first turn if a network's weights or images are missing."""
+    for name, values in studies.items():
+        for key in ("weights", "images"):
+            if values.get(key) and not Path(values[key]).exists():
+                raise UserError(f"config: bench.studies.{name}.{key}: there is no file or folder {values[key]}")
 
 
 def _contests(study: BenchStudy, folder: Path, threads: int, seed: int) -> Iterator[Contest]:
