@@ -198,6 +198,11 @@ def gates_of(wildcards):
     return [path("gates", **dict(wildcards))] if study.explain.virtual_neurons else []
 
 
+def of_explanations(artifact, wildcards):
+    """Artifact about the explanations of a layer, if there are any."""
+    return [path(artifact, **dict(wildcards))] if explainers() else []
+
+
 def all_layers():
     """Names of dataset, model and layer of every layer that is studied."""
     return [

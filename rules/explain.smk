@@ -139,7 +139,6 @@ rule explain:
         width=study.explain.width,
         tolerance=study.explain.tolerance,
         inhibitory=study.explain.inhibitory,
-        seed=study.seed,
         code=code_digest("explanations.explain"),
     message:
         "explaining {wildcards.model} {wildcards.layer} on {wildcards.dataset}"

@@ -19,6 +19,10 @@ rule pages:
         interpretability_summary_csv=path("interpretability_summary"),
         alignment_csv=path("alignment"),
         alignment_summary_csv=path("alignment_summary"),
+        explanations_h5=lambda w: of_explanations("explanations", w),
+        scores_csv=lambda w: of_explanations("scores", w),
+        scores_summary_csv=lambda w: of_explanations("scores_summary", w),
+        ablation_summary_csv=lambda w: of_explanations("ablation_summary", w),
         changed=changed(path("pages")),
     output:
         folder=update(path("pages")),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from purelens.alignment import alignment
 from purelens.artifacts import create
@@ -11,6 +12,7 @@ from purelens.files import write_json
 from purelens.interpretability import interpretability
 from purelens.projections import projections
 from purelens.report.pages import pages
+from purelens.tables import write_table
 from purelens.virtual_neurons import virtual_neurons
 
 EMBEDDER = "clip"
@@ -48,6 +50,7 @@ class MadeUpLayer:
     n_references: int = 10
     n_lower: int = 12
     dead: tuple[int, ...] = ()
+    words: tuple[str, ...] = ()
 
     def write(self, n_images: int, side: int) -> None:
         """Write its artifacts and tables."""
@@ -113,6 +116,35 @@ class MadeUpLayer:
         # as many neighbours as references: principal axes, for UMAP compiles itself for long
         projections(self.path("relevances"), self.path("projections"), self.lower, neighbours=self.n_references)
 
+    def _words(self) -> list[list[str]]:
+        """Explain the neurons by made-up concepts, if they have names."""
+        if not self.words:
+            return [[], [], [], []]
+        names = ("explanations.h5", "scores.csv", "scores_mean.csv", "ablation_mean.csv")
+        explanations, scores, summary, ablation = (f"{self.folder}/{name}" for name in names)
+        rng = np.random.default_rng(0)
+        shape = (2, self.n_neurons + 2, 2)
+        with create(explanations, "explanations") as out:
+            for dim, size in {"method_number": 2, "unit": shape[1], "slot": 2, "concept": len(self.words)}.items():
+                out.coordinate(dim, size)
+            methods = ["le:mine", "clip_dissect:mine"]
+            out.variable("method", data=methods)
+            out.variable("concept_label", data=self.words)
+            neuron, part = [*range(self.n_neurons), 0, 0], [*[-1] * self.n_neurons, 0, 1]
+            out.variable("unit_neuron", data=neuron)
+            out.variable("unit_part", data=part)
+            numbers = rng.integers(0, len(self.words), shape)
+            numbers[1, :, 1] = -1
+            out.variable("concept_number", data=numbers)
+            out.variable("weight", data=rng.random(shape))
+        rows = [(m, n, p, rng.random(), rng.random()) for m in methods for n, p in zip(neuron, part, strict=True)]
+        write_table(scores, pd.DataFrame(rows, columns=["method", "neuron", "virtual_neuron", "correlation", "auprc"]))
+        columns = ["method", "quantity", "mean", "low", "high", "n"]
+        means = [(m, q, 0.5, 0.4, 0.6, 6) for m in methods for q in ("correlation", "auprc", "n_concepts")]
+        write_table(summary, pd.DataFrame(means, columns=columns))
+        write_table(ablation, pd.DataFrame([(methods[0], "ablation", 0.2, np.nan, np.nan, 1)], columns=columns))
+        return [[explanations], [scores], [summary], [ablation]]
+
     def pages(self, report: Path, dataset: str, model: str, **settings: int) -> str:
         """Write its pages; returns their folder."""
         folder = f"{report}/layers/{dataset}/{model}/{self.name}"
@@ -122,5 +154,5 @@ class MadeUpLayer:
         csv = [f"{self.folder}/{name}.csv" for name in tables]
         card, judges = f"{self.folder}/model.json", [self.path("embeddings")]
         where = (folder, dataset, model, self.name)
-        pages(str(self.images_h5), card, *artifacts, judges, *csv, *where, [EMBEDDER], **settings)
+        pages(str(self.images_h5), card, *artifacts, judges, *csv, *self._words(), *where, [EMBEDDER], **settings)
         return folder

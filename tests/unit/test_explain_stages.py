@@ -17,8 +17,9 @@ from purelens.explanations.ablate import Ablation, ablate, find_head, losses, sc
 from purelens.explanations.concepts import concepts
 from purelens.explanations.explain import explain
 from purelens.explanations.gates import gates
-from purelens.explanations.simulate import simulate
+from purelens.explanations.simulate import givers, open_explanations, simulate, simulations
 from purelens.explanations.split import TEST
+from purelens.explanations.table import open_concepts
 from purelens.explanations.units import open_units
 from purelens.layers import Segment
 from purelens.models import load_network
@@ -128,13 +129,22 @@ def test_dead_and_constant_neurons_have_no_explanation(
     assert [record for record in caplog.records if "2 neurons are constant" in record.message]
 
 
-def test_nobody_keeps_an_explanation_when_they_are_shuffled(labelled: Path, tmp_path: Path) -> None:
+def test_the_control_gives_every_neuron_the_words_of_others(labelled: Path, tmp_path: Path) -> None:
     scores = run_explain(labelled, tmp_path)
-    shuffled = scores[scores["method"] == "shuffled:labels"].set_index("neuron")["correlation"]
-    assert (shuffled[[SUM, SINGLE]].abs() < 0.4).all()
-    path = tmp_path / "explanations.h5"
-    for neuron in (SUM, SINGLE, NOISE):
-        assert explanation(path, "shuffled:labels", neuron) != explanation(path, "le:labels", neuron)
+    shuffled = scores[scores["method"] == "shuffled:le:labels"].set_index("neuron")["correlation"]
+    assert set(shuffled.index) == {SUM, SINGLE, NOISE}
+    assert (shuffled < 0.4).all()
+    with (
+        open_concepts(str(tmp_path / "labels.h5")) as simulator,
+        open_explanations(
+            str(tmp_path / "explanations.h5"), str(labelled / "activations.h5"), None, simulator
+        ) as found,
+    ):
+        simulated = simulations(found, 0, simulator.probabilities(np.arange(N_IMAGES)))
+        places, given = givers(simulated, found.units, 20, 0)
+        assert given.shape == (2, 3)  # all the others, once each
+        assert (given != places).all()
+        assert {tuple(sorted(column)) for column in given.T} == {(SUM, SINGLE), (SUM, NOISE), (SINGLE, NOISE)}
 
 
 def test_test_images_take_no_part(labelled: Path, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_dead_neuron_has_a_page_without_pictures(layer: tuple[MadeUpLayer, Pat
     assert data["images"] == data["shown"] == []
     assert not (folder / f"neurons/{DEAD}.jpg").exists()
     line = read_data(folder / "layer.js")["lines"][DEAD]
-    assert line == {"n": 0, "classes": [], "concepts": []}
+    assert line == {"n": 0, "classes": [], "concepts": [], "words": []}
     assert any("1 dead neurons" in text for text in read_data(folder / "layer.js")["facts"]["warnings"])
 
 

@@ -93,6 +93,13 @@ const PureLens = {
     return { pure: `PURE, ${name}`, embedder: name, random: "random split", none: "no split" }[kind] || kind;
   },
 
+  /** What a way to explain is called. */
+  wordsName(method) {
+    const [kind, name] = [method.split(":")[0], method.split(":").slice(1).join(":")];
+    const known = { le: "linear explanation", clip_dissect: "CLIP-Dissect", elsewhere: "elsewhere", network_dissection: "Network Dissection" };
+    return `${known[kind] || kind}${name ? `, ${name}` : ""}`;
+  },
+
   /** The view that an address names: layer, neuron and settings. */
   parse(hash) {
     const [path, query] = hash.replace(/^#/, "").split("?");

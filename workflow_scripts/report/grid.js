@@ -63,12 +63,12 @@ PureLens.grid = {
       h("option", { value: key, selected: key === known }, text)));
   },
 
-  /** Texts by which a neuron is found: its number, classes and concepts. */
+  /** Texts by which a neuron is found: its number, classes, concepts and words. */
   haystack(layer, data, row) {
     const line = data.lines[row];
     const classes = line.classes.map(([number]) => PureLens.className(layer.facts, number));
     const concepts = line.concepts.map((number) => layer.facts.concept_names[number]);
-    return [String(data.table.neurons[row]), ...classes, ...concepts].map((name) => name.toLowerCase());
+    return [String(data.table.neurons[row]), ...classes, ...concepts, ...line.words].map((name) => name.toLowerCase());
   },
 
   current() {
@@ -144,7 +144,8 @@ PureLens.grid = {
     const gap = this.column(this.layer, this.data, "separation")[row], facts = this.layer.facts;
     const url = line.n ? PureLens.url(`${facts.key}/neurons/${number}.jpg`) : null;
     const classes = line.classes.slice(0, 3).map(([name, n]) => PureLens.name(PureLens.className(facts, name), ` ${n}`));
-    const concepts = line.concepts.map((name) => PureLens.name(facts.concept_names[name]));
+    const concepts = line.words.length ? line.words.slice(0, 3).map((name) => PureLens.name(name))
+      : line.concepts.map((name) => PureLens.name(facts.concept_names[name]));
     const href = PureLens.link(this.layer, number, this.asLink(this.current()));
     return h("div", { class: "cell", role: "listitem" }, h("a", { class: "neuron", href, "data-place": place },
       h("span", { class: "head" }, h("b", {}, String(number)), h("span", {}, line.n ? `apart ${PureLens.number(gap, 2)}` : "dead")),

@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from purelens.dataset import Images, open_images
 from purelens.device import choose_device, first_batch_size
-from purelens.explanations.simulate import Explanations, open_explanations, simulations
+from purelens.explanations.simulate import SHUFFLED, Explanations, givers, open_explanations, simulations
 from purelens.explanations.split import TEST, VALIDATION
 from purelens.explanations.table import open_concepts
 from purelens.explanations.units import WHOLE
@@ -91,7 +91,7 @@ def ablate(
         if min(map(len, parts.values())) < 2 or n_classes is None or label.max() >= n_classes:
             logger.warning("no ablation: the images have no labels, or others than the network's %s outputs", n_classes)
         else:
-            rows = _all_methods(ablation, explanations, label, parts, simulator.probabilities, n_neurons)
+            rows = _all_methods(ablation, explanations, label, parts, simulator.probabilities, n_neurons, seed)
     table = pd.DataFrame(rows, columns=["method", "neuron", "head", "temperature", "score"])
     write_table(ablation_csv, table)
     summary = [
@@ -208,6 +208,7 @@ def _all_methods(
     parts: dict[int, np.ndarray],
     probabilities: Callable[[np.ndarray], np.ndarray],
     n_neurons: int,
+    seed: int,
 ) -> list[dict[str, Any]]:
     units = explanations.units
     validation, test = parts[VALIDATION], parts[TEST]
@@ -232,12 +233,11 @@ def _all_methods(
     with Progress(len(chosen), "ablation", "neurons") as progress:
         for unit in chosen.tolist():
             worst = change(unit, np.full(len(test), pooled[VALIDATION][:, unit].mean()))
-            for method, name in enumerate(explanations.methods):
-                guess = simulated[VALIDATION][method][:, unit].astype(np.float64)
+            for name, (guess, held_out) in _guesses(explanations, simulated, unit, seed).items():
                 if np.isnan(guess).any() or worst <= 0:
                     continue
                 slope, constant = scaled_like(pooled[VALIDATION][:, unit], guess)
-                score = 1 - change(unit, slope * simulated[TEST][method][:, unit].astype(np.float64) + constant) / worst
+                score = 1 - change(unit, slope * held_out + constant) / worst
                 kind = "linear" if has_head else "network"
                 rows.append(
                     {
@@ -250,3 +250,18 @@ def _all_methods(
                 )
             progress.advance(1)
     return rows
+
+
+def _guesses(
+    explanations: Explanations, simulated: dict[int, list[np.ndarray]], unit: int, seed: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What each method, and its shuffled control, predicts of a neuron on validation and on test images."""
+    found = {}
+    for method, name in enumerate(explanations.methods):
+        validation, test = (simulated[part][method] for part in (VALIDATION, TEST))
+        places, given = givers(validation, explanations.units, 1, seed)
+        others = given[0][places == unit] if len(given) else []
+        for label, places_of in ((name, [unit]), (SHUFFLED + name, others)):
+            for place in places_of:
+                found[label] = (validation[:, place].astype(np.float64), test[:, place].astype(np.float64))
+    return found

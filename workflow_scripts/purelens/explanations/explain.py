@@ -9,7 +9,7 @@ import numpy as np
 from purelens.artifacts import create
 from purelens.errors import UserError, listed
 from purelens.explanations.dissection import N_IMAGES, concept_shares, log_likelihood, soft_wpmi
-from purelens.explanations.moments import ConceptMoments, Moments, concept_moments, with_activations
+from purelens.explanations.moments import Moments, concept_moments, with_activations
 from purelens.explanations.ranking import rank_concepts, ranked
 from purelens.explanations.selection import Covariances, Explanation, select
 from purelens.explanations.split import TEST, TRAIN, VALIDATION
@@ -22,7 +22,7 @@ from purelens.provenance import Provenance
 
 logger = logging.getLogger("purelens")
 
-LINEAR, DISSECT, ELSEWHERE, SHUFFLED = "le:", "clip_dissect:", "elsewhere:", "shuffled:"
+LINEAR, DISSECT, ELSEWHERE = "le:", "clip_dissect:", "elsewhere:"
 SLAB_IMAGES = 1024
 SLAB_NEURONS = 32
 LEAST_VARIANCE = 1e-12
@@ -60,7 +60,6 @@ def explain(
     width: int = 10,
     tolerance: float = 0.02,
     inhibitory: bool = False,
-    seed: int = 0,
     provenance: Provenance | None = None,
 ) -> None:
     """Explain neurons and virtual neurons.
@@ -81,8 +80,6 @@ def explain(
         Also explain by CLIP-Dissect, with each set of texts.
     l1, l1_ratio, length, width, tolerance, inhibitory
         See `purelens.explanations.ranking` and `purelens.explanations.selection`.
-    seed
-        Of the shuffled control.
     provenance
         What the artifact is made from.
 
@@ -105,8 +102,6 @@ def explain(
                     methods[DISSECT + name] = vocabulary.renumbered(dissect(units, table), table.names)
         for name, path in (elsewhere or {}).items():
             methods[ELSEWHERE + name] = _from_elsewhere(path, units, vocabulary, layer)
-        for name in names:
-            methods[SHUFFLED + name] = shuffled(methods[LINEAR + name], units, seed)
         _write(explanations_h5, units, methods, vocabulary, length, provenance)
 
 
@@ -251,16 +246,6 @@ def _from_elsewhere(path: str, units: Units, vocabulary: Vocabulary, layer: str)
     }
 
 
-def shuffled(found: Found, units: Units, seed: int) -> Found:
-    """Give each neuron the explanation of another, as a control: no neuron keeps its own."""
-    whole = [unit for unit in sorted(found) if units.part[unit] == WHOLE]
-    if len(whole) < 2:
-        return {}
-    order = np.random.default_rng([seed, len(whole)]).permutation(len(whole))
-    givers = {whole[order[i]]: whole[order[i - 1]] for i in range(len(whole))}
-    return {unit: found[giver] for unit, giver in givers.items()}
-
-
 def _write(
     path: str,
     units: Units,
@@ -290,6 +275,3 @@ def _write(
         arrays = {"unit_neuron": units.neuron, "unit_part": units.part, "concept_number": concept, "weight": weight}
         for name, data in (arrays | {"intercept": intercept, "correlation": correlation}).items():
             out.variable(name, data=data)
-
-
-__all__ = ["ConceptMoments", "Search", "dissect", "explain", "explain_linearly", "shuffled"]

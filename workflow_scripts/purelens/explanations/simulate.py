@@ -1,6 +1,7 @@
 """The rule ``simulate``: how well each explanation predicts its neuron on images that took no part in it."""
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ from purelens.tables import write_table
 logger = logging.getLogger("purelens")
 
 SHOWN = ("correlation", "auprc", "n_concepts")
+SHUFFLED = "shuffled:"
+TURNS, TURNS_OF_AUPRC = 20, 3
+"""How many others' explanations each neuron is given in the control."""
+
+SLAB_NEURONS = 64
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,7 @@ def simulate(
             simulated = simulations(explanations, method, probabilities)
             rows.append(_scores(explanations, method, name, simulated, images))
             joined += _joined(explanations, name, simulated, images, rows[-1])
+            rows.append(_shuffled_scores(explanations, name, simulated, images, seed))
     table = pd.concat(rows, ignore_index=True)
     write_table(scores_csv, table)
     write_table(summary_csv, _summary(table, bootstrap, confidence, seed))
@@ -168,6 +175,39 @@ def _scores(
             "auprc": auprc,
         }
     )
+
+
+def givers(simulated: np.ndarray, units: Units, n_turns: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Deal explanations to other neurons: places (G,) of neurons that have one, and (turns, G) whose each is given."""
+    usable = np.flatnonzero((units.part == WHOLE) & ~np.isnan(simulated).any(axis=0))
+    order = np.random.default_rng([seed, len(usable)]).permutation(usable)
+    turns = range(1, min(n_turns, len(order) - 1) + 1)
+    return order, np.array([np.roll(order, turn) for turn in turns], dtype=int).reshape(-1, len(order))
+
+
+def _shuffled_scores(
+    explanations: Explanations, name: str, simulated: np.ndarray, images: np.ndarray, seed: int
+) -> pd.DataFrame:
+    """The control: the mean score of each neuron when the explanations of others are used for it."""
+    units = explanations.units
+    places, given = givers(simulated, units, TURNS, seed)
+    scores = np.full((2, len(given), len(places)), np.nan)
+    for start in range(0, len(places), SLAB_NEURONS):
+        slab = slice(start, start + SLAB_NEURONS)
+        true = np.concatenate([units.activations(slice(p, p + 1), images) for p in places[slab]], axis=1)
+        for turn, others in enumerate(given):
+            guess = simulated[:, others[slab]].astype(np.float64)
+            scores[0, turn, slab] = pearson_columns(true, guess)
+            if turn < TURNS_OF_AUPRC:
+                scores[1, turn, slab] = auprc_columns(true, guess)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing are NaN
+        correlation, auprc = np.nanmean(scores, axis=1) if len(given) else np.full((2, len(places)), np.nan)
+    shuffled = {"method": SHUFFLED + name, "neuron": units.neuron[places], "virtual_neuron": WHOLE}
+    table = pd.DataFrame(shuffled | {"correlation": correlation, "auprc": auprc}).sort_values("neuron")
+    table.insert(3, "n_concepts", np.nan)
+    table.insert(4, "validation_correlation", np.nan)
+    return table
 
 
 def _summary(table: pd.DataFrame, bootstrap: int, confidence: float, seed: int) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from purelens.report.data import write_data
 from purelens.report.layers import all_gaps, concept_table, layer_facts, layer_table, neuron_line
 from purelens.report.neurons import LayerFiles, Neuron, neuron_data, neurons, shown
 from purelens.report.pictures import save_picture, strip, whole
+from purelens.report.words import Words, main_words, methods_of_words, words_of
 from purelens.tables import read_table
 from purelens.virtual_neurons import RANDOM
 
@@ -32,6 +33,10 @@ def pages(
     interpretability_summary_csv: str,
     alignment_csv: str,
     alignment_summary_csv: str,
+    explanations_h5: list[str],
+    scores_csv: list[str],
+    scores_summary_csv: list[str],
+    ablation_summary_csv: list[str],
     folder: str,
     dataset: str,
     model: str,
@@ -49,6 +54,8 @@ def pages(
     ----------
     images_h5 ... alignment_summary_csv
         What the rules of these names made.
+    explanations_h5 ... ablation_summary_csv
+        What the rules ``explain``, ``simulate`` and ``ablate`` made; empty where neurons are not explained.
     folder
         Where it goes: ``layer.js``, and for each neuron ``neurons/<number>.js`` and ``.jpg`` (its patches in a strip), and
         ``images/<image>.jpg``.
@@ -91,8 +98,10 @@ def pages(
         )
         facts = names | {"key": key, "random_apart": None if random is None else int((random > 0).sum())}
         facts |= layer_facts(files, card, summaries, judges)
+        words: Words = words_of(explanations_h5[0], scores_csv[0]) if explanations_h5 else {}
+        facts["words"] = methods_of_words(scores_summary_csv[0], ablation_summary_csv[0]) if explanations_h5 else []
         album = Album(made, patch_size, image_size)
-        lines = _neurons(files, album, key, gaps, n_clusters, n_references, n_circuit)
+        lines = _neurons(files, album, key, gaps, words, n_clusters, n_references, n_circuit)
         facts["examples"] = _examples(table, lines, str(n_clusters))
         write_data(made / "layer.js", f"{key}/layer", {"facts": facts, "table": table, "lines": lines})
 
@@ -126,7 +135,14 @@ class Album:
 
 
 def _neurons(
-    files: LayerFiles, album: Album, key: str, gaps: np.ndarray, n_clusters: int, n_references: int, n_circuit: int
+    files: LayerFiles,
+    album: Album,
+    key: str,
+    gaps: np.ndarray,
+    words: Words,
+    n_clusters: int,
+    n_references: int,
+    n_circuit: int,
 ) -> list[dict[str, Any]]:
     """Write the data and pictures of every neuron; returns their lines in the grid."""
     method, place = files.methods.index(files.main_method), files.n_clusters.index(n_clusters)
@@ -136,8 +152,9 @@ def _neurons(
         for row, neuron in enumerate(neurons(files)):
             label = neuron.label[method, place]
             chosen = shown(neuron, label, n_references)
-            data = neuron_data(neuron, files, chosen, gaps[:, :, row], n_circuit)
-            line = neuron_line(neuron, data, concepts)
+            said = words.get(neuron.number, [])
+            data = neuron_data(neuron, files, chosen, gaps[:, :, row], n_circuit) | {"words": said}
+            line = neuron_line(neuron, data, concepts) | {"words": main_words(said)}
             if len(chosen):
                 album.add(neuron, chosen, files)
                 line |= {"shown": len(chosen), "parts": _parts(label, chosen, data["classes"])}

@@ -1,0 +1,66 @@
+"""What the explorer says of neurons in words."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from purelens.artifacts import read, strings
+from purelens.explanations.explain import LINEAR
+from purelens.explanations.units import WHOLE
+from purelens.report.data import rounded
+from purelens.tables import read_table
+
+Words = dict[int, list[dict[str, Any]]]
+"""For each neuron the explanations of it and of its virtual neurons, by method."""
+
+
+def words_of(explanations_h5: str, scores_csv: str) -> Words:
+    """Read the explanations of a layer and how well they predict.
+
+    Parameters
+    ----------
+    explanations_h5, scores_csv
+        What the rules ``explain`` and ``simulate`` made.
+    """
+    scores = read_table(scores_csv).set_index(["method", "neuron", "virtual_neuron"])[["correlation", "auprc"]]
+    found: Words = {}
+    with read(explanations_h5, "explanations") as file:
+        names, neuron, part = strings(file["concept_label"]), file["unit_neuron"][...], file["unit_part"][...]
+        for number, method in enumerate(strings(file["method"])):
+            concepts, weights = file["concept_number"][number], file["weight"][number]
+            for unit in np.flatnonzero((concepts >= 0).any(axis=1)):
+                slots = np.flatnonzero(concepts[unit] >= 0)
+                score = scores.loc[(method, int(neuron[unit]), int(part[unit]))]
+                found.setdefault(int(neuron[unit]), []).append(
+                    {
+                        "method": method,
+                        "part": None if part[unit] == WHOLE else int(part[unit]),
+                        "words": [[names[concepts[unit, slot]], rounded(weights[unit, slot])] for slot in slots],
+                        "correlation": rounded(score["correlation"]),
+                        "auprc": rounded(score["auprc"]),
+                    }
+                )
+    return found
+
+
+def main_words(words: Sequence[dict[str, Any]]) -> list[str]:
+    """The concepts of a neuron, by the linear explanation that predicts it best; none if there is none."""
+    whole = [w for w in words if w["part"] is None and w["method"].startswith(LINEAR)]
+    best = max(whole, key=lambda w: -2.0 if w["correlation"] is None else w["correlation"], default=None)
+    return [name for name, _ in best["words"]] if best else []
+
+
+def methods_of_words(summary_csv: str, ablation_csv: str) -> list[dict[str, Any]]:
+    """How well each method explains: means and intervals, a row for each method."""
+    rows: dict[str, dict[str, Any]] = {}
+    for path in (summary_csv, ablation_csv):
+        table: pd.DataFrame = read_table(path)
+        for row in table.to_dict("records"):
+            values = [None if pd.isna(row[key]) else float(row[key]) for key in ("mean", "low", "high")]
+            rows.setdefault(str(row["method"]), {})[str(row["quantity"])] = {
+                **dict(zip(("mean", "low", "high"), values, strict=True)),
+                "n": int(row["n"]),
+            }
+    return [{"method": method, **found} for method, found in rows.items()]
