@@ -53,7 +53,6 @@ rule all:
 
 rule bench:
     input:
-        path("bench"),
         path("bench_figures"),
 
 

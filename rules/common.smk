@@ -198,6 +198,11 @@ def gates_of(wildcards):
     return [path("gates", **dict(wildcards))] if study.explain.virtual_neurons else []
 
 
+def iou_of(wildcards):
+    """Artifact of Network Dissection, if it is wanted."""
+    return [path("iou", **dict(wildcards))] if study.explain.network_dissection else []
+
+
 def of_explanations(artifact, wildcards):
     """Artifact about the explanations of a layer, if there are any."""
     return [path(artifact, **dict(wildcards))] if explainers() else []

@@ -1,7 +1,8 @@
 """What neurons mean, in words, and how well these words predict them.
 
 REQUIRED INPUTS  {dataset}/images.h5, {dataset}/{model}/model.*, .../activations.h5, virtual_neurons.h5
-OUTPUTS          {dataset}/image_embeddings/*.h5, {dataset}/concepts/*.h5, .../gates.h5, explanations.h5, scores*.csv, ablation*.csv
+OUTPUTS          {dataset}/image_embeddings/*.h5, {dataset}/concepts/*.h5, .../gates.h5, iou.h5, explanations.h5, scores*.csv,
+                 ablation*.csv
 """
 
 
@@ -108,12 +109,46 @@ rule gates:
         "../workflow_scripts/gates.py"
 
 
+rule network_dissection:
+    input:
+        images_h5=path("dataset"),
+        weights=path("model"),
+        card=path("model_card"),
+        activations_h5=path("activations"),
+        changed=changed(path("iou")),
+    output:
+        iou_h5=update(path("iou")),
+    log:
+        log_path("network_dissection/{dataset}/{model}/{layer}"),
+    benchmark:
+        benchmark_path("network_dissection/{dataset}/{model}/{layer}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: study.threads
+    resources:
+        gpu=1,
+        mem_mb=memory("network_dissection"),
+        runtime=runtime("network_dissection"),
+    params:
+        layer="{layer}",
+        channels=lambda w: layer_of(w).channels,
+        device=study.device,
+        batch_size=study.batch_size,
+        seed=study.seed,
+        code=code_digest("explanations.network_dissection"),
+    message:
+        "dissecting {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
+    script:
+        "../workflow_scripts/network_dissection.py"
+
+
 rule explain:
     input:
         elsewhere_file=list(study.explain.elsewhere.values()),
         activations_h5=path("activations"),
         concepts=explaining_concepts,
         gates_h5=gates_of,
+        iou_h5=iou_of,
         changed=changed(path("explanations")),
     output:
         explanations_h5=update(path("explanations")),

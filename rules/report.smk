@@ -22,6 +22,7 @@ rule pages:
         explanations_h5=lambda w: of_explanations("explanations", w),
         scores_csv=lambda w: of_explanations("scores", w),
         scores_summary_csv=lambda w: of_explanations("scores_summary", w),
+        scores_virtual_csv=lambda w: of_explanations("scores_virtual", w),
         ablation_summary_csv=lambda w: of_explanations("ablation_summary", w),
         changed=changed(path("pages")),
     output:

@@ -119,9 +119,9 @@ class MadeUpLayer:
     def _words(self) -> list[list[str]]:
         """Explain the neurons by made-up concepts, if they have names."""
         if not self.words:
-            return [[], [], [], []]
-        names = ("explanations.h5", "scores.csv", "scores_mean.csv", "ablation_mean.csv")
-        explanations, scores, summary, ablation = (f"{self.folder}/{name}" for name in names)
+            return [[], [], [], [], []]
+        names = ("explanations.h5", "scores.csv", "scores_mean.csv", "scores_virtual.csv", "ablation_mean.csv")
+        explanations, scores, summary, virtual, ablation = (f"{self.folder}/{name}" for name in names)
         rng = np.random.default_rng(0)
         shape = (2, self.n_neurons + 2, 2)
         with create(explanations, "explanations") as out:
@@ -143,7 +143,18 @@ class MadeUpLayer:
         means = [(m, q, 0.5, 0.4, 0.6, 6) for m in methods for q in ("correlation", "auprc", "n_concepts")]
         write_table(summary, pd.DataFrame(means, columns=columns))
         write_table(ablation, pd.DataFrame([(methods[0], "ablation", 0.2, np.nan, np.nan, 1)], columns=columns))
-        return [[explanations], [scores], [summary], [ablation]]
+        parent = [
+            "method",
+            "neuron",
+            "parent_correlation",
+            "children_correlation",
+            "sum_correlation",
+            "parent_concepts",
+        ]
+        write_table(
+            virtual, pd.DataFrame([(methods[0], 0, 0.5, 0.7, 0.6, 2, 1)], columns=[*parent, "children_concepts"])
+        )
+        return [[explanations], [scores], [summary], [virtual], [ablation]]
 
     def pages(self, report: Path, dataset: str, model: str, **settings: int) -> str:
         """Write its pages; returns their folder."""

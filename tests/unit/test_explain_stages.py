@@ -17,8 +17,9 @@ from purelens.explanations.ablate import Ablation, ablate, find_head, losses, sc
 from purelens.explanations.concepts import concepts
 from purelens.explanations.explain import explain
 from purelens.explanations.gates import gates
+from purelens.explanations.network_dissection import network_dissection
 from purelens.explanations.simulate import givers, open_explanations, simulate, simulations
-from purelens.explanations.split import TEST
+from purelens.explanations.split import TEST, split_images
 from purelens.explanations.table import open_concepts
 from purelens.explanations.units import open_units
 from purelens.layers import Segment
@@ -75,7 +76,7 @@ def run_explain(folder: Path, at: Path, **options: object) -> pd.DataFrame:
     """Explain by labels, and score."""
     run_labels(folder, at)
     arguments = {"names": ["labels"], "neurons": "all", "layer": "x"} | options
-    explain(str(folder / "activations.h5"), [str(at / "labels.h5")], [], str(at / "explanations.h5"), **arguments)  # type: ignore[arg-type]
+    explain(str(folder / "activations.h5"), [str(at / "labels.h5")], [], [], str(at / "explanations.h5"), **arguments)  # type: ignore[arg-type]
     paths = [str(at / f"{name}.csv") for name in ("scores", "summary", "virtual")]
     simulate(str(folder / "activations.h5"), str(at / "explanations.h5"), str(at / "labels.h5"), [], *paths)
     return pd.read_csv(paths[0], keep_default_na=False, na_values=[""])
@@ -310,7 +311,7 @@ def test_a_perfect_simulation_changes_no_loss(gated: dict[str, str], tmp_path: P
     for name in ("itself", "nothing"):
         (tmp_path / f"{name}.csv").write_text(f"neuron,concept\n{alive},{name}\n")
     explain(
-        gated["activations_h5"], [], [], str(tmp_path / "explanations.h5"), [], "all", "layer3",
+        gated["activations_h5"], [], [], [], str(tmp_path / "explanations.h5"), [], "all", "layer3",
         elsewhere={name: str(tmp_path / f"{name}.csv") for name in ("itself", "nothing")},
     )  # fmt: skip
     ablate(
@@ -320,6 +321,58 @@ def test_a_perfect_simulation_changes_no_loss(gated: dict[str, str], tmp_path: P
     scores = pd.read_csv(tmp_path / "ablation.csv").set_index("method")["score"]
     assert scores["elsewhere:itself"] == pytest.approx(1, abs=1e-5)
     assert scores["elsewhere:nothing"] == pytest.approx(0, abs=1e-5)
+
+
+def test_network_dissection_is_the_definition(
+    small: dict[str, str], run_stage: Callable[..., str], tmp_path: Path
+) -> None:
+    """Quantiles and overlaps of whole maps, neuron by neuron and concept by concept."""
+    references = run_stage(activations, layer="layer3", n_references=5)
+    rng = np.random.default_rng(0)
+    masked = tmp_path / "masked.h5"
+    with h5py.File(small["images_h5"]) as file, h5py.File(tmp_path / "source.h5", "w") as out:
+        out["pixels"] = file["pixels"][...]
+        out["concept"] = rng.integers(0, 2, (40, 3), dtype=np.uint8)
+        out["concept_label"] = ["a", "b", "c"]
+        out["mask"] = rng.integers(0, 2, (40, 32, 32), dtype=np.uint8)
+    dataset(str(tmp_path / "source.h5"), str(masked), 32)
+    network_dissection(
+        str(masked), small["weights"], small["card"], references, str(tmp_path / "iou.h5"), "layer3", batch_size=7
+    )
+    network = load_network(small["weights"], small["card"])
+    chosen = np.flatnonzero(split_images(40, 0) != TEST)
+    with (
+        open_images(masked) as images,
+        Segment(network.module, "layer3") as segment,
+        h5py.File(tmp_path / "iou.h5") as found,
+    ):
+        maps = segment.forward(network.normalize(torch.from_numpy(images.take(chosen))))[0].detach()
+        concept, mask = images.file["concept"][...][chosen], images.file["mask"][...][chosen].astype(bool)
+        large = torch.nn.functional.interpolate(maps, size=(32, 32), mode="bilinear", align_corners=False).numpy()
+        for neuron in (0, 13, 50):
+            values = maps[:, neuron].numpy()
+            edge = np.quantile(values, 1 - 0.005)
+            bins = values.max() / 4096
+            for number in range(3):
+                where = mask & (concept[:, number] > 0)[:, None, None]
+                bounds = []
+                for threshold in (edge - 2 * bins, edge + 2 * bins):
+                    active = large[:, neuron] >= threshold
+                    bounds.append((active & where).sum() / (active | where).sum())
+                assert min(bounds) - 2e-3 <= found["iou"][neuron, number] <= max(bounds) + 2e-3
+        assert strings(found["concept_label"]) == ["a", "b", "c"]
+        assert found["iou"][...].max() > 0.001
+
+
+def test_images_without_masks_are_not_dissected(
+    small: dict[str, str], run_stage: Callable[..., str], tmp_path: Path
+) -> None:
+    references = run_stage(activations, layer="layer3", n_references=5)
+    network_dissection(
+        small["images_h5"], small["weights"], small["card"], references, str(tmp_path / "iou.h5"), "layer3"
+    )
+    with h5py.File(tmp_path / "iou.h5") as found:
+        assert found["iou"].shape == (64, 0)
 
 
 def test_losses_and_scales() -> None:

@@ -20,8 +20,12 @@ from workplace import TINY, Workplace, copy_code, results_of
 WORLD = {"world_scenes": 3, "world_cnn": 1, "world_clip": 1}
 PREPARE = {"dataset": 2, "model": 2}
 REPORT = {"pages": 2, "explorer": 1}
+AFTER_EXPLANATIONS = {"simulate": 2, "ablate": 2, **REPORT}
+AFTER_CONCEPTS = {"explain": 2, **AFTER_EXPLANATIONS}
+CONCEPTS = {"image_embeddings": 2, "concepts": 4, **AFTER_CONCEPTS}
+GATES = {"gates": 2, **AFTER_CONCEPTS}
 AFTER_EMBEDDINGS = {
-    **REPORT,
+    **GATES,
     "virtual_neurons": 2,
     "interpretability": 2,
     "alignment": 2,
@@ -30,9 +34,9 @@ AFTER_EMBEDDINGS = {
 }
 AFTER_PATCHES = {"embeddings": 2, **AFTER_EMBEDDINGS}
 AFTER_RELEVANCES = {"projections": 2, **AFTER_EMBEDDINGS}
-AFTER_ACTIVATIONS = {"relevances": 2, "patches": 2, **AFTER_PATCHES, **AFTER_RELEVANCES}
-AFTER_CLUSTERS = {"virtual_neurons": 2, "interpretability": 2, "neuron_figures": 2, "layer_figures": 2, **REPORT}
-EVERYTHING = {**WORLD, **PREPARE, "activations": 2, **AFTER_ACTIVATIONS}
+AFTER_ACTIVATIONS = {"network_dissection": 2, "relevances": 2, "patches": 2, **AFTER_PATCHES, **AFTER_RELEVANCES}
+AFTER_CLUSTERS = {"virtual_neurons": 2, "interpretability": 2, "neuron_figures": 2, "layer_figures": 2, **GATES}
+EVERYTHING = {**WORLD, **PREPARE, **CONCEPTS, "activations": 2, **AFTER_ACTIVATIONS}
 
 
 def one(jobs: dict[str, int]) -> dict[str, int]:
@@ -41,7 +45,7 @@ def one(jobs: dict[str, int]) -> dict[str, int]:
 
 
 ONE_MODEL = one({"model": 2, "activations": 2, **AFTER_ACTIVATIONS})
-ONE_DATASET = {"dataset": 1, **ONE_MODEL}
+ONE_DATASET = {"dataset": 1, **one(CONCEPTS), **ONE_MODEL}
 
 
 class Place:
@@ -54,6 +58,7 @@ class Place:
         self.study = copy.deepcopy(TINY)
         self.study["models"]["scene_cnn"]["architecture"] = "workflow_scripts/purelens/world/cnn.py:scene_cnn"
         self.study["embedders"]["scene_clip"]["architecture"] = "workflow_scripts/purelens/world/scene_clip.json"
+        self.study["explain"]["concepts"]["words"]["texts"] = "workflow_scripts/purelens/world/concepts.csv"
         self.study["models"]["scene_cnn"]["datasets"] = ["scenes"]
         self.study["models"]["scene_cnn"]["layers"]["layer3"]["neurons"] = ["0-5"]
         self.study["datasets"]["photos"] = {"images": "photos", "size": 32}
@@ -146,7 +151,15 @@ CODE_EDITS = {
     ),
     "the world's network": (
         edit("world/cnn.py", r"^import torch$", "import torch\nLEAST = 3"),
-        {"world_cnn": 1, "world_clip": 1, **ONE_MODEL, "embeddings": 2, **AFTER_EMBEDDINGS},
+        {"world_cnn": 1, "world_clip": 1, **CONCEPTS, **ONE_MODEL, "embeddings": 2, **AFTER_EMBEDDINGS},
+    ),
+    "how explanations are selected": (
+        edit("explanations/selection.py", "CONDITION = 1e-10", "CONDITION = 1e-9"),
+        AFTER_CONCEPTS,
+    ),
+    "a score": (
+        edit("explanations/scores.py", "TOP = 0.05", "TOP = 0.06"),
+        AFTER_EXPLANATIONS,
     ),
     "artifacts": (edit("artifacts.py", r"CHUNK_BYTES = 2\*\*18", "CHUNK_BYTES = 2**17"), EVERYTHING),
 }
@@ -154,12 +167,17 @@ CODE_EDITS = {
 KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     "k": ({"virtual_neurons/n_clusters": [2, 3]}, AFTER_CLUSTERS),
     "number of references": ({"references": 11}, {"activations": 2, **AFTER_ACTIVATIONS}),
-    "storage": ({"storage": "single"}, {"activations": 2, **AFTER_ACTIVATIONS}),
+    "storage": ({"storage": "single"}, {**CONCEPTS, "activations": 2, **AFTER_ACTIVATIONS}),
+    "length of explanations": ({"explain/length": 5}, AFTER_CONCEPTS),
+    "another simulator": ({"explain/simulator": "words"}, AFTER_EXPLANATIONS),
+    "scale of texts": ({"explain/concepts/words/scale": 30}, {"concepts": 2, **AFTER_CONCEPTS}),
+    "neurons whose virtual neurons are explained": ({"explain/virtual_neurons": 1}, GATES),
+    "without explanations": ({"explain/concepts": {}, "explain/simulator": None}, REPORT),
     "blur": ({"patches/blur": 7}, {"patches": 2, **AFTER_PATCHES}),
     "normalisation of relevances": ({"relevances/normalize": "none"}, {"relevances": 2, **AFTER_RELEVANCES}),
     "bootstrap": (
         {"evaluation/bootstrap": 201},
-        {"interpretability": 2, "alignment": 2, "layer_figures": 2, **REPORT},
+        {"interpretability": 2, "alignment": 2, "layer_figures": 2, "simulate": 2, "ablate": 2, **REPORT},
     ),
     "sizes in the explorer": ({"report/image_size": 100}, REPORT),
     "seed of everything": ({"seed": 1}, {**EVERYTHING, "dataset": 1}),

@@ -41,6 +41,21 @@ TINY: dict[str, Any] = {
             "weights": "results/world/scene_clip.safetensors",
         }
     },
+    "explain": {
+        "concepts": {
+            "truth": {"source": "labels"},
+            "words": {
+                "source": "texts",
+                "texts": f"{ROOT}/workflow_scripts/purelens/world/concepts.csv",
+                "embedder": "scene_clip",
+                "scale": 20,
+                "bias": -0.1,
+            },
+        },
+        "network_dissection": True,
+        "virtual_neurons": 2,
+        "ablation_neurons": 2,
+    },
     "figures": {"neurons": 2, "references": 8},
     "evaluation": {"bootstrap": 200},
 }

@@ -55,6 +55,9 @@ class Explain(Section):
         {}, description="explanations made elsewhere: .csv tables of neuron, concept and, if there is one, weight"
     )
     clip_dissect: bool = Field(True, description="also explain by CLIP-Dissect, with each set of texts")
+    network_dissection: bool = Field(
+        False, description="also explain by Network Dissection, where the images have masks of concepts"
+    )
     l1: float = Field(0.05, gt=0, description="penalty of the sparse fit that ranks concepts")
     l1_ratio: float = Field(0.99, gt=0, le=1, description="share of the penalty that makes weights zero")
     length: Positive = Field(10, description="most concepts of an explanation")

@@ -24,6 +24,7 @@ USES_TORCH = (
     "concepts",
     "gates",
     "ablate",
+    "network_dissection",
     "world_cnn",
     "world_clip",
 )
@@ -37,6 +38,7 @@ AT_224_PIXELS = {
     "concepts": 1600,
     "gates": 1600,
     "ablate": 900,
+    "network_dissection": 2600,
 }
 """Memory of a batch of images of 224 x 224 pixels, in megabytes."""
 
@@ -50,10 +52,11 @@ SECONDS_EACH = {
     "image_embeddings": 0.2,
     "gates": 1.0,
     "ablate": 4.0,
+    "network_dissection": 0.5,
 }
 """Time of an image or of a (neuron, reference) pair of 224 x 224 pixels on two cores."""
 
-OVER_IMAGES = ("dataset", "activations", "image_embeddings", "gates", "ablate")
+OVER_IMAGES = ("dataset", "activations", "image_embeddings", "gates", "ablate", "network_dissection")
 """Rules whose time goes with the images; that of all others with the pairs."""
 
 SHORTEST_MINUTES = 10

@@ -20,6 +20,7 @@ TEMPLATES = {
     "image_embeddings": "{dataset}/image_embeddings/{embedder}.h5",
     "concepts": "{dataset}/concepts/{concepts}.h5",
     "gates": "{dataset}/{model}/{layer}/gates.h5",
+    "iou": "{dataset}/{model}/{layer}/iou.h5",
     "explanations": "{dataset}/{model}/{layer}/explanations.h5",
     "scores": "{dataset}/{model}/{layer}/scores.csv",
     "scores_summary": "{dataset}/{model}/{layer}/scores_summary.csv",

@@ -167,6 +167,16 @@ SCHEMAS = {
             ),
         },
     ),
+    "iou": Schema(
+        1,
+        "network_dissection",
+        {
+            "concept_label": Variable(("concept",), "str", "names of the concepts"),
+            "iou": Variable(
+                ("neuron", "concept"), "f8", "intersection over union of active places and of the concept's"
+            ),
+        },
+    ),
     "explanations": Schema(
         1,
         "explanations",

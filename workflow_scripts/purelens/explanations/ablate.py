@@ -12,7 +12,8 @@ from scipy.special import logsumexp
 
 from purelens.dataset import Images, open_images
 from purelens.device import choose_device, first_batch_size
-from purelens.explanations.simulate import SHUFFLED, Explanations, givers, open_explanations, simulations
+from purelens.explanations.methods import SHUFFLED
+from purelens.explanations.simulate import Explanations, givers, open_explanations, simulations
 from purelens.explanations.split import TEST, VALIDATION
 from purelens.explanations.table import open_concepts
 from purelens.explanations.units import WHOLE

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from purelens.artifacts import create
+from purelens.artifacts import create, read, strings
 from purelens.errors import UserError, listed
 from purelens.explanations.dissection import N_IMAGES, concept_shares, log_likelihood, soft_wpmi
+from purelens.explanations.methods import DISSECT, ELSEWHERE, LINEAR, NETWORK_DISSECTION
 from purelens.explanations.moments import Moments, concept_moments, with_activations
 from purelens.explanations.ranking import rank_concepts, ranked
 from purelens.explanations.selection import Covariances, Explanation, select
@@ -22,7 +23,9 @@ from purelens.provenance import Provenance
 
 logger = logging.getLogger("purelens")
 
-LINEAR, DISSECT, ELSEWHERE = "le:", "clip_dissect:", "elsewhere:"
+LEAST_IOU = 0.04
+"""Below it Network Dissection has no explanation, as published."""
+
 SLAB_IMAGES = 1024
 SLAB_NEURONS = 32
 LEAST_VARIANCE = 1e-12
@@ -48,6 +51,7 @@ def explain(
     activations_h5: str,
     concepts: Sequence[str],
     gates_h5: Sequence[str],
+    iou_h5: Sequence[str],
     explanations_h5: str,
     names: Sequence[str],
     neurons: str | list[int | str],
@@ -66,8 +70,9 @@ def explain(
 
     Parameters
     ----------
-    activations_h5, concepts, gates_h5
-        Artifacts of the rules ``activations``, ``concepts`` (one for each set) and ``gates`` (none or one).
+    activations_h5, concepts, gates_h5, iou_h5
+        Artifacts of the rules ``activations``, ``concepts`` (one for each set), and, none or one, ``gates`` and
+        ``network_dissection``.
     explanations_h5
         The artifact.
     names
@@ -100,6 +105,8 @@ def explain(
                 methods[LINEAR + name] = vocabulary.renumbered(found, table.names)
                 if clip_dissect and table.of_texts:
                     methods[DISSECT + name] = vocabulary.renumbered(dissect(units, table), table.names)
+        for path in iou_h5:
+            methods[NETWORK_DISSECTION] = _most_shared(path, units, vocabulary)
         for name, path in (elsewhere or {}).items():
             methods[ELSEWHERE + name] = _from_elsewhere(path, units, vocabulary, layer)
         _write(explanations_h5, units, methods, vocabulary, length, provenance)
@@ -231,6 +238,18 @@ def _best_images(units: Units, images: np.ndarray, n_best: int) -> np.ndarray:
         order = np.argsort(-values, axis=0, kind="stable")[:n_best]
         found[block] = images[order.T]
         found[block][np.ptp(values, axis=0) <= 0] = -1
+    return found
+
+
+def _most_shared(path: str, units: Units, vocabulary: Vocabulary) -> Found:
+    """The concept of each neuron that shares most of its places, if they share enough."""
+    with read(path, "iou") as file:
+        iou, names = file["iou"][...], strings(file["concept_label"])
+    found: Found = {}
+    for unit in np.flatnonzero(units.part == WHOLE).tolist() if names else []:
+        best = int(iou[units.neuron[unit]].argmax())
+        if iou[units.neuron[unit], best] >= LEAST_IOU:
+            found[unit] = Explanation(vocabulary.numbers([names[best]]), np.ones(1), 0.0, float("nan"))
     return found
 
 

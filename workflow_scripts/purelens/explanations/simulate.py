@@ -12,6 +12,7 @@ import pandas as pd
 
 from purelens.artifacts import read, strings
 from purelens.errors import listed
+from purelens.explanations.methods import SHUFFLED
 from purelens.explanations.scores import auprc_columns, pearson_columns
 from purelens.explanations.split import TEST
 from purelens.explanations.table import ConceptTable, open_concepts
@@ -22,7 +23,6 @@ from purelens.tables import write_table
 logger = logging.getLogger("purelens")
 
 SHOWN = ("correlation", "auprc", "n_concepts")
-SHUFFLED = "shuffled:"
 TURNS, TURNS_OF_AUPRC = 20, 3
 """How many others' explanations each neuron is given in the control."""
 

@@ -15,7 +15,7 @@ from purelens.report.data import write_data
 from purelens.report.layers import all_gaps, concept_table, layer_facts, layer_table, neuron_line
 from purelens.report.neurons import LayerFiles, Neuron, neuron_data, neurons, shown
 from purelens.report.pictures import save_picture, strip, whole
-from purelens.report.words import Words, main_words, methods_of_words, words_of
+from purelens.report.words import Words, main_words, methods_of_words, virtual_words, words_of
 from purelens.tables import read_table
 from purelens.virtual_neurons import RANDOM
 
@@ -36,6 +36,7 @@ def pages(
     explanations_h5: list[str],
     scores_csv: list[str],
     scores_summary_csv: list[str],
+    scores_virtual_csv: list[str],
     ablation_summary_csv: list[str],
     folder: str,
     dataset: str,
@@ -99,6 +100,7 @@ def pages(
         facts = names | {"key": key, "random_apart": None if random is None else int((random > 0).sum())}
         facts |= layer_facts(files, card, summaries, judges)
         words: Words = words_of(explanations_h5[0], scores_csv[0]) if explanations_h5 else {}
+        facts["virtual_words"] = virtual_words(scores_virtual_csv[0]) if explanations_h5 else []
         facts["words"] = methods_of_words(scores_summary_csv[0], ablation_summary_csv[0]) if explanations_h5 else []
         album = Album(made, patch_size, image_size)
         lines = _neurons(files, album, key, gaps, words, n_clusters, n_references, n_circuit)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from purelens.artifacts import read, strings
-from purelens.explanations.explain import LINEAR
+from purelens.explanations.methods import LINEAR
 from purelens.explanations.units import WHOLE
 from purelens.report.data import rounded
 from purelens.tables import read_table
@@ -50,6 +50,16 @@ def main_words(words: Sequence[dict[str, Any]]) -> list[str]:
     whole = [w for w in words if w["part"] is None and w["method"].startswith(LINEAR)]
     best = max(whole, key=lambda w: -2.0 if w["correlation"] is None else w["correlation"], default=None)
     return [name for name, _ in best["words"]] if best else []
+
+
+def virtual_words(virtual_csv: str) -> list[dict[str, Any]]:
+    """How well virtual neurons are predicted beside their neurons: means over neurons, a row for each method."""
+    table = read_table(virtual_csv)
+    rows = []
+    for method, group in table.groupby("method", sort=False):
+        means = {name: rounded(group[name].mean()) for name in table.columns if name not in ("method", "neuron")}
+        rows.append({"method": method, "n": len(group), **means})
+    return rows
 
 
 def methods_of_words(summary_csv: str, ablation_csv: str) -> list[dict[str, Any]]:

@@ -1,0 +1,6 @@
+"""Compare where neurons are active with where concepts are (rule network_dissection)."""
+
+from purelens.explanations.network_dissection import network_dissection
+from purelens.job import run
+
+run(network_dissection, snakemake)

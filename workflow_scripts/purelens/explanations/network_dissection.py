@@ -1,0 +1,153 @@
+"""The rule ``network_dissection``: where a neuron is active, against where concepts are (Bau et al. 2017)."""
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from purelens.artifacts import Rows, create, read, strings
+from purelens.dataset import Images, open_images
+from purelens.device import choose_device, filled, in_batches
+from purelens.explanations.split import TEST, split_images
+from purelens.layers import Segment, as_maps
+from purelens.models import Network, load_network
+from purelens.progress import Progress
+from purelens.provenance import Provenance
+
+logger = logging.getLogger("purelens")
+
+ACTIVE = 0.005
+"""Share of all positions at which a neuron counts as active."""
+
+BINS = 4096
+
+
+def network_dissection(
+    images_h5: str,
+    weights: str,
+    card: str,
+    activations_h5: str,
+    iou_h5: str,
+    layer: str,
+    channels: str = "auto",
+    device: str = "auto",
+    batch_size: int | None = None,
+    seed: int = 0,
+    provenance: Provenance | None = None,
+) -> None:
+    """Measure how well each concept covers the places at which each neuron is active.
+
+    Parameters
+    ----------
+    images_h5, weights, card, activations_h5
+        Artifacts of the rules ``dataset``, ``model`` and ``activations``.
+    iou_h5
+        The artifact: intersection over union. Without concepts where the images have no masks.
+    layer, channels
+        The layer, and where its neurons are.
+    device, batch_size
+        See `purelens.device`.
+    seed
+        Of the split of the images; test images take no part.
+    provenance
+        What the artifact is made from.
+
+    Notes
+    -----
+    Bau et al. 2017, section 2.3: a neuron is active where its map, brought to the size of the masks, is above its 0.5 %
+    quantile. The quantile is read from a histogram of 4,096 bins between zero and the largest activation. A concept is where
+    the mask of an image is that has the concept.
+    """
+    where = choose_device(device)
+    network = load_network(weights, card)
+    network.module.to(where)
+    with (
+        open_images(images_h5) as images,
+        read(activations_h5, "activations") as file,
+        Segment(network.module, layer) as segment,
+        create(iou_h5, "iou", provenance, str(where)) as out,
+    ):
+        known = "mask" in images.file and "concept" in images.file
+        if not known:
+            logger.warning("Network Dissection: the images have no masks of concepts, so it explains nothing")
+        names = strings(images.file["concept_label"]) if known else []
+        maps = Maps(network, segment, layer, channels, images, where, batch_size)
+        chosen = np.flatnonzero(split_images(len(images), seed) != TEST)
+        iou = np.zeros((len(file["neuron"]), 0))
+        if known:
+            largest = np.max([Rows(file, "max")[i : i + BINS].max(axis=0) for i in range(0, len(images), BINS)], axis=0)
+            iou = intersections_over_unions(maps, images, chosen, thresholds(maps, chosen, largest))
+        out.coordinate("neuron", len(iou))
+        out.coordinate("concept", len(names))
+        out.variable("concept_label", data=names)
+        out.variable("iou", data=iou)
+
+
+class Maps:
+    """The maps of a layer on some images, a batch at a time."""
+
+    def __init__(
+        self,
+        network: Network,
+        segment: Segment,
+        layer: str,
+        channels: str,
+        images: Images,
+        device: torch.device,
+        batch_size: int | None,
+    ) -> None:
+        self._network, self._segment, self._layer, self._channels = network, segment, layer, channels
+        self._images, self._device, self._batch_size = images, device, batch_size
+
+    def on(self, chosen: np.ndarray, what: str) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        """Yield image numbers (b,) and maps (b, C, h, w)."""
+
+        def forward(start: int, stop: int, size: int) -> torch.Tensor:
+            pixels = filled(self._images.take(chosen[start:stop]), size)
+            with torch.inference_mode():
+                output, _ = self._segment.forward(self._network.normalize(torch.from_numpy(pixels).to(self._device)))
+                flat = as_maps(output, self._layer, self._channels)
+                side = (output.shape[2], output.shape[3]) if output.ndim == 4 and self._channels != "last" else (-1, 1)
+                return flat.reshape(*flat.shape[:2], *side)[: stop - start]
+
+        with Progress(len(chosen), what, "images") as progress:
+            for start, stop, maps in in_batches(
+                forward, len(chosen), self._device, self._images.size, self._batch_size
+            ):
+                yield chosen[start:stop], maps
+                progress.advance(stop - start)
+
+
+def thresholds(maps: Maps, chosen: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """The value (C,) above which each neuron is at 0.5 % of all positions, from above to within a bin."""
+    count, n = np.zeros((len(largest), BINS), dtype=np.int64), 0
+    scale = np.where(largest > 0, BINS / np.maximum(largest, 1e-30), 0)
+    rows = np.arange(len(largest))[:, None]
+    for _, batch in maps.on(chosen, "quantiles"):
+        values = batch.cpu().numpy().transpose(1, 0, 2, 3).reshape(len(largest), -1)
+        bins = np.clip((values * scale[:, None]).astype(np.int64), 0, BINS - 1)
+        flat = np.bincount((rows * BINS + bins).reshape(-1), minlength=count.size)
+        count, n = count + flat.reshape(count.shape), n + values.shape[1]
+    above = count[:, ::-1].cumsum(axis=1)[:, ::-1]  # values in this bin or a higher one
+    first = (above <= ACTIVE * n).argmax(axis=1)
+    first = np.where((above <= ACTIVE * n).any(axis=1), first, BINS)
+    return np.where(largest > 0, first * np.maximum(largest, 1e-30) / BINS, np.inf)
+
+
+def intersections_over_unions(maps: Maps, images: Images, chosen: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """(C, M) over all chosen images together; 0 where neither is anywhere."""
+    concept, mask = images.file["concept"][...].astype(np.float64), images.file["mask"]
+    inside, area = np.zeros((len(threshold), concept.shape[1])), np.zeros(len(threshold))
+    of_concept = np.zeros(concept.shape[1])
+    for numbers, batch in maps.on(chosen, "intersections"):
+        masks = torch.from_numpy(Rows(images.file, "mask").take(numbers)).to(batch.device).float()[:, None]
+        large = functional.interpolate(batch, size=mask.shape[1:], mode="bilinear", align_corners=False)
+        active = (large >= torch.from_numpy(threshold).to(large)[None, :, None, None]).float()
+        shared = (active * masks).sum(dim=(2, 3)).double().cpu().numpy()
+        inside += shared.T @ concept[numbers]
+        area += active.sum(dim=(0, 2, 3)).double().cpu().numpy()
+        of_concept += masks.sum(dim=(1, 2, 3)).double().cpu().numpy() @ concept[numbers]
+    union = area[:, None] + of_concept - inside
+    return np.where(union > 0, inside / np.maximum(union, 1), 0)
