@@ -164,6 +164,36 @@ def test_test_images_take_no_part(labelled: Path, tmp_path: Path) -> None:
             np.testing.assert_array_equal(one[name][...], two[name][...])
 
 
+def test_dissection_of_dead_neurons(labelled: Path, tmp_path: Path) -> None:
+    """CLIP-Dissect says nothing of dead and constant neurons, and finds the concept of the others."""
+    rng = np.random.default_rng(1)
+    with h5py.File(labelled / "images.h5") as file:
+        truth = file["concept"][...]
+    with create(tmp_path / "texts.h5", "concepts") as out:
+        out.coordinate("image", N_IMAGES)
+        out.coordinate("concept", len(CONCEPTS))
+        out.variable("concept_label", data=CONCEPTS)
+        out.variable("value", data=0.1 + 0.3 * truth + 0.02 * rng.random(truth.shape))
+        out.variable("kept", data=np.ones(len(CONCEPTS), dtype=np.uint8))
+        out.variable("split", data=split_images(N_IMAGES, 0))
+        for name, value in (("kind", "texts"), ("scale", 40.0), ("bias", -0.25)):
+            out.attribute(name, value)
+    explain(
+        str(labelled / "activations.h5"),
+        [str(tmp_path / "texts.h5")],
+        [],
+        [],
+        str(tmp_path / "explanations.h5"),
+        ["t"],
+        "all",
+        "x",
+    )
+    found = [explanation(tmp_path / "explanations.h5", "clip_dissect:t", neuron) for neuron in range(5)]
+    assert found[CONSTANT] == found[DEAD] == {}
+    assert found[SINGLE] == {"a <b>": 1.0}
+    assert len(found[NOISE]) == 1
+
+
 def test_explanations_from_elsewhere_are_scored(labelled: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(f"neuron,concept,weight\n{SINGLE},a <b>,2\n{SUM},unheard of,1\n")
     scores = run_explain(labelled, tmp_path, elsewhere={"mine": str(tmp_path / "mine.csv")})

@@ -22,6 +22,9 @@ class Concepts(Section):
     text_embeddings: str | None = Field(
         None, description="embeddings of the texts computed elsewhere, a row for each; needed if the embedder is a file"
     )
+    least_probability: Fraction = Field(
+        0.5, description="a concept is left out unless the mean of its five largest probabilities is at least this"
+    )
     superclasses: str | None = Field(None, description="a .json file that maps names to lists of classes")
     scale: float | None = Field(
         None, gt=0, description="a in sigmoid(a (cosine + b)); null: fitted to the labels of the training images"

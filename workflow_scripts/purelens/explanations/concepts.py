@@ -19,8 +19,8 @@ from purelens.provenance import Provenance
 logger = logging.getLogger("purelens")
 
 SLAB_IMAGES = 1024
-LARGEST, MEAN_OF_LARGEST, LEAST_DEVIATION = 5, 0.5, 1e-5
-"""A concept is kept if the mean of its five largest probabilities is at least a half, and it is not constant."""
+LARGEST, LEAST_DEVIATION = 5, 1e-5
+"""A concept is kept if the mean of its five largest probabilities is large enough, and it is not constant."""
 
 WIDEST = 0.3
 """Largest share of the classes in a superclass that takes part in the calibration."""
@@ -66,12 +66,12 @@ def concepts(
         If there is nothing to calibrate by, or files do not fit.
     """
     with open_images(images_h5) as images, create(concepts_h5, "concepts", provenance) as out:
-        part = split_images(len(images), seed)
+        part, least = split_images(len(images), seed), settings.get("least_probability", 0.5)
         names, truth = label_columns(images, settings.get("superclasses"))
         if settings["source"] == LABELS:
             if not names:
                 raise UserError("concepts: the images have neither labels nor concepts; take texts")
-            _write(out, names, truth, part, kept(truth[part == TRAIN]), LABELS, 1.0, 0.0)
+            _write(out, names, truth, part, kept(truth[part == TRAIN], least), LABELS, 1.0, 0.0)
             return
         texts = _texts(settings, others, elsewhere)
         vectors = _text_vectors(settings, embedder or {}, texts)
@@ -80,7 +80,7 @@ def concepts(
         scale, bias = settings.get("scale"), settings.get("bias")
         if scale is None or bias is None:
             scale, bias = _calibration(settings, embedder or {}, images, image_embeddings_h5[0], part == TRAIN)
-        chosen = kept(probability(cosine[part == TRAIN], scale, bias))
+        chosen = kept(probability(cosine[part == TRAIN], scale, bias), least)
         _write(out, texts.names, cosine, part, chosen, TEXTS, scale, bias)
 
 
@@ -108,14 +108,14 @@ def label_columns(images: Images, superclasses: str | None) -> tuple[list[str], 
     return list(columns), np.stack(list(columns.values()), axis=1).astype(np.float32)
 
 
-def kept(probabilities: np.ndarray) -> np.ndarray:
-    """Which concepts (M,) are surely on some images (n, M) and not on all of them."""
+def kept(probabilities: np.ndarray, least: float = 0.5) -> np.ndarray:
+    """Which concepts (M,) are surely enough on some images (n, M) and not on all of them."""
     n_largest = min(LARGEST, len(probabilities))
     if not n_largest:
         return np.zeros(probabilities.shape[1], dtype=bool)
     largest = np.partition(probabilities, len(probabilities) - n_largest, axis=0)[-n_largest:]
     deviation = probabilities.std(axis=0, ddof=1) if len(probabilities) > 1 else np.zeros(probabilities.shape[1])
-    return (largest.mean(axis=0) >= MEAN_OF_LARGEST) & (deviation >= LEAST_DEVIATION)
+    return (largest.mean(axis=0) >= least) & (deviation >= LEAST_DEVIATION)
 
 
 def cosines(embedding: Rows, vectors: np.ndarray) -> np.ndarray:

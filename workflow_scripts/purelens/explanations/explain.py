@@ -209,15 +209,16 @@ def _explain_one(train: Moments, validation: Moments, row: int, search: Search) 
 
 
 def dissect(units: Units, table: ConceptTable) -> Found:
-    """Find the one concept of each unit by soft-WPMI, on the images that are not kept for the test."""
+    """Find the one concept of each neuron that is not constant by soft-WPMI, on the images that are not kept for the test."""
     images = np.flatnonzero(table.part != TEST)
-    n_best = min(N_IMAGES, len(images))
-    alive = [unit for unit in range(len(units)) if units.part[unit] == WHOLE]
-    best_images = _best_images(units, images, n_best)
+    best_images = _best_images(units, images, min(N_IMAGES, len(images)))
+    alive = list(best_images)
+    if not alive:
+        return {}
 
     def likelihoods() -> Iterator[np.ndarray]:
         for start in range(0, len(alive), SLAB_NEURONS):
-            rows = best_images[alive[start : start + SLAB_NEURONS]]
+            rows = np.stack([best_images[unit] for unit in alive[start : start + SLAB_NEURONS]])
             unique, inverse = np.unique(rows, return_inverse=True)
             shares = concept_shares(table.cosines(unique))
             yield np.stack([log_likelihood(shares[of_unit][None])[0] for of_unit in inverse.reshape(rows.shape)])
@@ -226,18 +227,18 @@ def dissect(units: Units, table: ConceptTable) -> Found:
     return {
         unit: Explanation(np.array([concept]), np.ones(1), 0.0, float("nan"))
         for unit, concept, value in zip(alive, best.tolist(), score.tolist(), strict=True)
-        if np.isfinite(value) and best_images[unit, 0] >= 0
+        if np.isfinite(value)
     }
 
 
-def _best_images(units: Units, images: np.ndarray, n_best: int) -> np.ndarray:
-    """(U, n) images with the largest mean activation, best first, ties by number."""
-    found = np.zeros((len(units), n_best), dtype=int)
+def _best_images(units: Units, images: np.ndarray, n_best: int) -> dict[int, np.ndarray]:
+    """For each neuron that is not constant the images (n,) with the largest mean activation, best first, ties by number."""
+    found = {}
     for block in units.blocks():
         values = np.concatenate([units.activations(block, slab) for slab in _slabs(images)])
         order = np.argsort(-values, axis=0, kind="stable")[:n_best]
-        found[block] = images[order.T]
-        found[block][np.ptp(values, axis=0) <= 0] = -1
+        for column in np.flatnonzero((np.ptp(values, axis=0) > 0) & (units.part[block] == WHOLE)):
+            found[block.start + int(column)] = images[order[:, column]]
     return found
 
 

@@ -24,14 +24,14 @@ def pearson_columns(true: np.ndarray, simulated: np.ndarray) -> np.ndarray:
 def auprc_columns(true: np.ndarray, simulated: np.ndarray) -> np.ndarray:
     """Area under the precision-recall curve (B,): does the simulation find the images on which the neuron is most active?
 
-    Those are a twentieth of the images, at least one, above zero; NaN where there are none, or all are. A simulation that is
-    constant has the share of those images.
+    Those are a twentieth of the images, at least one, or fewer where the neuron has its lowest value on others of them; NaN where
+    it is constant. A simulation that is constant has the share of those images.
     """
     found = np.full(true.shape[1], np.nan)
     n_top = max(1, round(TOP * len(true)))
     for column, (values, guess) in enumerate(zip(true.T, simulated.T, strict=True)):
         least = np.partition(values, len(values) - n_top)[len(values) - n_top]
-        active = (values >= least) & (values > 0)
+        active = (values >= least) & (values > values.min())
         if 0 < active.sum() < len(active) and np.isfinite(guess).all():
             found[column] = average_precision_score(active, guess)
     return found
