@@ -95,7 +95,7 @@ rule virtual_neurons:
         mem_mb=memory("virtual_neurons"),
         runtime=runtime("virtual_neurons"),
     params:
-        embedders=list(study.embedders),
+        embedders=study.patch_embedders,
         n_clusters=study.virtual_neurons.n_clusters,
         restarts=study.virtual_neurons.restarts,
         activations_baseline=study.virtual_neurons.activations_baseline,

@@ -131,7 +131,8 @@ def file_input(value):
 def embedding_paths(wildcards):
     """Artifacts of all embedders for the layer of a job."""
     return [
-        path("embeddings", **dict(wildcards), embedder=name) for name in study.embedders
+        path("embeddings", **dict(wildcards), embedder=name)
+        for name in study.patch_embedders
     ]
 
 
@@ -177,10 +178,15 @@ def concept_files(concepts):
     return [file for file in files if file] + elsewhere_of(concepts)
 
 
+def embedder_settings(name):
+    """What decides what an embedder sees."""
+    return study.embedders[name].model_dump(exclude={"patches"})
+
+
 def embedder_of(wildcards):
     """Configuration of the embedder that knows the texts of a set of concepts; None for labels."""
     name = study.explain.concepts[wildcards.concepts].embedder
-    return study.embedders[name].model_dump() if name else None
+    return embedder_settings(name) if name else None
 
 
 def concept_embeddings(wildcards):
@@ -233,7 +239,7 @@ def targets():
         made += [path(kind, **names) for kind in kinds]
         made += [
             path("layer_figures", **names, embedder=embedder)
-            for embedder in study.embedders
+            for embedder in study.patch_embedders
         ]
     return made
 

@@ -40,7 +40,7 @@ def sizes_of(rule, wildcards):
         real_bytes=2 if study.storage == "half" else 4,
         heat_size=study.patches.heat_size,
         n_clusters=len(study.virtual_neurons.n_clusters),
-        methods=len(facts.lower_layers) + len(study.embedders) + 2,
+        methods=len(facts.lower_layers) + len(study.patch_embedders) + 2,
         parts=n_parts,
     )
 

@@ -31,7 +31,7 @@ rule interpretability:
         mem_mb=memory("interpretability"),
         runtime=runtime("interpretability"),
     params:
-        embedders=list(study.embedders),
+        embedders=study.patch_embedders,
         bootstrap=study.evaluation.bootstrap,
         confidence=study.evaluation.confidence,
         seed=study.seed,
@@ -68,7 +68,7 @@ rule alignment:
         mem_mb=memory("alignment"),
         runtime=runtime("alignment"),
     params:
-        embedders=list(study.embedders),
+        embedders=study.patch_embedders,
         n_references=study.evaluation.alignment_references,
         n_groups=study.evaluation.alignment_groups,
         bootstrap=study.evaluation.bootstrap,

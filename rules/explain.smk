@@ -25,7 +25,7 @@ rule image_embeddings:
         mem_mb=memory("image_embeddings"),
         runtime=runtime("image_embeddings"),
     params:
-        embedder=lambda w: study.embedders[w.embedder].model_dump(),
+        embedder=lambda w: embedder_settings(w.embedder),
         factory_digest=lambda w: architecture_digest(
             study.embedders[w.embedder].architecture or ""
         ),

@@ -64,7 +64,7 @@ rule embeddings:
         mem_mb=memory("embeddings"),
         runtime=runtime("embeddings"),
     params:
-        embedder=lambda w: study.embedders[w.embedder].model_dump(),
+        embedder=lambda w: embedder_settings(w.embedder),
         factory_digest=lambda w: architecture_digest(
             study.embedders[w.embedder].architecture or ""
         ),

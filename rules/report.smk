@@ -41,7 +41,7 @@ rule pages:
         dataset="{dataset}",
         model="{model}",
         layer="{layer}",
-        embedders=list(study.embedders),
+        embedders=study.patch_embedders,
         n_clusters=study.figures.n_clusters,
         n_references=study.report.references,
         n_circuit=study.report.circuit,

@@ -1,6 +1,8 @@
 """The benchmark: its bookkeeping, and that all implementations of a stage give the same."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers import ROOT
 from purelens.bench import clustering, definitions, growth, sizes, stages
 from purelens.bench.clustering import contest_clustering
 from purelens.bench.contest import IMPLEMENTATIONS, Contest, hold, ratios
 from purelens.bench.contests import contests
+from purelens.bench.explanations import contest_ranking, contest_selection, make_up, write
 from purelens.bench.setting import References, Setting, prepare
 from purelens.bench_figures import bench_figures
 from purelens.config_bench import BenchStudy
@@ -156,3 +160,41 @@ def test_the_rule_writes_what_the_figures_draw(tmp_path: Path) -> None:
     pd.DataFrame(grown).to_csv(paths[2], index=False)
     bench_figures(paths[1], paths[2], str(tmp_path / "figures"))
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"stages_small.png", "growth_small.png"}
+
+
+def test_explanations_are_the_same_in_every_way() -> None:
+    selection = hold(contest_selection(8, seed=1), "small", 1)
+    shares = {record["implementation"]: record["parity"] for record in selection}
+    assert shares["purelens"] == 1
+    assert shares["published"] == 1
+    assert {record["implementation"]: record["multiplied_by"] for record in selection} == {
+        "definition": 1, "published": 4, "purelens": 1,
+    }  # fmt: skip
+    ranking = hold(contest_ranking(8, seed=1), "small", 1)
+    found = {record["implementation"]: record["parity"] for record in ranking}
+    assert found["purelens"] < 1e-6
+    assert found["published"] > 1e-3  # it does a fiftieth of its passes
+
+
+EXPLAIN = """
+import sys
+sys.path.insert(0, {library!r})
+from pathlib import Path
+from purelens.bench import explanations as bench
+from purelens.bench.growth import _peak_bytes
+folder = Path({folder!r})
+bench.explain_all(str(folder / "activations.h5"), str(folder / "concepts.h5"), str(folder / "explanations.h5"))
+print(_peak_bytes())
+"""
+
+
+def test_memory_of_explanations_does_not_grow_with_neurons(tmp_path: Path) -> None:
+    peaks = []
+    for n_neurons in (256, 1024):
+        folder = tmp_path / str(n_neurons)
+        write(make_up(n_neurons, 0, n_images=8000, n_concepts=100), folder)
+        code = EXPLAIN.format(library=str(ROOT / "workflow_scripts"), folder=str(folder))
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout.split()[-1]))
+    assert peaks[0] > 1e8
+    assert peaks[1] <= 1.1 * peaks[0]

@@ -120,6 +120,7 @@ class Embedder(Section):
         "pooled", description="the model's own embedding, or the mean over the tokens of its last hidden state"
     )
     layer: str | None = Field(None, description="network only: the layer whose spatial mean is the embedding")
+    patches: bool = Field(True, description="embed the patches of references; false: whole images only, for concepts")
     size: int | None = Field(None, ge=8, description="network only: side of its input in pixels")
     mean: Colours | None = Field(None, description="network only: mean of the input colours")
     std: Std | None = Field(None, description="network only: their standard deviation")
@@ -251,6 +252,8 @@ class Config(Section):
                 f"virtual_neurons.n_clusters: {most} clusters need more than {most} references, "
                 f"but references is {self.references}"
             )
+        if not self.patch_embedders:
+            raise ValueError("embedders: all have patches: false; one at least must judge the virtual neurons")
         for name, concepts in self.explain.concepts.items():
             self._check_concepts(name, concepts)
         if self.figures.n_clusters not in self.virtual_neurons.n_clusters:
@@ -259,6 +262,11 @@ class Config(Section):
                 f"({listed(self.virtual_neurons.n_clusters)})"
             )
         return self
+
+    @property
+    def patch_embedders(self) -> list[str]:
+        """Names of the embedders of patches."""
+        return [name for name, embedder in self.embedders.items() if embedder.patches]
 
     def _check_concepts(self, name: str, concepts: Concepts) -> None:
         """Check that a set of concepts has an embedder that can know its texts."""

@@ -7,7 +7,16 @@ from pydantic import Field
 from purelens.config_base import Name, Positive, Section
 
 Stage = Literal[
-    "decoding", "activations", "relevances", "patches", "clustering", "figures", "end_to_end", "growth", "sizes"
+    "decoding",
+    "activations",
+    "relevances",
+    "patches",
+    "clustering",
+    "explanations",
+    "figures",
+    "end_to_end",
+    "growth",
+    "sizes",
 ]
 
 
@@ -26,7 +35,7 @@ class BenchStudy(Section):
     device: str = Field("auto", description="as above")
     batch_size: int | None = Field(None, ge=1, description="images at a time, of all implementations; null: by device")
     stages: list[Stage] = Field(
-        ["decoding", "activations", "relevances", "patches", "clustering", "figures", "sizes"],
+        ["decoding", "activations", "relevances", "patches", "clustering", "explanations", "figures", "sizes"],
         description="what is timed",
     )
     images_counted: Positive = Field(12, description="images of activations, end_to_end and growth")
@@ -36,6 +45,7 @@ class BenchStudy(Section):
     neurons: Positive = Field(10, description="neurons of relevances and end_to_end: so many pairs on each image")
     patch_neurons: Positive = Field(4, description="neurons of patches")
     clustered_neurons: Positive = Field(12, description="neurons of clustering, of 100 references each")
+    explained_neurons: Positive = Field(512, description="neurons of explanations, by 1,000 concepts on 5,000 images")
     figure_images: Annotated[int, Field(ge=7)] = Field(8, description="references of the neuron that is drawn")
 
 

@@ -27,6 +27,8 @@ class Contest:
         The implementation that the others are compared with.
     size
         How much work it is, for the record.
+    times
+        By what the seconds of an implementation are multiplied that does a part of the work; others by one.
     """
 
     stage: str
@@ -35,11 +37,15 @@ class Contest:
     parity_is: str = ""
     against: str = "definition"
     size: Mapping[str, int] = field(default_factory=dict)
+    times: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one implementation of a stage took, in seconds, and how far its result is from the reference's."""
+    """How long one implementation of a stage took, in seconds, and how far its result is from the reference's.
+
+    What was measured on a part of the work is ``multiplied_by`` what makes it of the whole.
+    """
 
     study: str
     stage: str
@@ -50,6 +56,7 @@ class Timing:
     parity: float | None
     parity_is: str
     size: Mapping[str, int]
+    multiplied_by: float = 1.0
 
 
 def hold(contest: Contest, study: str, repeats: int) -> list[dict[str, Any]]:
@@ -81,11 +88,12 @@ def hold(contest: Contest, study: str, repeats: int) -> list[dict[str, Any]]:
                 stage=contest.stage,
                 implementation=name,
                 repeats=repeats,
-                min_s=min(times),
-                median_s=median(times),
+                min_s=min(times) * contest.times.get(name, 1.0),
+                median_s=median(times) * contest.times.get(name, 1.0),
                 parity=_parity(contest, results, name),
                 parity_is=contest.parity_is,
                 size=dict(contest.size),
+                multiplied_by=contest.times.get(name, 1.0),
             )
         )
         for name, times in seconds.items()

@@ -14,6 +14,7 @@ import torch
 from purelens.bench import growth, sizes
 from purelens.bench.clustering import contest_clustering
 from purelens.bench.contest import Contest, hold, ratios
+from purelens.bench.explanations import contest_ranking, contest_selection
 from purelens.bench.setting import prepare
 from purelens.bench.stages import (
     contest_activations,
@@ -112,6 +113,9 @@ def _contests(study: BenchStudy, folder: Path, threads: int, seed: int) -> Itera
             yield contest(prepare(study, folder / stage, study.circuit_images, n_neurons, study.circuit_images, seed))
     if "clustering" in stages:
         yield contest_clustering(folder / "clustering", study.clustered_neurons, seed)
+    if "explanations" in stages:
+        yield contest_ranking(study.explained_neurons, seed)
+        yield contest_selection(study.explained_neurons, seed)
     if "figures" in stages:
         yield contest_figures(prepare(study, folder / "figure", study.figure_images, 1, study.figure_images, seed))
     if "end_to_end" in stages:

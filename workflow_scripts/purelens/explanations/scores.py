@@ -24,8 +24,8 @@ def pearson_columns(true: np.ndarray, simulated: np.ndarray) -> np.ndarray:
 def auprc_columns(true: np.ndarray, simulated: np.ndarray) -> np.ndarray:
     """Area under the precision-recall curve (B,): does the simulation find the images on which the neuron is most active?
 
-    Those are a twentieth of the images, at least one, or fewer where the neuron has its lowest value on others of them; NaN where
-    it is constant. A simulation that is constant has the share of those images.
+    Those are a twentieth of the images, at least one, or fewer where the neuron has its lowest value on others of them; NaN
+    where it is constant. A simulation that is constant has the share of those images.
     """
     found = np.full(true.shape[1], np.nan)
     n_top = max(1, round(TOP * len(true)))

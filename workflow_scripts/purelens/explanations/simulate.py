@@ -181,8 +181,11 @@ def givers(simulated: np.ndarray, units: Units, n_turns: int, seed: int) -> tupl
     """Deal explanations to other neurons: places (G,) of neurons that have one, and (turns, G) whose each is given."""
     usable = np.flatnonzero((units.part == WHOLE) & ~np.isnan(simulated).any(axis=0))
     order = np.random.default_rng([seed, len(usable)]).permutation(usable)
-    turns = range(1, min(n_turns, len(order) - 1) + 1)
-    return order, np.array([np.roll(order, turn) for turn in turns], dtype=int).reshape(-1, len(order))
+    n_turns = max(0, min(n_turns, len(order) - 1))
+    given = np.zeros((n_turns, len(order)), dtype=int)
+    for turn in range(n_turns):
+        given[turn] = np.roll(order, turn + 1)
+    return order, given
 
 
 def _shuffled_scores(

@@ -1,0 +1,236 @@
+"""The contests of linear explanations: made-up neurons that are sums of made-up concepts, ranked and explained in every way.
+
+The published program takes hours at the size of PureLens's turn, so it and the definition do a part of the work, and their
+seconds are multiplied: by neurons, and for the ranking by passes over the images, each of which takes as long as the others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from purelens.artifacts import create
+from purelens.bench.contest import Contest
+from purelens.bench.definitions import explanations
+from purelens.explanations.explain import explain
+from purelens.explanations.moments import Moments, concept_moments, with_activations
+from purelens.explanations.ranking import rank_concepts, ranked
+from purelens.explanations.selection import Covariances, select
+from purelens.explanations.split import TRAIN, VALIDATION, split_images
+
+N_IMAGES, N_CONCEPTS = 5000, 1000
+L1, L1_RATIO, LENGTH, WIDTH, TOLERANCE = 0.05, 0.99, 10, 10, 0.02
+EPOCHS, TIMED_EPOCHS, BATCH, RATE = 500, 10, 512, 5e-4
+ADAM_STEPS, ADAM_RATE = 100, 0.3
+BY_SAGA, BY_LIBRARY, BY_ADAM, BY_LEAST_SQUARES = 128, 16, 2, 8
+"""Neurons of the ways that do a part of the work."""
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """Concepts (N, M), neurons (N, C), and what each image is for (N,)."""
+
+    concepts: np.ndarray
+    neurons: np.ndarray
+    part: np.ndarray
+
+    def of(self, part: int) -> tuple[np.ndarray, np.ndarray]:
+        """Concepts and neurons of the images of a part."""
+        return self.concepts[self.part == part], self.neurons[self.part == part]
+
+
+def make_up(n_neurons: int, seed: int, n_images: int = N_IMAGES, n_concepts: int = N_CONCEPTS) -> MadeUp:
+    """Probabilities of concepts that are correlated in groups, and neurons that are sums of a few, with noise."""
+    rng = np.random.default_rng(seed)
+    shared = rng.normal(size=(n_images, 50))[:, rng.integers(0, 50, n_concepts)]
+    concepts = 1 / (1 + np.exp(-3 * (0.6 * shared + 0.8 * rng.normal(size=shared.shape) - 1)))
+    weights = np.zeros((n_concepts, n_neurons))
+    for neuron in range(n_neurons):
+        weights[rng.choice(n_concepts, 5, replace=False), neuron] = rng.uniform(0.3, 1.5, 5)
+    neurons = concepts @ weights + 0.5 * rng.normal(size=(n_images, n_neurons))
+    return MadeUp(concepts.astype(np.float32), neurons.astype(np.float32), split_images(n_images, seed))
+
+
+def write(made: MadeUp, folder: Path) -> tuple[str, str]:
+    """Write them as artifacts; returns the paths of the activations and of the concepts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    activations_h5, concepts_h5 = str(folder / "activations.h5"), str(folder / "concepts.h5")
+    with create(activations_h5, "activations", storage="half") as out:
+        out.coordinate("image", len(made.neurons))
+        out.coordinate("neuron", made.neurons.shape[1])
+        out.variable("mean", data=made.neurons)
+    with create(concepts_h5, "concepts") as out:
+        out.coordinate("image", len(made.concepts))
+        out.coordinate("concept", made.concepts.shape[1])
+        out.variable("concept_label", data=[f"concept {number}" for number in range(made.concepts.shape[1])])
+        out.variable("value", data=made.concepts)
+        out.variable("kept", data=np.ones(made.concepts.shape[1], dtype=np.uint8))
+        out.variable("split", data=made.part)
+        for name, value in (("kind", "labels"), ("scale", 1.0), ("bias", 0.0)):
+            out.attribute(name, value)
+    return activations_h5, concepts_h5
+
+
+def explain_all(activations_h5: str, concepts_h5: str, explanations_h5: str) -> None:
+    """The stage `explain`, without virtual neurons."""
+    explain(activations_h5, [concepts_h5], [], [], explanations_h5, ["made_up"], "all", "made up")
+
+
+def moments_of(made: MadeUp, part: int) -> Moments:
+    """Moments of the images of a part."""
+    concepts, neurons = made.of(part)
+    slabs = [slice(start, start + 1024) for start in range(0, len(concepts), 1024)]
+    of_concepts = concept_moments((concepts[slab] for slab in slabs), concepts.shape[1])
+    return with_activations(of_concepts, ((concepts[slab], neurons[slab]) for slab in slabs), neurons.shape[1])
+
+
+def contest_ranking(n_neurons: int, seed: int) -> Contest:
+    """Fit every neuron sparsely by all concepts."""
+    made = make_up(n_neurons, seed)
+    return Contest(
+        "explanations_ranking",
+        {
+            "definition": lambda: _by_library(made, min(BY_LIBRARY, n_neurons)),
+            "published": lambda: _by_saga(made, min(BY_SAGA, n_neurons)),
+            "purelens": lambda: _by_signs(made),
+        },
+        lambda found, wanted: float(np.abs(found[: len(wanted)] - wanted).max()),
+        "largest difference of a standardised weight; the published way stops before its end",
+        size={"neurons": n_neurons, "concepts": N_CONCEPTS, "images": N_IMAGES},
+        times={
+            "definition": n_neurons / min(BY_LIBRARY, n_neurons),
+            "published": n_neurons / min(BY_SAGA, n_neurons) * EPOCHS / TIMED_EPOCHS,
+        },
+    )
+
+
+def _by_signs(made: MadeUp) -> np.ndarray:
+    moments = moments_of(made, TRAIN)
+    fits = [
+        rank_concepts(moments.gram, moments.cross[row], moments.variance[row], moments.n, L1, L1_RATIO)[0]
+        for row in range(len(moments.cross))
+    ]
+    return np.stack(fits)
+
+
+def _by_library(made: MadeUp, n_neurons: int) -> np.ndarray:
+    from sklearn.linear_model import ElasticNet
+
+    x, y = _standardised(made, n_neurons)
+    model = ElasticNet(alpha=L1 / L1_RATIO, l1_ratio=L1_RATIO, tol=1e-10, max_iter=100_000, fit_intercept=False)
+    return np.stack([model.fit(x, column).coef_.copy() for column in y.T])
+
+
+def _standardised(made: MadeUp, n_neurons: int) -> tuple[np.ndarray, np.ndarray]:
+    concepts, neurons = (values.astype(np.float64) for values in made.of(TRAIN))
+    neurons = neurons[:, :n_neurons]
+    x = (concepts - concepts.mean(axis=0)) / concepts.std(axis=0, ddof=1)
+    return x, (neurons - neurons.mean(axis=0)) / neurons.std(axis=0, ddof=1)
+
+
+def _by_saga(made: MadeUp, n_neurons: int) -> np.ndarray:
+    """Some passes of proximal SAGA over all neurons of a batch: stochastic gradients with a table of the old ones."""
+    x, y = (torch.from_numpy(values).float() for values in _standardised(made, n_neurons))
+    n = len(x)
+    weight = torch.zeros(x.shape[1], y.shape[1])
+    table, average = torch.zeros(n, y.shape[1]), torch.zeros_like(weight)
+    threshold, shrink = RATE * L1, 1 + RATE * L1 * (1 - L1_RATIO) / L1_RATIO
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(TIMED_EPOCHS):
+        order = torch.randperm(n, generator=generator)
+        for start in range(0, n, BATCH):
+            rows = order[start : start + BATCH]
+            residual = x[rows] @ weight - y[rows]
+            change = x[rows].T @ (residual - table[rows])
+            weight -= RATE * (change / len(rows) + average)
+            average += change / n
+            table[rows] = residual
+            weight = torch.nn.functional.softshrink(weight, threshold) / shrink
+    return weight.T.numpy()
+
+
+def contest_selection(n_neurons: int, seed: int) -> Contest:
+    """Choose the concepts of every neuron, from the ranking."""
+    made = make_up(n_neurons, seed)
+    train = moments_of(made, TRAIN)
+    orders = [
+        ranked(*rank_concepts(train.gram, train.cross[row], train.variance[row], train.n, L1, L1_RATIO))
+        for row in range(n_neurons)
+    ]
+    return Contest(
+        "explanations_selection",
+        {
+            "definition": lambda: _by_least_squares(made, orders[:BY_LEAST_SQUARES]),
+            "published": lambda: _by_adam(made, orders[:BY_ADAM]),
+            "purelens": lambda: _by_moments(made, orders),
+        },
+        _same_sets,
+        "share of neurons with the same concepts",
+        size={"neurons": n_neurons, "concepts": N_CONCEPTS, "images": N_IMAGES},
+        times={"definition": n_neurons / BY_LEAST_SQUARES, "published": n_neurons / BY_ADAM},
+    )
+
+
+def _same_sets(found: Sequence[set[int]], wanted: Sequence[set[int]]) -> float:
+    n = min(len(found), len(wanted))
+    return sum(one == other for one, other in zip(found[:n], wanted[:n], strict=True)) / n
+
+
+def _by_moments(made: MadeUp, orders: Sequence[np.ndarray]) -> list[set[int]]:
+    parts = [moments_of(made, part) for part in (TRAIN, VALIDATION)]
+    found = []
+    for row, order in enumerate(orders):
+        train, validation = (Covariances(m.gram, m.cross[row], m.variance[row], m.mean, m.mean_y[row]) for m in parts)
+        chosen = select(train, validation, order, LENGTH, WIDTH, TOLERANCE)
+        found.append(set(chosen.concepts.tolist()) if chosen else set())
+    return found
+
+
+def _by_least_squares(made: MadeUp, orders: Sequence[np.ndarray]) -> list[set[int]]:
+    (x, y), (x_validation, y_validation) = made.of(TRAIN), made.of(VALIDATION)
+    return [
+        set(explanations.greedy(x, y[:, row], x_validation, y_validation[:, row], order.tolist())[0])
+        for row, order in enumerate(orders)
+    ]
+
+
+def _by_adam(made: MadeUp, orders: Sequence[np.ndarray]) -> list[set[int]]:
+    """Algorithm 1 with a hundred steps of Adam for each set, from random weights."""
+    parts = [tuple(torch.from_numpy(values) for values in made.of(part)) for part in (TRAIN, VALIDATION)]
+    (x, y), (x_validation, y_validation) = parts
+    found = []
+    for row, order in enumerate(orders):
+        chosen: list[int] = []
+        bad: set[int] = set()
+        best = 0.0
+        while len(chosen) < LENGTH:
+            tried = [c for c in order.tolist() if c not in chosen and c not in bad][:WIDTH]
+            scores = {}
+            for c in tried:
+                layer = _adam_fit(x[:, [*chosen, c]], y[:, row])
+                with torch.no_grad():
+                    guess = layer(x_validation[:, [*chosen, c]])[:, 0]
+                score = float(torch.corrcoef(torch.stack([guess, y_validation[:, row]]))[0, 1])
+                if chosen and score - best < TOLERANCE:
+                    bad.add(c)
+                else:
+                    scores[c] = score
+            winner = max(scores, key=lambda c: scores[c], default=None)
+            if winner is None or scores[winner] <= best:
+                break
+            chosen.append(winner)
+            best = scores[winner]
+        found.append(set(chosen))
+    return found
+
+
+def _adam_fit(x: torch.Tensor, y: torch.Tensor) -> torch.nn.Linear:
+    layer = torch.nn.Linear(x.shape[1], 1)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=ADAM_RATE)
+    for _ in range(ADAM_STEPS):
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(layer(x)[:, 0], y).backward()
+        optimizer.step()
+    return layer
