@@ -128,6 +128,11 @@ def file_input(value):
     return [value] if Path(value).is_file() or made_by_the_world(study, value) else []
 
 
+def existing(files):
+    """Those of some files that are there; what is missing is told before the first job."""
+    return [found for file in files for found in file_input(file)]
+
+
 def embedding_paths(wildcards):
     """Artifacts of all embedders for the layer of a job."""
     return [
@@ -175,7 +180,7 @@ def concept_files(concepts):
     """Files that a set of concepts is read from."""
     chosen = study.explain.concepts[concepts]
     files = [chosen.texts, chosen.text_embeddings, chosen.superclasses]
-    return [file for file in files if file] + elsewhere_of(concepts)
+    return existing([file for file in files if file] + elsewhere_of(concepts))
 
 
 def embedder_settings(name):

@@ -144,7 +144,7 @@ rule network_dissection:
 
 rule explain:
     input:
-        elsewhere_file=list(study.explain.elsewhere.values()),
+        elsewhere_file=existing(study.explain.elsewhere.values()),
         activations_h5=path("activations"),
         concepts=explaining_concepts,
         gates_h5=gates_of,
