@@ -33,7 +33,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (n_images, side, side, 3), dtype="u1")
     paths = [f"{CLASSES[i % 4]}/{i}{EVIL if i % 3 == 0 else ''}.png" for i in range(n_images)]
     write_images(root / "images.h5", pixels, CLASSES, paths, [(f"bad{EVIL}.png", "not an image")])
-    upper = MadeUpLayer(root / "upper", root / "images.h5", "layer2", "layer1", dead=(4,))
+    words = (*CLASSES, "zebra", "null")
+    upper = MadeUpLayer(root / "upper", root / "images.h5", "layer2", "layer1", dead=(4,), words=words)
     lower = MadeUpLayer(root / "lower", root / "images.h5", "layer1", "layer0", n_neurons=12)
     folders = []
     for layer in (upper, lower):
@@ -381,9 +382,41 @@ def test_data_cannot_end_the_script(tmp_path: Path) -> None:
 
 
 def test_the_same_artifacts_give_the_same_bytes(report: Path, tmp_path: Path) -> None:
-    layer = MadeUpLayer(report.parents[1] / "upper", report.parents[1] / "images.h5", "layer2", "layer1", dead=(4,))
+    files = (report.parents[1] / "upper", report.parents[1] / "images.h5")
+    layer = MadeUpLayer(*files, "layer2", "layer1", dead=(4,), words=(*CLASSES, "zebra", "null"))
     again = Path(layer.pages(tmp_path, "photos", "net", patch_size=24, image_size=32))
     before = report / "layers/photos/net/layer2"
     names = sorted(path.relative_to(before) for path in before.rglob("*") if path.is_file())
     assert names == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
     assert all((before / name).read_bytes() == (again / name).read_bytes() for name in names)
+
+
+@needs_browser
+def test_neurons_in_words(watched: Watched, report: Path) -> None:
+    """A neuron's page says what each method says, the overview how well; neurons are found by their words."""
+    layer = read_data(report / "layers/photos/net/layer2/layer.js")
+    page = watched.open(report / "index.html")
+    assert page.locator("text=How well words explain these neurons").count() == 1
+    assert (
+        page.locator("td", has_text="le:mine").count() == 2
+    )  # the methods, and the neurons beside their virtual neurons
+    page = watched.open(report / "index.html", "#net/layer2/neuron/0")
+    rows = page.locator("table.words tbody tr")
+    assert rows.count() == 6  # two methods, of the neuron and two virtual neurons each
+    assert rows.first.locator("td").first.inner_text() == "linear explanation, mine"
+    shown = {text.rsplit(" ", 1)[0] for text in rows.first.locator(".named").all_inner_texts()}
+    assert shown == set(layer["lines"][0]["words"])
+    assert page.evaluate("window.stolen") is None
+    with_zebra = [
+        n for n, line in zip(layer["table"]["neurons"], layer["lines"], strict=True) if "zebra" in line["words"]
+    ]
+    page = watched.open(report / "index.html", "#net/layer2?q=zebra")
+    page.wait_for_selector(".cell")
+    assert 0 < len(with_zebra) < 6
+    assert page.locator(".count").inner_text() == f"{len(with_zebra)} of 6 neurons"
+
+
+@needs_browser
+def test_a_layer_without_words_says_nothing_of_them(watched: Watched, report: Path) -> None:
+    page = watched.open(report / "index.html", "#net/layer1/neuron/0")
+    assert page.locator("table.words").count() == 0

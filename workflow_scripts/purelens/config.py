@@ -312,7 +312,7 @@ def load_config(source: dict[str, Any] | str | Path) -> Config:
 def _explain(error: Any) -> str:
     """One line for one of pydantic's errors."""
     location = [str(part) for part in error["loc"] if part not in ("[key]",)]
-    key = ".".join(location) or "config"
+    key = ".".join(location)
     if error["type"] == "extra_forbidden":
         section = _section_at(error["loc"][:-1])
         valid = list(section.model_fields) if section else []
@@ -323,7 +323,7 @@ def _explain(error: Any) -> str:
         return f"config: missing key '{key}'" + (f": {field.description}" if field else "")
     message = error["msg"].removeprefix("Value error, ")
     given = f" (given: {error['input']!r})" if not isinstance(error["input"], dict | list) else ""
-    return f"config: {key}: {message}{given}"
+    return ": ".join(part for part in ("config", key, f"{message}{given}") if part)
 
 
 SECTIONS: dict[str, type[Section]] = {
