@@ -23,9 +23,10 @@ def test_everything_is_there(finished: Path) -> None:
     )
     tables = [f"{name}{kind}.csv" for name in ("interpretability", "alignment") for kind in ("", "_summary")]
     stages = ["activations.h5", "relevances.h5", "patches.h5", "embeddings/scene_clip.h5", "virtual_neurons.h5"]
-    assert set(tables + stages) <= set(made)
+    explained = ["scores.csv", "scores_virtual.csv", "ablation.csv", "explanations.h5", "gates.h5", "iou.h5"]
+    assert set(tables + stages + explained) <= set(made)
     data = [name for name in made if name.endswith((".h5", ".csv"))]
-    assert len(data) <= 12  # files for each layer, however many neurons
+    assert len(data) <= 18  # files for each layer, however many neurons
     figures = [name for name in made if name.endswith(".png")]
     assert len([name for name in figures if name.endswith("_sheet.png")]) == 2
     assert len([name for name in figures if name.endswith("_umap.png")]) == 2
@@ -41,7 +42,7 @@ def test_nothing_temporary_is_left(finished: Path) -> None:
 
 def test_every_artifact_opens_in_xarray(finished: Path) -> None:
     artifacts = sorted(finished.rglob("*.h5"))
-    assert len(artifacts) == 10
+    assert len(artifacts) == 16
     for path in artifacts:
         with xarray.open_dataset(path, engine="h5netcdf") as found:
             assert found.attrs["identity"]
@@ -80,16 +81,17 @@ def test_a_second_run_does_nothing(workplace: Workplace, tiny: dict[str, Any], f
     assert finished.is_dir()
 
 
+REPORT = {"layer_figures", "pages", "explorer"}
+SCORES = {"simulate", "ablate"}
+CLUSTERED = {"virtual_neurons", "interpretability", "neuron_figures", "gates", "explain"}
+
+
 @pytest.mark.parametrize(
     ("key", "value", "rules"),
     [
-        (
-            "virtual_neurons",
-            {"n_clusters": [2, 3]},
-            {"virtual_neurons", "interpretability", "neuron_figures", "layer_figures", "pages", "explorer"},
-        ),
+        ("virtual_neurons", {"n_clusters": [2, 3]}, CLUSTERED | SCORES | REPORT),
         ("figures", {"neurons": 3, "references": 8}, {"neuron_figures"}),
-        ("evaluation", {"bootstrap": 201}, {"interpretability", "alignment", "layer_figures", "pages", "explorer"}),
+        ("evaluation", {"bootstrap": 201}, {"interpretability", "alignment"} | SCORES | REPORT),
     ],
 )
 def test_a_changed_key_reruns_what_uses_it(

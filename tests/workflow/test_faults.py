@@ -328,7 +328,8 @@ def test_damaged_artifacts_are_found_and_made_anew(
     _, problems = verify(workplace.folder / "results")
     assert [problem.path for problem in problems] == [path], problems
     after = {"virtual_neurons", "interpretability", "alignment", "neuron_figures", "layer_figures", "pages", "explorer"}
-    assert set(workplace.snakemake(tiny, "-n").jobs) == {"embeddings", *after}
+    words = {"gates", "explain", "simulate", "ablate"}
+    assert set(workplace.snakemake(tiny, "-n").jobs) == {"embeddings", *after, *words}
 
 
 def test_a_flipped_byte_is_refused_by_the_stage_that_reads_it(

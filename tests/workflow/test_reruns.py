@@ -22,7 +22,8 @@ PREPARE = {"dataset": 2, "model": 2}
 REPORT = {"pages": 2, "explorer": 1}
 AFTER_EXPLANATIONS = {"simulate": 2, "ablate": 2, **REPORT}
 AFTER_CONCEPTS = {"explain": 2, **AFTER_EXPLANATIONS}
-CONCEPTS = {"image_embeddings": 2, "concepts": 4, **AFTER_CONCEPTS}
+EMBEDDED_IMAGES = {"image_embeddings": 2, "concepts": 2, **AFTER_CONCEPTS}
+CONCEPTS = {**EMBEDDED_IMAGES, "concepts": 4}  # those of labels too
 GATES = {"gates": 2, **AFTER_CONCEPTS}
 AFTER_EMBEDDINGS = {
     **GATES,
@@ -34,7 +35,8 @@ AFTER_EMBEDDINGS = {
 }
 AFTER_PATCHES = {"embeddings": 2, **AFTER_EMBEDDINGS}
 AFTER_RELEVANCES = {"projections": 2, **AFTER_EMBEDDINGS}
-AFTER_ACTIVATIONS = {"network_dissection": 2, "relevances": 2, "patches": 2, **AFTER_PATCHES, **AFTER_RELEVANCES}
+AFTER_NEURONS = {"relevances": 2, "patches": 2, **AFTER_PATCHES, **AFTER_RELEVANCES}
+AFTER_ACTIVATIONS = {"network_dissection": 2, **AFTER_NEURONS}
 AFTER_CLUSTERS = {"virtual_neurons": 2, "interpretability": 2, "neuron_figures": 2, "layer_figures": 2, **GATES}
 EVERYTHING = {**WORLD, **PREPARE, **CONCEPTS, "activations": 2, **AFTER_ACTIVATIONS}
 
@@ -151,7 +153,7 @@ CODE_EDITS = {
     ),
     "the world's network": (
         edit("world/cnn.py", r"^import torch$", "import torch\nLEAST = 3"),
-        {"world_cnn": 1, "world_clip": 1, **CONCEPTS, **ONE_MODEL, "embeddings": 2, **AFTER_EMBEDDINGS},
+        {"world_cnn": 1, "world_clip": 1, **EMBEDDED_IMAGES, **ONE_MODEL, "embeddings": 2, **AFTER_EMBEDDINGS},
     ),
     "how explanations are selected": (
         edit("explanations/selection.py", "CONDITION = 1e-10", "CONDITION = 1e-9"),
@@ -167,7 +169,7 @@ CODE_EDITS = {
 KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     "k": ({"virtual_neurons/n_clusters": [2, 3]}, AFTER_CLUSTERS),
     "number of references": ({"references": 11}, {"activations": 2, **AFTER_ACTIVATIONS}),
-    "storage": ({"storage": "single"}, {**CONCEPTS, "activations": 2, **AFTER_ACTIVATIONS}),
+    "storage": ({"storage": "single"}, {**EMBEDDED_IMAGES, "activations": 2, **AFTER_ACTIVATIONS}),
     "length of explanations": ({"explain/length": 5}, AFTER_CONCEPTS),
     "another simulator": ({"explain/simulator": "words"}, AFTER_EXPLANATIONS),
     "scale of texts": ({"explain/concepts/words/scale": 30}, {"concepts": 2, **AFTER_CONCEPTS}),
@@ -197,7 +199,7 @@ KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     ),
     "a neuron subset changed": (
         {"models/net/layers/layer3/neurons": ["0-4"]},
-        one(AFTER_ACTIVATIONS),
+        one(AFTER_NEURONS),
     ),
     "a lower layer": ({"models/net/layers/layer3/lower_layers": ["layer2"]}, {}),
     "batch size, device, threads": ({"batch_size": 4, "device": "cpu", "threads": 2}, {}),

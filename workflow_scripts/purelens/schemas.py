@@ -207,4 +207,56 @@ SCHEMAS = {
             ),
         },
     ),
+    "effects": Schema(
+        1,
+        "effects",
+        {
+            "head_scalar": Variable(
+                ("image", "head", "neuron"),
+                "f4",
+                "activation of a neuron, summed over tokens with the head's attention of the class token",
+                rounds=True,
+            ),
+            "scale": Variable(("image",), "f4", "what head_scalar times basis is multiplied by on an image"),
+            "shared": Variable(
+                ("image", "component"), "f4", "share of every neuron in means and biases", "1/100 of the embedding"
+            ),
+            "embedding": Variable(("image", "component"), "f4", "embedding of the image, of length 100"),
+            "completeness": Variable(
+                ("image",), "f4", "relative error of the sum of all effects, on a sample; NaN elsewhere"
+            ),
+            "basis": Variable(
+                ("head", "neuron", "component"), "f4", "what a head makes of a neuron's output, on the embedding"
+            ),
+            "head_block": Variable(("head",), "i4", "block of the head"),
+            "head_number": Variable(("head",), "i4", "its number in the block"),
+        },
+    ),
+    "directions": Schema(
+        1,
+        "directions",
+        {
+            "mean": Variable(("neuron", "component"), "f4", "mean effect", "1/100 of the embedding"),
+            "direction": Variable(("neuron", "component"), "f4", "unit vector along the largest effects"),
+            "explained": Variable(
+                ("neuron", "order"), "f8", "share of the largest effects that each principal component explains"
+            ),
+            "threshold": Variable(
+                ("neuron",), "f4", "length from which on an effect is significant", "1/100 of the embedding"
+            ),
+            "image_id": Variable(("neuron", "top"), "i4", "images with the largest effects, largest first"),
+            "length": Variable(("neuron", "top"), "f4", "length of the centred effect", "1/100 of the embedding"),
+            "projection": Variable(
+                ("neuron", "top"), "f4", "product of the centred effect and the direction", "1/100 of the embedding"
+            ),
+            "part": Variable(("neuron", "top"), "i1", "part of the neuron that the effect belongs to"),
+            "part_direction": Variable(
+                ("neuron", "part_number", "component"), "f4", "direction of a part; NaN where there is none"
+            ),
+            "part_explained": Variable(
+                ("neuron", "part_number"), "f8", "share of a part's effects along its direction; NaN where there is none"
+            ),
+            "silhouette": Variable(("neuron",), "f8", "of the parts; NaN where a neuron is not split"),
+        },
+    ),
 }

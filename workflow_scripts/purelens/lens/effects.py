@@ -1,0 +1,180 @@
+"""The rule ``effects``: second-order effects of all neurons of a CLIP's block, from one forward pass over the images."""
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from purelens.artifacts import SINGLE, Writer
+from purelens.dataset import Images, open_images
+from purelens.device import choose_device, filled, in_batches
+from purelens.embedders import Embedder, load_embedder
+from purelens.errors import UserError
+from purelens.lens.closed_form import basis, completeness, effects_of, heads_above
+from purelens.lens.tower import Tower, check_activations
+from purelens.progress import Progress
+from purelens.provenance import Provenance
+from purelens.resumable import Work, resume
+from purelens.shards import WHOLE, part_of
+from purelens.vision import open_clip
+
+logger = logging.getLogger("purelens")
+
+SAMPLED = 64
+"""Completeness is computed on every so many images."""
+
+TOLERANCE = 1e-4
+"""Largest relative error of completeness; rounding in 32 bits is ten times smaller or less."""
+
+TABLES = ("head_scalar", "scale", "shared", "embedding", "completeness")
+
+
+def effects(
+    images_h5: str,
+    effects_h5: str,
+    embedder: Mapping[str, Any],
+    block: int,
+    device: str = "auto",
+    batch_size: int | None = None,
+    shard: str = WHOLE,
+    storage: str = SINGLE,
+    seed: int = 0,
+    provenance: Provenance | None = None,
+) -> None:
+    """Record what decides the second-order effects of a block's neurons on every image.
+
+    Parameters
+    ----------
+    images_h5
+        Artifact of the rule ``dataset``.
+    effects_h5
+        The artifact.
+    embedder
+        Configuration of an open_clip model (see `purelens.config.Embedder`).
+    block
+        The block whose MLP holds the neurons, counted from 0.
+    device, batch_size
+        See `purelens.device`.
+    shard
+        Which part of the images to look at (see `purelens.gather`).
+    storage
+        ``half`` or ``single``: store head scalars in 16 or in 32 bits.
+    seed
+        Of random weights.
+    provenance
+        What the artifact is made from.
+
+    Raises
+    ------
+    UserError
+        If the model is no such CLIP, the effects are not complete, or an embedding is NaN or infinite.
+    """
+    where = choose_device(device)
+    with (
+        open_images(images_h5) as images,
+        resume(effects_h5, "effects", provenance, str(where), storage) as work,
+        torch.inference_mode(),
+    ):
+        clip = load_clip(embedder, where, seed)
+        lens = Lens(clip, block)
+        image_ids = part_of(np.arange(len(images)), shard)
+        if not work.defined:
+            work.define(partial(_define, lens=lens, image_ids=image_ids))
+        _stream(work, lens, images, image_ids, where, batch_size)
+        work.finish()
+
+
+def load_clip(embedder: Mapping[str, Any], device: torch.device, seed: int = 0) -> Embedder:
+    """Load a CLIP and check that its towers use the activation function of its weights.
+
+    Raises
+    ------
+    UserError
+        If it cannot be had, or they do not.
+    """
+    settings = dict(embedder)
+    loaded = load_embedder(settings.pop("source"), settings, device, seed)
+    check_activations(loaded.network.module, trained_with_quick_gelu(embedder["architecture"], embedder["weights"]))
+    return loaded
+
+
+def trained_with_quick_gelu(architecture: str, weights: str | None) -> bool | None:
+    """Whether published weights were trained with QuickGELU; None for others, of which it is not known."""
+    if not weights or weights == "random" or Path(weights).suffix:
+        return None
+    known = open_clip().get_pretrained_cfg(architecture, weights)
+    return bool(known.get("quick_gelu", False)) if known else None
+
+
+class Lens:
+    """A CLIP and the basis of a block's effects."""
+
+    def __init__(self, clip: Embedder, block: int) -> None:
+        self.clip = clip
+        self.tower = Tower(clip.network.module.visual, block)
+        self.heads = heads_above(self.tower)
+        self.basis = basis(self.tower)
+
+    def __call__(self, pixels: np.ndarray, sampled: np.ndarray, device: torch.device) -> dict[str, np.ndarray]:
+        """Tables of a batch of images (b, S, S, 3); ``sampled`` (b,) says which are checked for completeness."""
+        fitting = np.stack([self.clip.geometry.apply(Image.fromarray(image)) for image in pixels])
+        seen = self.tower.forward(self.clip.network.normalize(torch.from_numpy(fitting).to(device)))
+        found = effects_of(self.tower, seen)
+        error = torch.full_like(found.scale, torch.nan)
+        if sampled.any():
+            error[torch.from_numpy(sampled)] = completeness(self.tower, seen, found, self.basis)[torch.from_numpy(sampled)]
+        tables = (found.head_scalar, found.scale, found.shared, found.embedding, error)
+        return {name: table.float().cpu().numpy() for name, table in zip(TABLES, tables, strict=True)}
+
+
+def _stream(
+    work: Work, lens: Lens, images: Images, image_ids: np.ndarray, device: torch.device, batch_size: int | None
+) -> None:
+    first = int(image_ids[0])
+
+    def tables(start: int, stop: int, size: int) -> dict[str, np.ndarray]:
+        pixels = filled(images.file["pixels"][first + start : first + stop], size)
+        sampled = np.zeros(len(pixels), dtype=bool)
+        sampled[: stop - start] = image_ids[start:stop] % SAMPLED == 0
+        return {name: table[: stop - start] for name, table in lens(pixels, sampled, device).items()}
+
+    batches = in_batches(tables, len(image_ids), device, lens.clip.geometry.size, batch_size, work.done)
+    with Progress(len(image_ids), f"effects of block {lens.tower.block}", "images", work.done) as progress:
+        for start, stop, values in batches:
+            _check(values, first + start)
+            for name, table in values.items():
+                work.write(name, np.arange(start, stop), table)
+            work.done_to(stop)
+            progress.advance(stop - start)
+
+
+def _check(values: Mapping[str, np.ndarray], first_image: int) -> None:
+    """Stop at what is not finite, and where the effects do not add up to the attentions' direct effects."""
+    finite = np.isfinite(values["embedding"]).all(axis=1) & np.isfinite(values["head_scalar"]).all(axis=(1, 2))
+    if not finite.all():
+        raise UserError(f"lens: the CLIP is NaN or infinite on image {first_image + int(np.argmin(finite))}; check its weights")
+    error = values["completeness"]
+    if (error > TOLERANCE).any():
+        worst = int(np.nanargmax(error))
+        raise UserError(
+            f"lens: on image {first_image + worst} the effects of all sources are {error[worst]:.2g} away from the direct "
+            f"effect of the attentions ({TOLERANCE:g} is allowed); this CLIP does something that the lens does not know"
+        )
+
+
+def _define(out: Writer, lens: Lens, image_ids: np.ndarray) -> None:
+    n_heads, n_neurons, n_components = lens.basis.shape
+    out.coordinate("image", image_ids.astype("i4"))
+    out.coordinate("head", n_heads)
+    out.coordinate("neuron", n_neurons)
+    out.coordinate("component", n_components)
+    out.variable("basis", data=lens.basis.float().cpu().numpy())
+    out.variable("head_block", data=np.array([number for number, _ in lens.heads], dtype=np.int32))
+    out.variable("head_number", data=np.array([head for _, head in lens.heads], dtype=np.int32))
+    for name in TABLES:
+        out.rows(name)

@@ -1,0 +1,113 @@
+"""Orthogonal matching pursuit of many vectors at once, without a Gram matrix of the atoms."""
+
+import torch
+
+SMALLEST_RESIDUAL = 1e-9
+"""A vector of this share of its length is explained."""
+
+LEAST_PIVOT = 1e-8
+"""An atom that is nearer to those chosen before adds nothing."""
+
+
+def pursue(atoms: torch.Tensor, targets: torch.Tensor, n_words: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Describe each vector by a few atoms.
+
+    Each step takes the atom with the largest product with what is left of the vector, and fits all weights anew
+    (Pati, Rezaiifar and Krishnaprasad 1993). The weights come from a Cholesky factor that grows by a row each step.
+
+    Parameters
+    ----------
+    atoms
+        (M, d).
+    targets
+        (n, d).
+    n_words
+        Most atoms of a vector.
+
+    Returns
+    -------
+    tuple
+        Atoms (n, m) in the order they were taken, -1 where a vector needs no more, and their weights (n, m), 0 there;
+        m is ``n_words``, or M where there are fewer atoms.
+    """
+    n_words = min(n_words, len(atoms))
+    steps = _Steps(atoms, targets, n_words)
+    for step in range(n_words):
+        if not steps.take(step):
+            break
+    return steps.chosen, steps.weights
+
+
+class _Steps:
+    """The state of a pursuit."""
+
+    def __init__(self, atoms: torch.Tensor, targets: torch.Tensor, n_words: int) -> None:
+        n = len(targets)
+        self._atoms, self._targets, self._residual = atoms, targets, targets.clone()
+        self._length = torch.linalg.vector_norm(targets, dim=1)
+        self._active = self._length > 0
+        self._factor = torch.zeros(n, n_words, n_words, dtype=targets.dtype, device=targets.device)
+        self._products = torch.zeros(n, n_words, dtype=targets.dtype, device=targets.device)
+        self._taken = torch.zeros(n, n_words, targets.shape[1], dtype=targets.dtype, device=targets.device)
+        self.chosen = torch.full((n, n_words), -1, dtype=torch.long, device=targets.device)
+        self.weights = torch.zeros(n, n_words, dtype=targets.dtype, device=targets.device)
+
+    def take(self, step: int) -> bool:
+        """Take one more atom for each vector that is not explained; False if there is none left."""
+        fit = (self._residual @ self._atoms.T).abs_()
+        if step:
+            taken = self.chosen[:, :step].clamp(min=0)
+            fit.scatter_(1, taken, -1.0)
+        best = fit.argmax(dim=1)
+        new = self._atoms[best]
+        row, pivot = self._row(new, step)
+        length = torch.linalg.vector_norm(new, dim=1)
+        self._active &= pivot > LEAST_PIVOT * length.square()
+        if not self._active.any():
+            return False
+        self._add(step, best, new, row, pivot)
+        self._fit(step + 1)
+        return True
+
+    def _row(self, new: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The new row of the Cholesky factor, and the square of its last entry."""
+        square = new.square().sum(dim=1)
+        if not step:
+            return new[:, :0], square
+        products = (self._taken[:, :step] @ new[..., None])
+        row = torch.linalg.solve_triangular(self._factor[:, :step, :step], products, upper=False)[..., 0]
+        return row, square - row.square().sum(dim=1)
+
+    def _add(self, step: int, best: torch.Tensor, new: torch.Tensor, row: torch.Tensor, pivot: torch.Tensor) -> None:
+        on = self._active
+        self.chosen[on, step] = best[on]
+        self._taken[on, step] = new[on]
+        self._factor[on, step, :step] = row[on]
+        # of a vector that needs no more the factor goes on as the identity's
+        self._factor[:, step, step] = torch.where(on, pivot.clamp(min=0).sqrt(), 1.0)
+        self._products[on, step] = (new * self._targets).sum(dim=1)[on]
+
+    def _fit(self, n: int) -> None:
+        factor, products = self._factor[:, :n, :n], self._products[:, :n, None]
+        half = torch.linalg.solve_triangular(factor, products, upper=False)
+        weights = torch.linalg.solve_triangular(factor.transpose(1, 2), half, upper=True)
+        self.weights[:, :n] = weights[..., 0]
+        self._residual = self._targets - (weights.transpose(1, 2) @ self._taken[:, :n])[:, 0]
+        self._active &= torch.linalg.vector_norm(self._residual, dim=1) > SMALLEST_RESIDUAL * self._length
+
+
+def unit_atoms(embeddings: torch.Tensor, scaling: str = "unit") -> torch.Tensor:
+    """Centre embeddings of texts (M, d), and scale them.
+
+    Parameters
+    ----------
+    embeddings
+        Of length 1 each.
+    scaling
+        ``unit``: each atom gets length 1. ``released``: as in the released program each component gets length 1 over all
+        texts, so atoms of unlike lengths compete.
+    """
+    centred = embeddings - embeddings.mean(dim=0, keepdim=True)
+    over = 1 if scaling == "unit" else 0
+    length = torch.linalg.vector_norm(centred, dim=over, keepdim=True)
+    return centred / length.clamp(min=1e-12)

@@ -1,0 +1,57 @@
+"""Effects as they are stored: read a block of neurons at a time, never as one table of images, neurons and components."""
+
+from collections.abc import Iterator
+
+import h5py
+import numpy as np
+import torch
+
+from purelens.artifacts import Rows
+from purelens.explanations.split import TEST, split_images
+
+BLOCK_BYTES = 2**28
+SLAB_BYTES = 2**26
+
+
+def fitted_images(n_images: int, seed: int) -> np.ndarray:
+    """Which images (N,) directions are found on; the others judge them."""
+    return split_images(n_images, seed) != TEST
+
+
+def neuron_blocks(file: h5py.File, images: np.ndarray) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Read scaled head scalars of some images, a block of neurons at a time.
+
+    Parameters
+    ----------
+    file
+        The artifact ``effects``.
+    images
+        (N,) which images.
+
+    Yields
+    ------
+    tuple
+        The neurons, and ``scale * head_scalar`` (n, I, J) float32.
+    """
+    scalars = Rows(file, "head_scalar")
+    n_images, n_heads, n_neurons = scalars.shape
+    n_at_a_time = max(1, BLOCK_BYTES // (4 * int(images.sum()) * n_heads))
+    scale = file["scale"][...]
+    for start in range(0, n_neurons, n_at_a_time):
+        block = slice(start, min(start + n_at_a_time, n_neurons))
+        parts = [
+            scalars[rows][images[rows]][:, :, block] * scale[rows][images[rows]][:, None, None]
+            for rows in _slabs(n_images, 4 * n_heads * n_neurons)
+        ]
+        yield block, torch.from_numpy(np.concatenate(parts)).permute(2, 0, 1)
+
+
+def _slabs(n_rows: int, row_bytes: int) -> list[slice]:
+    step = max(1, SLAB_BYTES // row_bytes)
+    return [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
+
+
+def few_neurons(n_images: int, n_components: int, n_neurons: int) -> list[slice]:
+    """Divide a block of neurons so that their effects (n, I, d) fit."""
+    step = max(1, BLOCK_BYTES // 2 // (4 * n_images * n_components))
+    return [slice(start, min(start + step, n_neurons)) for start in range(0, n_neurons, step)]

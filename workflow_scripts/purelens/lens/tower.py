@@ -1,0 +1,185 @@
+"""A CLIP's vision transformer, and what has to be seen of one forward pass."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from purelens.errors import UserError
+
+
+@dataclass(frozen=True)
+class Above:
+    """One block above the neurons, on a batch of images.
+
+    Attributes
+    ----------
+    stream
+        (b, T, d') residual stream before the block.
+    attention
+        (b, H, T) how much the class token attends to each token, by each head.
+    output
+        (b, d') what the attention wrote to the class token.
+    """
+
+    stream: torch.Tensor
+    attention: torch.Tensor
+    output: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What was seen of a forward pass.
+
+    Attributes
+    ----------
+    hidden
+        (b, T, N) activations of the neurons.
+    written
+        (b, T, d') what they and their bias wrote into the residual stream.
+    above
+        The blocks above, by number.
+    last
+        (b, d') the class token after the last block.
+    embedding
+        (b, d) image embeddings, not normalised.
+    """
+
+    hidden: torch.Tensor
+    written: torch.Tensor
+    above: dict[int, Above]
+    last: torch.Tensor
+    embedding: torch.Tensor
+
+
+class Tower:
+    """A vision transformer of open_clip whose pass is watched from one block on.
+
+    Parameters
+    ----------
+    visual
+        `open_clip.transformer.VisionTransformer`.
+    block
+        The block whose MLP holds the neurons, counted from 0.
+
+    Raises
+    ------
+    UserError
+        If it has another structure, or no block is above.
+    """
+
+    def __init__(self, visual: Any, block: int) -> None:
+        check_tower(visual)
+        self.visual, self.blocks, self.block = visual, list(visual.transformer.resblocks), block
+        if not 0 <= block < len(self.blocks) - 1:
+            raise UserError(
+                f"lens: block {block}: neurons act through the attention of later blocks, so take blocks "
+                f"0-{len(self.blocks) - 2} of these {len(self.blocks)}"
+            )
+
+    @property
+    def above(self) -> range:
+        """Numbers of the blocks above the neurons."""
+        return range(self.block + 1, len(self.blocks))
+
+    def forward(self, images: torch.Tensor) -> Pass:
+        """Forward normalised images (b, 3, S, S)."""
+        own = self.blocks[self.block]
+        inputs = {"last": self.visual.ln_post, **{f"stream {n}": self.blocks[n].ln_1 for n in self.above}}
+        outputs = {"hidden": own.mlp.gelu, "written": own.ls_2}
+        outputs |= {f"output {n}": self.blocks[n].ls_1 for n in self.above}
+        with watched(inputs, outputs) as seen:
+            embedding = self.visual(images)
+        above = {
+            n: Above(
+                seen[f"stream {n}"],
+                class_attention(self.blocks[n], seen[f"stream {n}"]),
+                seen[f"output {n}"][:, 0],
+            )
+            for n in self.above
+        }
+        last = seen["last"] if seen["last"].ndim == 2 else seen["last"][:, 0]
+        return Pass(seen["hidden"], seen["written"], above, last, embedding)
+
+
+@contextmanager
+def watched(inputs: Mapping[str, nn.Module], outputs: Mapping[str, nn.Module]) -> Iterator[dict[str, torch.Tensor]]:
+    """Keep what goes into some modules, and what comes out of others, while the block runs."""
+    seen: dict[str, torch.Tensor] = {}
+
+    def keep_input(name: str) -> Any:
+        return lambda _, given: seen.__setitem__(name, given[0])
+
+    def keep_output(name: str) -> Any:
+        return lambda _, __, found: seen.__setitem__(name, found)
+
+    with ExitStack() as stack:
+        for name, module in inputs.items():
+            stack.callback(module.register_forward_pre_hook(keep_input(name)).remove)
+        for name, module in outputs.items():
+            stack.callback(module.register_forward_hook(keep_output(name)).remove)
+        yield seen
+
+
+def class_attention(block: Any, stream: torch.Tensor) -> torch.Tensor:
+    """How much the class token attends to each token, by each head: (b, H, T) from the stream (b, T, d')."""
+    attention = block.attn
+    normed = block.ln_1(stream)
+    weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+    size, n_heads = attention.head_dim, attention.num_heads
+    query = (normed[:, 0] @ weights[0].T + biases[0]).unflatten(1, (n_heads, size))
+    keys = (normed @ weights[1].T + biases[1]).unflatten(2, (n_heads, size))
+    return torch.softmax(torch.einsum("bhs,bths->bht", query, keys) / size**0.5, dim=2)
+
+
+def check_tower(visual: Any) -> None:
+    """Check that a vision tower is the plain transformer that the method is about.
+
+    Raises
+    ------
+    UserError
+        Saying what it is instead.
+    """
+    found = type(visual).__name__
+    if found != "VisionTransformer":
+        raise UserError(f"lens: a vision transformer of open_clip is needed, but this CLIP's images go through {found}")
+    if visual.attn_pool is not None or visual.pool_type != "tok":
+        raise UserError("lens: the image embedding must be read from the class token; this CLIP pools its tokens")
+    for block in visual.transformer.resblocks:
+        if type(block).__name__ != "ResidualAttentionBlock" or not isinstance(block.attn, nn.MultiheadAttention):
+            raise UserError(f"lens: blocks of {type(block).__name__} are not known; only plain ones are")
+
+
+def check_activations(model: Any, quick: bool | None) -> None:
+    """Check that image and text tower use one activation function, and that of the weights.
+
+    OpenAI's weights were trained with QuickGELU; with GELU they run without an error, and are worse.
+
+    Parameters
+    ----------
+    model
+        A CLIP of open_clip.
+    quick
+        Whether the weights were trained with QuickGELU; None: it is not known.
+
+    Raises
+    ------
+    UserError
+        If they differ.
+    """
+    text = getattr(model, "text", model)
+    image = uses_quick_gelu(model.visual)
+    if hasattr(text, "transformer") and hasattr(text.transformer, "resblocks") and uses_quick_gelu(text) != image:
+        raise UserError("lens: one tower of this CLIP uses QuickGELU, the other GELU")
+    if quick is not None and quick != image:
+        names = {True: "QuickGELU", False: "GELU"}
+        other = "the architecture with -quickgelu at its end" if quick else "the architecture without -quickgelu"
+        raise UserError(f"lens: the weights were trained with {names[quick]}, the model uses {names[image]}; take {other}")
+
+
+def uses_quick_gelu(tower: Any) -> bool:
+    """Whether a tower's MLPs use x sigmoid(1.702 x)."""
+    return type(tower.transformer.resblocks[0].mlp.gelu).__name__ == "QuickGELU"
