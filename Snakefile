@@ -24,6 +24,7 @@ include: "rules/patches.smk"
 include: "rules/gather.smk"
 include: "rules/evaluate.smk"
 include: "rules/explain.smk"
+include: "rules/lens.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 include: "rules/plan.smk"
@@ -37,6 +38,7 @@ wildcard_constraints:
     embedder=one_of(study.embedders),
     concepts=one_of(study.explain.concepts) or "(?!)",
     shard="[0-9]+",
+    block="[0-9]+",
 
 
 localrules:

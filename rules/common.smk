@@ -7,7 +7,12 @@ import sys
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
-from purelens.checks import check_files, check_study, made_by_the_world
+from purelens.checks import (
+    check_files,
+    check_lens_models,
+    check_study,
+    made_by_the_world,
+)
 from purelens.config import load_config
 from purelens.digests import (
     Digests,
@@ -27,6 +32,7 @@ atexit.register(digests.keep)
 try:
     study = load_config(config)
     layers = check_study(study)
+    clips = check_lens_models(study)
 except UserError as error:
     sys.exit(f"purelens: {error}")
 
@@ -40,9 +46,11 @@ SHARD = {
 
 def part(stage):
     """Path of what a job of a stage makes: the artifact, or a part of it."""
-    whole = path(stage)
-    if not SHARD[stage]:
-        return whole
+    return part_of(path(stage), stage) if SHARD[stage] else path(stage)
+
+
+def part_of(whole, stage):
+    """Path of a part of an artifact."""
     head, name = os.path.split(whole.removesuffix(".h5"))
     return f"{head}/shards/{name}{SHARD[stage]}.h5"
 
@@ -63,10 +71,10 @@ def divided_stages():
 
 def parts_of_stage(wildcards):
     """Artifacts of all parts of a stage."""
-    stage, _, embedder = wildcards.stage.partition("/")
-    names = {**dict(wildcards), "embedder": embedder}
+    stage = wildcards.stage.partition("/")[0]
+    parts = part_of(path("stage", **dict(wildcards)), stage)
     return [
-        part(stage).format(**names, shard=number)
+        parts.replace("{shard}", str(number))
         for number in range(1, getattr(study.shards, stage) + 1)
     ]
 
@@ -219,6 +227,46 @@ def of_explanations(artifact, wildcards):
     return [path(artifact, **dict(wildcards))] if explainers() else []
 
 
+def of_blocks(artifact, wildcards):
+    """Artifacts of all blocks of a CLIP that are under the lens."""
+    return [
+        path(artifact, **dict(wildcards), block=str(block))
+        for block in study.lens.models[wildcards.embedder].blocks
+    ]
+
+
+def attack_settings(without):
+    """Settings of the attacks, by name."""
+    return {
+        name: attack.model_dump(exclude=without)
+        for name, attack in study.lens.attacks.items()
+    }
+
+
+def digests_of_attacks():
+    """Digests of the images that attacks are scored on."""
+    folders = [attack.images for attack in study.lens.attacks.values()]
+    return [source_digest(folder, digests) for folder in folders if folder]
+
+
+def all_lenses():
+    """Names of dataset and embedder of every CLIP under the lens."""
+    return [
+        {"dataset": dataset, "embedder": name}
+        for name, model in study.lens.models.items()
+        for dataset in model.datasets or study.datasets
+    ]
+
+
+def all_blocks():
+    """Names of dataset, embedder and block of all neurons under the lens."""
+    return [
+        {**names, "block": str(block)}
+        for names in all_lenses()
+        for block in study.lens.models[names["embedder"]].blocks
+    ]
+
+
 def all_layers():
     """Names of dataset, model and layer of every layer that is studied."""
     return [
@@ -246,7 +294,18 @@ def targets():
             path("layer_figures", **names, embedder=embedder)
             for embedder in study.patch_embedders
         ]
+    made += [path("replacements", **names) for names in all_blocks()]
+    made += lens_targets()
     return made
+
+
+def lens_targets():
+    """What a study makes of each CLIP under the lens."""
+    kinds = ["discovery", "segmentation_summary"]
+    kinds += ["attacks"] if study.lens.attacks else []
+    if study.lens.pipeline or any(a.images for a in study.lens.attacks.values()):
+        kinds += ["attack_images"]
+    return [path(kind, **names) for names in all_lenses() for kind in kinds]
 
 
 def folder_digest(folder):

@@ -26,6 +26,8 @@ def sizes_of(rule, wildcards):
     """The shapes that decide what a job needs."""
     names = dict(wildcards)
     n_parts = getattr(study.shards, rule, 1)
+    if names.get("embedder") in clips and "layer" not in names:
+        return lens_sizes(names, n_parts)
     if "layer" not in names:
         dataset = names.get("dataset", next(iter(study.datasets)))
         return Sizes(n_images(dataset), study.datasets[dataset].size)
@@ -41,6 +43,25 @@ def sizes_of(rule, wildcards):
         heat_size=study.patches.heat_size,
         n_clusters=len(study.virtual_neurons.n_clusters),
         methods=len(facts.lower_layers) + len(study.patch_embedders) + 2,
+        parts=n_parts,
+    )
+
+
+def lens_sizes(names, n_parts):
+    """The shapes of a CLIP's neurons under the lens; of all blocks together where none is named."""
+    clip = clips[names["embedder"]]
+    blocks = [int(names["block"])] if "block" in names else [0]
+    return Sizes(
+        images=n_images(names["dataset"]),
+        side=224,
+        neurons=clip["neurons"],
+        selected=clip["neurons"],
+        references=study.lens.top_images,
+        components=clip["components"],
+        heads=sum((clip["layers"] - 1 - block) * clip["heads"] for block in blocks),
+        n_clusters=max(study.virtual_neurons.n_clusters),
+        words=study.lens.words,
+        real_bytes=2 if study.storage == "half" else 4,
         parts=n_parts,
     )
 

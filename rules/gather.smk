@@ -1,7 +1,8 @@
 """Put the parts of a stage together, where the study divides it into several jobs (config key ``shards``).
 
-REQUIRED INPUTS  {dataset}/{model}/{layer}/shards/*.h5
-OUTPUTS          {dataset}/{model}/{layer}/activations.h5, relevances.h5, patches.h5, embeddings/*.h5
+REQUIRED INPUTS  {dataset}/{model}/{layer}/shards/*.h5, {dataset}/lens/{embedder}/{block}/shards/*.h5
+OUTPUTS          {dataset}/{model}/{layer}/activations.h5, relevances.h5, patches.h5, embeddings/*.h5,
+                 {dataset}/lens/{embedder}/{block}/effects.h5
 """
 
 
@@ -12,9 +13,9 @@ rule gather:
     output:
         gathered_h5=update(path("stage")),
     log:
-        log_path("gather/{dataset}/{model}/{layer}/{stage}"),
+        log_path("gather/{folder}/{stage}"),
     benchmark:
-        benchmark_path("gather/{dataset}/{model}/{layer}/{stage}")
+        benchmark_path("gather/{folder}/{stage}")
     wildcard_constraints:
         stage=divided_stages(),
     conda:
@@ -26,6 +27,6 @@ rule gather:
     params:
         code=code_digest("gather"),
     message:
-        "putting the parts of {wildcards.stage} of {wildcards.model} {wildcards.layer} on {wildcards.dataset} together"
+        "putting the parts of {wildcards.folder}/{wildcards.stage} together"
     script:
         "../workflow_scripts/gather.py"

@@ -84,7 +84,9 @@ def through_heads(visual: Any, trace: Trace, written: torch.Tensor, layer: int, 
     return total
 
 
-def through_head(visual: Any, trace: Trace, written: torch.Tensor, above: int, head: int, n_sources: int) -> torch.Tensor:
+def through_head(
+    visual: Any, trace: Trace, written: torch.Tensor, above: int, head: int, n_sources: int
+) -> torch.Tensor:
     """What one head makes of it; means and biases are shared by all sources, heads and components alike."""
     block, attention = visual.transformer.resblocks[above], visual.transformer.resblocks[above].attn
     n_heads, size = attention.num_heads, attention.head_dim
@@ -121,7 +123,11 @@ def all_sources(visual: Any, image: torch.Tensor, above: int) -> torch.Tensor:
         written += [trace.between[below] - trace.before[below], trace.before[below + 1] - trace.between[below]]
     n_heads = visual.transformer.resblocks[above].attn.num_heads
     return sum(
-        (through_head(visual, trace, source, above, head, len(written)) for source in written for head in range(n_heads)),
+        (
+            through_head(visual, trace, source, above, head, len(written))
+            for source in written
+            for head in range(n_heads)
+        ),
         torch.zeros_like(trace.embedding),
     )
 
@@ -147,4 +153,8 @@ def pursuit(atoms: torch.Tensor, target: torch.Tensor, n_words: int) -> tuple[li
 
 def zero_shot(embeddings: torch.Tensor, classifier: torch.Tensor, labels: torch.Tensor) -> float:
     """Share of images (n, d) whose nearest class (C, d) is theirs."""
-    return float(functional.one_hot((embeddings @ classifier.T).argmax(dim=1), len(classifier))[range(len(labels)), labels].double().mean())
+    return float(
+        functional.one_hot((embeddings @ classifier.T).argmax(dim=1), len(classifier))[range(len(labels)), labels]
+        .double()
+        .mean()
+    )

@@ -19,12 +19,12 @@ from purelens.explanations.explain import explain
 from purelens.explanations.gates import gates
 from purelens.explanations.network_dissection import network_dissection
 from purelens.explanations.simulate import givers, open_explanations, simulate, simulations
-from purelens.explanations.split import TEST, split_images
 from purelens.explanations.table import open_concepts
 from purelens.explanations.units import open_units
 from purelens.layers import Segment
 from purelens.models import load_network
 from purelens.relevances import Attribution, relevances
+from purelens.split import TEST, split_images
 from purelens.virtual_neurons import virtual_neurons
 
 CONCEPTS = ["red", "nan", "a <b>", "rare", "never", "everywhere"]

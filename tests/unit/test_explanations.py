@@ -19,8 +19,8 @@ from purelens.explanations.moments import concept_moments, with_activations
 from purelens.explanations.ranking import elastic_net, rank_concepts, ranked
 from purelens.explanations.scores import auprc_columns, pearson_columns
 from purelens.explanations.selection import Covariances, fits, select
-from purelens.explanations.split import split_images
-from purelens.explanations.vocabulary import read_elsewhere, read_superclasses, read_texts
+from purelens.split import split_images
+from purelens.vocabulary import read_elsewhere, read_superclasses, read_texts
 from reference import explanations as definition
 
 

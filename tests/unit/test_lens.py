@@ -2,7 +2,6 @@
 
 from typing import Any
 
-
 import pytest
 import torch
 
@@ -15,7 +14,15 @@ from reference import lens as definition
 SHAPES = {
     "two blocks": {"width": 16, "layers": 2, "heads": 2, "image_size": 16, "patch_size": 8, "output_dim": 8},
     "four blocks": {"width": 24, "layers": 4, "heads": 3, "image_size": 16, "patch_size": 4, "output_dim": 10},
-    "scaled": {"width": 16, "layers": 3, "heads": 4, "image_size": 12, "patch_size": 4, "output_dim": 20, "ls_init_value": 0.7},
+    "scaled": {
+        "width": 16,
+        "layers": 3,
+        "heads": 4,
+        "image_size": 12,
+        "patch_size": 4,
+        "output_dim": 20,
+        "ls_init_value": 0.7,
+    },
 }
 
 
@@ -31,7 +38,9 @@ def random_tower(name: str, dtype: torch.dtype = torch.float64) -> Any:
 
 
 def images_for(visual: Any, n: int = 3) -> torch.Tensor:
-    return torch.randn(n, 3, *visual.image_size, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(visual.proj.dtype)
+    return torch.randn(n, 3, *visual.image_size, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(
+        visual.proj.dtype
+    )
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
@@ -45,10 +54,17 @@ def test_closed_form(name: str, dtype: torch.dtype, tolerance: float) -> None:
             seen = tower.forward(images)
             found = effects_of(tower, seen)
             heads = basis(tower)
-        fast = found.scale[:, None, None] * torch.einsum("bjn,jnd->bnd", found.head_scalar, heads) + found.shared[:, None]
+        fast = (
+            found.scale[:, None, None] * torch.einsum("bjn,jnd->bnd", found.head_scalar, heads) + found.shared[:, None]
+        )
         slow = torch.stack([definition.second_order(visual, image, layer) for image in images])
         assert (fast - slow).norm() / slow.norm() <= tolerance
-        assert float((seen.embedding - torch.stack([definition.Trace(visual, image).embedding for image in images])).norm()) < 1e-3
+        assert (
+            float(
+                (seen.embedding - torch.stack([definition.Trace(visual, image).embedding for image in images])).norm()
+            )
+            < 1e-3
+        )
         assert float(completeness(tower, seen, found, heads).max()) <= tolerance
 
 
@@ -60,8 +76,8 @@ def test_completeness_of_the_definition() -> None:
         assert float((whole - direct).norm() / direct.norm()) < 1e-9
 
 
-def test_an_effect_is_what_a_later_attention_adds(  # noqa: D103
-) -> None:
+def test_an_effect_is_what_a_later_attention_adds() -> None:
+    """Take a neuron's output away from what the next attention's values see, and nothing else."""
     visual = random_tower("two blocks")
     tower = Tower(visual, 0)
     seen = tower.forward(images_for(visual, 1))
@@ -81,5 +97,7 @@ def test_an_effect_is_what_a_later_attention_adds(  # noqa: D103
 
 
 def test_the_last_block_has_no_later_attention() -> None:
-    with pytest.raises(UserError, match="block 1: neurons act through the attention of later blocks, so take blocks 0-0"):
+    with pytest.raises(
+        UserError, match="block 1: neurons act through the attention of later blocks, so take blocks 0-0"
+    ):
         Tower(random_tower("two blocks"), 1)

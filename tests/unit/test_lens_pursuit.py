@@ -25,7 +25,10 @@ def test_two_hundred_directions_beside_scikit_learn() -> None:
 
 
 def test_order_and_weights_of_the_definition() -> None:
-    atoms, targets = random_atoms(60, 20), torch.randn(5, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    atoms, targets = (
+        random_atoms(60, 20),
+        torch.randn(5, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(2)),
+    )
     chosen, weights = pursue(atoms, targets, 6)
     for row, target in enumerate(targets):
         expected, fitted = definition.pursuit(atoms, target, 6)
@@ -59,5 +62,7 @@ def test_fewer_atoms_than_words_and_repeated_atoms() -> None:
 def test_scaling(scaling: str, axis: int) -> None:
     texts = torch.randn(30, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     atoms = unit_atoms(texts, scaling)
-    torch.testing.assert_close(torch.linalg.vector_norm(atoms, dim=axis), torch.ones(atoms.shape[1 - axis], dtype=torch.float64))
+    torch.testing.assert_close(
+        torch.linalg.vector_norm(atoms, dim=axis), torch.ones(atoms.shape[1 - axis], dtype=torch.float64)
+    )
     assert not torch.allclose(atoms, unit_atoms(texts, "released" if scaling == "unit" else "unit"))

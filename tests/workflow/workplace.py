@@ -56,6 +56,14 @@ TINY: dict[str, Any] = {
         "virtual_neurons": 2,
         "ablation_neurons": 2,
     },
+    "lens": {
+        "models": {"scene_clip": {"blocks": [0, 1]}},
+        "texts": f"{ROOT}/workflow_scripts/purelens/world/texts.txt",
+        "class_templates": ["a {}"],
+        "words": 4,
+        "top_images": 20,
+        "attacks": {"to_star": {"shown": "plain circle", "taken_for": "plain star"}},
+    },
     "figures": {"neurons": 2, "references": 8},
     "evaluation": {"bootstrap": 200},
 }

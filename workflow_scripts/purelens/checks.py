@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,41 @@ def check_study(config: Config) -> dict[tuple[str, str], LayerFacts]:
     return known
 
 
+def check_lens_models(config: Config) -> dict[str, dict[str, int]]:
+    """Check that the lens can be held over the models that it names.
+
+    Returns
+    -------
+    dict
+        Sizes of each model (see `purelens.lens.shapes.ClipShape`).
+
+    Raises
+    ------
+    UserError
+        If a model is no plain vision transformer, or a block is not below an attention.
+    """
+    known = {}
+    for name, model in config.lens.models.items():
+        embedder = config.embedders[name]
+        facts = {"lens": [embedder.architecture, embedder.weights]}
+        shape = _cached(facts, embedder.architecture or "", lambda e=embedder: _shape_of(e))
+        known[name] = shape["shape"]
+        last = known[name]["layers"] - 2
+        for block in model.blocks:
+            if block > last:
+                raise UserError(
+                    f"config: lens.models.{name}.blocks: neurons act through the attention of later blocks; {block} is not "
+                    f"within 0-{last}"
+                )
+    return known
+
+
+def _shape_of(embedder: Embedder) -> dict[str, dict[str, Any]]:
+    from purelens.lens.shapes import clip_shape
+
+    return {"shape": asdict(clip_shape(str(embedder.architecture), str(embedder.weights)))}
+
+
 def check_files(config: Config) -> None:
     """Check that the images and weights that the study names are there, and images enough, before the first job.
 
@@ -87,7 +122,7 @@ def check_files(config: Config) -> None:
     for name, embedder in config.embedders.items():
         if Path(embedder.weights or "").suffix:
             named[f"embedders.{name}.weights"] = str(embedder.weights)
-    named |= files_of_explanations(config)
+    named |= files_of_explanations(config) | files_of_the_lens(config)
     for key, file in named.items():
         if not Path(file).exists() and not made_by_the_world(config, file):
             raise UserError(f"config: {key}: there is no file or folder {file}")
@@ -100,8 +135,10 @@ def check_files(config: Config) -> None:
                 raise UserError(
                     f"images: {dataset.images} has {n_images} images, fewer than the {config.references} references wanted"
                 )
-            if n_images < config.shards.activations:
-                raise UserError(f"config: shards.activations: {config.shards.activations} jobs for {n_images} images")
+            for stage in ("activations", "effects"):
+                n_shards = getattr(config.shards, stage)
+                if n_images < n_shards:
+                    raise UserError(f"config: shards.{stage}: {n_shards} jobs for {n_images} images")
 
 
 def files_of_explanations(config: Config) -> dict[str, str]:
@@ -112,6 +149,14 @@ def files_of_explanations(config: Config) -> dict[str, str]:
             if getattr(concepts, key) is not None:
                 named[f"explain.concepts.{name}.{key}"] = getattr(concepts, key)
     return named
+
+
+def files_of_the_lens(config: Config) -> dict[str, str]:
+    """Files that the lens reads, by their keys."""
+    named = {"lens.texts": config.lens.texts, "lens.segmentation.file": config.lens.segmentation.file}
+    named["lens.pipeline"] = config.lens.pipeline
+    named |= {f"lens.attacks.{name}.images": attack.images for name, attack in config.lens.attacks.items()}
+    return {key: file for key, file in named.items() if file} if config.lens.models else {}
 
 
 def _check_date(key: str, file: Path) -> None:

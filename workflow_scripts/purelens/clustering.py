@@ -81,18 +81,21 @@ def _draws(seed: list[int], n_clusters: int, n_restarts: int) -> np.ndarray:
 def _best_restart(
     gram: np.ndarray, valid: np.ndarray, n_clusters: int, draws: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    centres = _plus_plus(squared_distances(gram), valid, draws)
-    labels = _nearest_centre(gram, centres)
+    labels = _nearest_centre(gram, _plus_plus(squared_distances(gram), valid, draws))
+    inertia = np.empty((len(gram), draws.shape[1]))
+    moving = np.arange(len(gram))
     for _ in range(MAX_ITERATIONS):
-        distances = _to_centroids(gram, labels, valid, n_clusters)
+        distances = _to_centroids(gram[moving], labels[moving], valid[moving], n_clusters)
         updated = distances.argmin(axis=3)
-        if (updated == labels).all():
+        inertia[moving] = (distances.min(axis=3) * valid[moving][:, :, None]).sum(axis=1)
+        changed = (updated != labels[moving]).any(axis=(1, 2))
+        labels[moving] = updated
+        moving = moving[changed]
+        if not len(moving):
             break
-        labels = updated
-    inertia = (distances.min(axis=3) * valid[:, None]).sum(axis=2)
     best = inertia.argmin(axis=1)
     sets = np.arange(len(gram))
-    return labels[sets, best], np.maximum(inertia[sets, best], 0)
+    return labels[sets, :, best], np.maximum(inertia[sets, best], 0)
 
 
 def _plus_plus(distances: np.ndarray, valid: np.ndarray, draws: np.ndarray) -> np.ndarray:
@@ -121,21 +124,21 @@ def _sample(weights: np.ndarray, draws: np.ndarray) -> np.ndarray:
 
 
 def _nearest_centre(gram: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Assign points to the nearest of the points chosen as centres: (b, restarts, n)."""
+    """Assign points to the nearest of the points chosen as centres: (b, n, restarts)."""
     distances = squared_distances(gram)
     sets = np.arange(len(gram))[:, None, None]
-    return distances[sets, centres].argmin(axis=2)
+    return distances[sets, centres].argmin(axis=2).transpose(0, 2, 1)
 
 
 def _to_centroids(gram: np.ndarray, labels: np.ndarray, valid: np.ndarray, n_clusters: int) -> np.ndarray:
-    """Squared distances of all points to the centroids of a labelling: (b, restarts, n, k)."""
-    member = (labels[..., None] == np.arange(n_clusters)) & valid[:, None, :, None]
-    member = member.astype(np.float64)
-    size = member.sum(axis=2, keepdims=True)
+    """Squared distances of all points to the centroids of labellings (b, n, restarts): (b, n, restarts, k)."""
+    member = ((labels[..., None] == np.arange(n_clusters)) & valid[:, :, None, None]).astype(np.float64)
+    size = member.sum(axis=1, keepdims=True)
     share = member / np.maximum(size, 1)
-    products = gram[:, None] @ share
-    centroid_norms = (share * products).sum(axis=2, keepdims=True)
-    norms = np.diagonal(gram, axis1=1, axis2=2)[:, None, :, None]
+    # all restarts in one product
+    products = (gram @ share.reshape(*labels.shape[:2], -1)).reshape(share.shape)
+    centroid_norms = (share * products).sum(axis=1, keepdims=True)
+    norms = np.diagonal(gram, axis1=1, axis2=2)[:, :, None, None]
     return np.where(size > 0, norms - 2 * products + centroid_norms, np.inf)
 
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from purelens.config_base import Colours, Fraction, Name, Positive, Section, Std, check_unique
 from purelens.config_bench import Bench
 from purelens.config_explain import Concepts, Explain
+from purelens.config_lens import Attack, Lens, LensModel, Segmentation, check_lens
 from purelens.config_report import Report
 from purelens.errors import UserError, listed, nearest
 
@@ -205,6 +206,7 @@ class Shards(Section):
     relevances: Positive = Field(1, description="jobs over the neurons of a layer that attribute them")
     patches: Positive = Field(1, description="jobs over the neurons that locate their patches")
     embeddings: Positive = Field(1, description="jobs over the neurons that embed their patches, for each embedder")
+    effects: Positive = Field(1, description="jobs over the images that record the effects of a CLIP's block")
 
 
 class Config(Section):
@@ -228,6 +230,7 @@ class Config(Section):
     virtual_neurons: VirtualNeurons = Field(VirtualNeurons(), description="clustering")
     evaluation: Evaluation = Field(Evaluation(), description="statistics")
     explain: Explain = Field(Explain(), description="explanations of neurons in words")
+    lens: Lens = Field(Lens(), description="second-order effects of CLIP neurons")
     figures: Figures = Field(Figures(), description="figures")
     report: Report = Field(Report(), description="the explorer")
     shards: Shards = Field(Shards(), description="stages divided into several jobs")
@@ -256,6 +259,7 @@ class Config(Section):
             raise ValueError("embedders: all have patches: false; one at least must judge the virtual neurons")
         for name, concepts in self.explain.concepts.items():
             self._check_concepts(name, concepts)
+        check_lens(self.lens, {name: embedder.source for name, embedder in self.embedders.items()}, list(self.datasets))
         if self.figures.n_clusters not in self.virtual_neurons.n_clusters:
             raise ValueError(
                 f"figures.n_clusters: {self.figures.n_clusters} is not in virtual_neurons.n_clusters "
@@ -336,10 +340,17 @@ SECTIONS: dict[str, type[Section]] = {
     "virtual_neurons": VirtualNeurons,
     "evaluation": Evaluation,
     "explain": Explain,
+    "lens": Lens,
     "figures": Figures,
     "report": Report,
     "shards": Shards,
     "bench": Bench,
+}
+
+LENS_SECTIONS: dict[tuple[Any, ...], type[Section]] = {
+    ("lens", "models"): LensModel,
+    ("lens", "attacks"): Attack,
+    ("lens", "segmentation"): Segmentation,
 }
 
 
@@ -351,4 +362,6 @@ def _section_at(location: tuple[Any, ...]) -> type[Section] | None:
         return Layer
     if len(location) > 2 and location[:2] == ("explain", "concepts"):
         return Concepts
+    if len(location) > 2 and location[:2] in LENS_SECTIONS:
+        return LENS_SECTIONS[location[:2]]
     return SECTIONS.get(str(location[0]))

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from purelens.errors import listed
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-RESERVED_NAMES = ("world", "bench", "report", "logs", "benchmarks", "concepts", "image_embeddings")
+RESERVED_NAMES = ("world", "bench", "report", "logs", "benchmarks", "concepts", "image_embeddings", "lens")
 
 
 def _check_name(name: str) -> str:

@@ -43,8 +43,8 @@ class BenchStudy(Section):
     references: Positive = Field(6, description="references of activations and end_to_end")
     circuit_images: Positive = Field(4, description="images, and references of each neuron, of relevances and patches")
     neurons: Positive = Field(10, description="neurons of relevances and end_to_end: so many pairs on each image")
-    patch_neurons: Positive = Field(4, description="neurons of patches")
-    clustered_neurons: Positive = Field(12, description="neurons of clustering, of 100 references each")
+    patch_neurons: Positive = Field(3, description="neurons of patches")
+    clustered_neurons: Positive = Field(16, description="neurons of clustering, of 100 references each")
     explained_neurons: Positive = Field(512, description="neurons of explanations, by 1,000 concepts on 5,000 images")
     figure_images: Annotated[int, Field(ge=7)] = Field(8, description="references of the neuron that is drawn")
 

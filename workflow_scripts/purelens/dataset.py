@@ -19,7 +19,7 @@ from purelens.provenance import Provenance
 
 logger = logging.getLogger("purelens")
 
-SLAB = 256
+SLAB = 32
 
 
 def dataset(
@@ -115,7 +115,7 @@ def _copy(
                 continue
             kept.append(index)
             slab.append(result)
-            digest.update(result.tobytes())
+            digest.update(np.ascontiguousarray(result).data)
             if len(slab) == SLAB:
                 flush()
     flush()

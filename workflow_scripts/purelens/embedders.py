@@ -148,7 +148,9 @@ def check_clip_config(path: str) -> None:
         raise UserError(f"embedder: {path} is no model config of open_clip: it lacks {listed(missing)}")
 
 
-def encode_texts(architecture: str, weights: str, texts: Sequence[str], device: str = "cpu") -> np.ndarray:
+def encode_texts(
+    architecture: str, weights: str, texts: Sequence[str], device: str = "cpu", seed: int = 0
+) -> np.ndarray:
     """Embed texts with the language model of an open_clip model: (n, D), not normalised.
 
     Parameters
@@ -159,7 +161,10 @@ def encode_texts(architecture: str, weights: str, texts: Sequence[str], device: 
         Sentences.
     device
         Where to compute.
+    seed
+        Of random weights, which are those of `load_embedder` with the same seed.
     """
+    torch.manual_seed(seed)
     model = build_clip(architecture, weights).eval().requires_grad_(False).to(device)
     name = Path(architecture).stem if architecture.endswith(".json") else architecture
     tokenize = open_clip().get_tokenizer(name)

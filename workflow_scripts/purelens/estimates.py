@@ -25,6 +25,15 @@ USES_TORCH = (
     "gates",
     "ablate",
     "network_dissection",
+    "effects",
+    "directions",
+    "texts",
+    "words",
+    "replacements",
+    "discovery",
+    "segmentation",
+    "attacks",
+    "attack_images",
     "world_cnn",
     "world_clip",
 )
@@ -39,6 +48,15 @@ AT_224_PIXELS = {
     "gates": 1600,
     "ablate": 900,
     "network_dissection": 2600,
+    "effects": 2200,
+    "directions": 2000,
+    "texts": 1600,
+    "words": 1600,
+    "replacements": 1600,
+    "discovery": 1600,
+    "segmentation": 1600,
+    "attacks": 900,
+    "attack_images": 1600,
 }
 """Memory of a batch of images of 224 x 224 pixels, in megabytes."""
 
@@ -53,10 +71,27 @@ SECONDS_EACH = {
     "gates": 1.0,
     "ablate": 4.0,
     "network_dissection": 0.5,
+    "effects": 0.4,
+    "directions": 0.01,
+    "words": 0.01,
+    "replacements": 0.3,
+    "discovery": 0.3,
+    "segmentation": 0.5,
 }
 """Time of an image or of a (neuron, reference) pair of 224 x 224 pixels on two cores."""
 
-OVER_IMAGES = ("dataset", "activations", "image_embeddings", "gates", "ablate", "network_dissection")
+OVER_IMAGES = (
+    "dataset",
+    "activations",
+    "image_embeddings",
+    "gates",
+    "ablate",
+    "network_dissection",
+    "effects",
+    "replacements",
+    "discovery",
+    "segmentation",
+)
 """Rules whose time goes with the images; that of all others with the pairs."""
 
 SHORTEST_MINUTES = 10
@@ -82,6 +117,8 @@ class Sizes:
         Bytes of a number of a large table.
     n_clusters, methods
         How many numbers of clusters, and clusterings of each.
+    heads, words
+        Attention heads above a CLIP's neurons, and words of each neuron.
     parts
         Jobs that share the work.
     """
@@ -97,6 +134,8 @@ class Sizes:
     n_clusters: int = 4
     real_bytes: int = 4
     methods: int = 5
+    heads: int = 0
+    words: int = 0
     parts: int = 1
 
     @property
@@ -113,6 +152,11 @@ BYTES: dict[str, Callable[[Sizes], int]] = {
     "embeddings": lambda s: s.pairs * (s.real_bytes * s.components + 4),
     "projections": lambda s: s.pairs * 12,
     "image_embeddings": lambda s: s.images * s.real_bytes * s.components,
+    "effects": lambda s: (
+        s.images * (s.heads * s.neurons * s.real_bytes + 8 * s.components) + 4 * s.heads * s.neurons * s.components
+    ),
+    "directions": lambda s: s.neurons * (4 * s.components * (2 + s.n_clusters) + 13 * s.references),
+    "words": lambda s: s.neurons * (8 * s.words * (1 + s.n_clusters) + 4 * s.components),
     "virtual_neurons": lambda s: s.n_clusters * (s.methods * s.pairs + 5 * s.real_bytes * s.selected * s.lower_neurons),
 }
 

@@ -15,13 +15,19 @@ from purelens.provenance import Provenance, read_record, text
 from purelens.resumable import Work, resume
 
 ROWS_AT_A_TIME = 256
+OVER_IMAGES = ("activations", "effects")
+"""Artifacts whose parts are of images; those of all others are of neurons."""
+
+BASIS = ("basis", "head_block", "head_number")
+"""What all parts of ``effects`` have in common."""
+
 REFERENCES = ("reference_id", "reference_value", "reference_position")
 
 
 def gather(shards: Sequence[str], gathered_h5: str, provenance: Provenance | None = None) -> None:
     """Put the parts of an artifact together: it is, byte for byte of its data, what one job would have made.
 
-    Parts are of consecutive images (``activations``, whose references are merged) or of consecutive neurons.
+    Parts are of consecutive images (``effects``, and ``activations``, whose references are merged) or of consecutive neurons.
 
     Parameters
     ----------
@@ -45,8 +51,8 @@ def gather(shards: Sequence[str], gathered_h5: str, provenance: Provenance | Non
     with ExitStack() as stack:
         parts = [stack.enter_context(read(path, name)) for path in shards]
         work = stack.enter_context(resume(gathered_h5, name, whole, device, storage_of(parts[0])))
-        tables = _tables(parts[0], "image" if name == "activations" else "neuron")
-        work.define(lambda out: _define(out, parts, tables))
+        tables = _tables(parts[0], "image" if name in OVER_IMAGES else "neuron")
+        work.define(lambda out: _define(out, name, parts, tables))
         for table in tables:
             _copy(work, parts, table)
         if name == "activations":
@@ -74,18 +80,21 @@ def _tables(part: h5py.File, along: str) -> list[str]:
     return [name for name in variables(part["checksum"]) if part[name].dims[0][0].name == f"/{along}"]
 
 
-def _define(out: Writer, parts: Sequence[h5py.File], tables: Sequence[str]) -> None:
+def _define(out: Writer, name: str, parts: Sequence[h5py.File], tables: Sequence[str]) -> None:
     """Lay the artifact out like its parts, its first dimension as long as all theirs."""
     first = parts[0]
     along = first[tables[0]].dims[0][0].name.lstrip("/")
-    for name, item in first.items():
+    for dim, item in first.items():
         if isinstance(item, h5py.Dataset) and item.is_scale:
-            out.coordinate(name, np.concatenate([part[name][...] for part in parts]) if name == along else item[...])
+            out.coordinate(dim, np.concatenate([part[dim][...] for part in parts]) if dim == along else item[...])
     if along == "neuron":
         out.variable("reference_id", data=np.concatenate([part["reference_id"][...] for part in parts]))
+    elif name == "activations":
+        for table in REFERENCES:
+            out.rows(table)
     else:
-        for name in REFERENCES:
-            out.rows(name)
+        for variable in BASIS:
+            out.variable(variable, data=first[variable][...])
     for table in tables:
         out.rows(table, dims=tuple(dim[0].name.lstrip("/") for dim in first[table].dims))
 

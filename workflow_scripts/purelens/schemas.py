@@ -254,9 +254,55 @@ SCHEMAS = {
                 ("neuron", "part_number", "component"), "f4", "direction of a part; NaN where there is none"
             ),
             "part_explained": Variable(
-                ("neuron", "part_number"), "f8", "share of a part's effects along its direction; NaN where there is none"
+                ("neuron", "part_number"),
+                "f8",
+                "share of a part's effects along its direction; NaN where there is none",
             ),
             "silhouette": Variable(("neuron",), "f8", "of the parts; NaN where a neuron is not split"),
+        },
+    ),
+    "texts": Schema(
+        1,
+        "texts",
+        {
+            "text": Variable(("text_number",), "str", "the pool"),
+            "text_embedding": Variable(("text_number", "component"), "f4", "embedding of a text, of length 1"),
+            "class_name": Variable(("class",), "str", "names of the classes"),
+            "class_embedding": Variable(
+                ("class", "component"), "f4", "mean embedding of the sentences about a class, of length 1"
+            ),
+        },
+    ),
+    "words": Schema(
+        1,
+        "words",
+        {
+            "text": Variable(("text_number",), "str", "the pool"),
+            "word": Variable(("neuron", "rank"), "i4", "texts of a neuron, strongest first; -1: none"),
+            "weight": Variable(("neuron", "rank"), "f4", "their weights"),
+            "rebuilt": Variable(("neuron", "component"), "f4", "weighted sum of the texts of a neuron"),
+            "likeness": Variable(("neuron",), "f8", "cosine of this sum and the direction; NaN without words"),
+            "part_word": Variable(("neuron", "part_number", "rank"), "i4", "texts of a part of a neuron; -1: none"),
+            "part_weight": Variable(("neuron", "part_number", "rank"), "f4", "their weights"),
+            "part_likeness": Variable(("neuron", "part_number"), "f8", "cosine of their sum and the part's direction"),
+        },
+    ),
+    "discovery": Schema(
+        1,
+        "discovery",
+        {
+            "text": Variable(("text_number",), "str", "the pool"),
+            "word": Variable(("image", "rank"), "i4", "texts of an image, largest score first; -1: none"),
+            "score": Variable(("image", "rank"), "f4", "their scores"),
+            "neuron": Variable(
+                ("image", "neuron_rank", "place"),
+                "i4",
+                "block and number of the neurons that move the image most; -1: none",
+            ),
+            "along": Variable(
+                ("image", "neuron_rank"), "f4", "how far, along their directions", "1/100 of the embedding"
+            ),
+            "n_active": Variable(("image",), "i4", "how many neurons are activated significantly"),
         },
     ),
 }

@@ -18,7 +18,7 @@ from purelens.explanations.explain import explain
 from purelens.explanations.moments import Moments, concept_moments, with_activations
 from purelens.explanations.ranking import rank_concepts, ranked
 from purelens.explanations.selection import Covariances, select
-from purelens.explanations.split import TRAIN, VALIDATION, split_images
+from purelens.split import TRAIN, VALIDATION, split_images
 
 N_IMAGES, N_CONCEPTS = 5000, 1000
 L1, L1_RATIO, LENGTH, WIDTH, TOLERANCE = 0.05, 0.99, 10, 10, 0.02

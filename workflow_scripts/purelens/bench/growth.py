@@ -6,7 +6,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,14 +63,7 @@ def measure_growth(study: BenchStudy, name: str, folder: Path, seed: int) -> lis
 
 
 def _measured(setting: Setting, name: str, stage: str, factor: int, n_images: int, n_pairs: int) -> Growth:
-    """Run a stage more than once, each time in a process of its own."""
-    shots = [_shot(setting, stage, factor) for _ in range(SHOTS)]
-    seconds, peak = min(shot[0] for shot in shots), max(shot[1] for shot in shots)
-    return Growth(name, stage, factor, n_images, n_pairs, seconds, peak)
-
-
-def _shot(setting: Setting, stage: str, factor: int) -> tuple[float, int]:
-    """Run a stage in a process of its own: its seconds, and the peak of its memory in bytes."""
+    """Run a stage in a process of its own."""
     request = {"study": setting.study.model_dump(), "folder": str(setting.folder), "neurons": setting.neurons}
     request["shard"] = f"1/{FACTORS[-1] // factor}"
     command = [sys.executable, "-m", "purelens.bench.growth", stage]
@@ -79,7 +72,7 @@ def _shot(setting: Setting, stage: str, factor: int) -> tuple[float, int]:
     if done.returncode:
         raise UserError(f"bench: {stage} failed at {factor} times the size: {done.stderr.strip().splitlines()[-1:]}")
     seconds, peak = json.loads(done.stdout.splitlines()[-1])
-    return seconds, peak
+    return Growth(name, stage, factor, n_images, n_pairs, seconds, peak)
 
 
 def as_rows(records: Sequence[Growth]) -> list[dict[str, float | str]]:
@@ -94,15 +87,19 @@ def _run(stage: str) -> None:
     path = setting.folder / f"grown_{stage}.h5"
     keep_freed_memory()
     setting.network()  # what it imports is not what is measured
-    started = time.perf_counter()
-    if stage == "activations":
-        run_activations(setting, path, REFERENCES, shard=request["shard"])
-    elif stage == "relevances":
-        run_relevances(setting, path)
-    else:
-        run_patches(setting, path)
-    seconds = time.perf_counter() - started
+    stages = {
+        "activations": lambda: run_activations(setting, path, REFERENCES, shard=request["shard"]),
+        "relevances": lambda: run_relevances(setting, path),
+        "patches": lambda: run_patches(setting, path),
+    }
+    seconds = min(_timed(stages[stage]) for _ in range(SHOTS))
     print(json.dumps([seconds, _peak_bytes()]))
+
+
+def _timed(function: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
 
 
 def _peak_bytes() -> int:

@@ -14,12 +14,12 @@ from purelens.dataset import Images, open_images
 from purelens.device import choose_device, first_batch_size
 from purelens.explanations.methods import SHUFFLED
 from purelens.explanations.simulate import Explanations, givers, open_explanations, simulations
-from purelens.explanations.split import TEST, VALIDATION
 from purelens.explanations.table import open_concepts
 from purelens.explanations.units import WHOLE
 from purelens.layers import as_maps, find_layer
 from purelens.models import Network, load_network
 from purelens.progress import Progress
+from purelens.split import TEST, VALIDATION
 from purelens.statistics import estimate
 from purelens.tables import write_table
 

@@ -11,10 +11,10 @@ from purelens.dataset import Images, open_images
 from purelens.embedders import encode_texts, read_embeddings
 from purelens.errors import UserError, listed
 from purelens.explanations.calibration import calibrate, probability
-from purelens.explanations.split import TRAIN, split_images
 from purelens.explanations.table import LABELS, TEXTS
-from purelens.explanations.vocabulary import Texts, read_elsewhere, read_superclasses, read_texts
 from purelens.provenance import Provenance
+from purelens.split import TRAIN, split_images
+from purelens.vocabulary import Texts, read_elsewhere, read_superclasses, read_texts
 
 logger = logging.getLogger("purelens")
 

@@ -13,13 +13,13 @@ from purelens.explanations.methods import DISSECT, ELSEWHERE, LINEAR, NETWORK_DI
 from purelens.explanations.moments import Moments, concept_moments, with_activations
 from purelens.explanations.ranking import rank_concepts, ranked
 from purelens.explanations.selection import Covariances, Explanation, select
-from purelens.explanations.split import TEST, TRAIN, VALIDATION
 from purelens.explanations.table import ConceptTable, open_concepts
 from purelens.explanations.units import WHOLE, Units, open_units
-from purelens.explanations.vocabulary import read_elsewhere
 from purelens.neurons import neuron_ids
 from purelens.progress import Progress
 from purelens.provenance import Provenance
+from purelens.split import TEST, TRAIN, VALIDATION
+from purelens.vocabulary import read_elsewhere
 
 logger = logging.getLogger("purelens")
 

@@ -10,11 +10,11 @@ from torch.nn import functional
 from purelens.artifacts import Rows, create, read, strings
 from purelens.dataset import Images, open_images
 from purelens.device import choose_device, filled, in_batches
-from purelens.explanations.split import TEST, split_images
 from purelens.layers import Segment, as_maps
 from purelens.models import Network, load_network
 from purelens.progress import Progress
 from purelens.provenance import Provenance
+from purelens.split import TEST, split_images
 
 logger = logging.getLogger("purelens")
 

@@ -14,9 +14,9 @@ from purelens.artifacts import read, strings
 from purelens.errors import listed
 from purelens.explanations.methods import SHUFFLED
 from purelens.explanations.scores import auprc_columns, pearson_columns
-from purelens.explanations.split import TEST
 from purelens.explanations.table import ConceptTable, open_concepts
 from purelens.explanations.units import WHOLE, Units, open_units
+from purelens.split import TEST
 from purelens.statistics import estimate
 from purelens.tables import write_table
 

@@ -27,7 +27,7 @@ class ConceptTable:
     kept
         (M,) whether the filter keeps them.
     part
-        (N,) what each image is for (see `purelens.explanations.split`).
+        (N,) what each image is for (see `purelens.split`).
     """
 
     file: h5py.File

@@ -70,10 +70,10 @@ def directions(
     where = choose_device(device)
     with read(effects_h5, "effects") as file, create(directions_h5, "directions", provenance, str(where)) as out:
         images = fitted_images(len(file["image"]), seed)
-        if images.sum() < top_images:
+        if images.sum() <= top_images:
             raise UserError(
                 f"lens: the directions of {top_images} images (lens.top_images) are wanted, but there are only "
-                f"{images.sum()} to find them on; take fewer, or more images"
+                f"{images.sum()} to choose them from; take fewer, or more images"
             )
         finder = Finder(top_images, significant, split_below, tuple(n_clusters), restarts, seed)
         found = [finder.find(*effects) for effects in _effects(file, images, where)]
@@ -148,7 +148,8 @@ class Finder:
         effects -= mean
         lengths = torch.linalg.vector_norm(effects, dim=2)
         n_significant = max(1, round(self.significant * effects.shape[1]))
-        threshold = lengths.topk(n_significant, dim=1).values[:, -1]
+        # between two images, so that rounding does not decide about one
+        threshold = lengths.topk(n_significant + 1, dim=1).values[:, -2:].mean(dim=1)
         # a stable order: equal lengths by image
         length, top = (each[:, : self.top_images] for each in torch.sort(lengths, dim=1, descending=True, stable=True))
         longest = torch.gather(effects, 1, top[..., None].expand(-1, -1, effects.shape[2])).cpu().numpy()

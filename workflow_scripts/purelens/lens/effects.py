@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,12 @@ from purelens.device import choose_device, filled, in_batches
 from purelens.embedders import Embedder, load_embedder
 from purelens.errors import UserError
 from purelens.lens.closed_form import basis, completeness, effects_of, heads_above
+from purelens.lens.shapes import trained_with_quick_gelu
 from purelens.lens.tower import Tower, check_activations
 from purelens.progress import Progress
 from purelens.provenance import Provenance
 from purelens.resumable import Work, resume
 from purelens.shards import WHOLE, part_of
-from purelens.vision import open_clip
 
 logger = logging.getLogger("purelens")
 
@@ -103,14 +102,6 @@ def load_clip(embedder: Mapping[str, Any], device: torch.device, seed: int = 0) 
     return loaded
 
 
-def trained_with_quick_gelu(architecture: str, weights: str | None) -> bool | None:
-    """Whether published weights were trained with QuickGELU; None for others, of which it is not known."""
-    if not weights or weights == "random" or Path(weights).suffix:
-        return None
-    known = open_clip().get_pretrained_cfg(architecture, weights)
-    return bool(known.get("quick_gelu", False)) if known else None
-
-
 class Lens:
     """A CLIP and the basis of a block's effects."""
 
@@ -127,7 +118,9 @@ class Lens:
         found = effects_of(self.tower, seen)
         error = torch.full_like(found.scale, torch.nan)
         if sampled.any():
-            error[torch.from_numpy(sampled)] = completeness(self.tower, seen, found, self.basis)[torch.from_numpy(sampled)]
+            error[torch.from_numpy(sampled)] = completeness(self.tower, seen, found, self.basis)[
+                torch.from_numpy(sampled)
+            ]
         tables = (found.head_scalar, found.scale, found.shared, found.embedding, error)
         return {name: table.float().cpu().numpy() for name, table in zip(TABLES, tables, strict=True)}
 
@@ -157,7 +150,9 @@ def _check(values: Mapping[str, np.ndarray], first_image: int) -> None:
     """Stop at what is not finite, and where the effects do not add up to the attentions' direct effects."""
     finite = np.isfinite(values["embedding"]).all(axis=1) & np.isfinite(values["head_scalar"]).all(axis=(1, 2))
     if not finite.all():
-        raise UserError(f"lens: the CLIP is NaN or infinite on image {first_image + int(np.argmin(finite))}; check its weights")
+        raise UserError(
+            f"lens: the CLIP is NaN or infinite on image {first_image + int(np.argmin(finite))}; check its weights"
+        )
     error = values["completeness"]
     if (error > TOLERANCE).any():
         worst = int(np.nanargmax(error))

@@ -74,7 +74,7 @@ class _Steps:
         square = new.square().sum(dim=1)
         if not step:
             return new[:, :0], square
-        products = (self._taken[:, :step] @ new[..., None])
+        products = self._taken[:, :step] @ new[..., None]
         row = torch.linalg.solve_triangular(self._factor[:, :step, :step], products, upper=False)[..., 0]
         return row, square - row.square().sum(dim=1)
 

@@ -1,13 +1,14 @@
 """Effects as they are stored: read a block of neurons at a time, never as one table of images, neurons and components."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import h5py
 import numpy as np
 import torch
 
 from purelens.artifacts import Rows
-from purelens.explanations.split import TEST, split_images
+from purelens.split import TEST, split_images
 
 BLOCK_BYTES = 2**28
 SLAB_BYTES = 2**26
@@ -55,3 +56,68 @@ def few_neurons(n_images: int, n_components: int, n_neurons: int) -> list[slice]
     """Divide a block of neurons so that their effects (n, I, d) fit."""
     step = max(1, BLOCK_BYTES // 2 // (4 * n_images * n_components))
     return [slice(start, min(start + step, n_neurons)) for start in range(0, n_neurons, step)]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Centred effects of some neurons on some images.
+
+    Attributes
+    ----------
+    images
+        (i,) their rows.
+    neurons
+        Which neurons.
+    centred
+        (i, n, d) effects without their means.
+    significant
+        (i, n) which are long enough.
+    along
+        (i, n) their products with the neurons' directions.
+    """
+
+    images: np.ndarray
+    neurons: slice
+    centred: torch.Tensor
+    significant: torch.Tensor
+    along: torch.Tensor
+
+
+def centred_effects(
+    effects: h5py.File, directions: h5py.File, images: np.ndarray, device: torch.device
+) -> Iterator[Effect]:
+    """Compute the effects of all neurons on some images, a few images and a few neurons at a time.
+
+    Parameters
+    ----------
+    effects, directions
+        The artifacts.
+    images
+        (N,) which images.
+    device
+        Where to compute.
+    """
+    scalars, scale, shared = Rows(effects, "head_scalar"), effects["scale"][...], effects["shared"][...]
+    basis, mean, direction, threshold = (
+        torch.from_numpy(file[name][...]).to(device)
+        for file, name in (
+            (effects, "basis"),
+            (directions, "mean"),
+            (directions, "direction"),
+            (directions, "threshold"),
+        )
+    )
+    n_images, n_heads, n_neurons = scalars.shape
+    for rows in _slabs(n_images, 4 * n_heads * n_neurons):
+        chosen = np.flatnonzero(images[rows])
+        if not len(chosen):
+            continue
+        ids = chosen + rows.start
+        weights = torch.from_numpy(scalars[rows][chosen] * scale[ids][:, None, None]).to(device)
+        constant = torch.from_numpy(shared[ids]).to(device)
+        for few in few_neurons(len(ids), mean.shape[1], n_neurons):
+            centred = torch.einsum("ijn,jnd->ind", weights[:, :, few], basis[:, few])
+            centred += constant[:, None] - mean[few]
+            length = torch.linalg.vector_norm(centred, dim=2)
+            along = torch.einsum("ind,nd->in", centred, direction[few])
+            yield Effect(ids, few, centred, length >= threshold[few], along)

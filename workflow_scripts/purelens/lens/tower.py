@@ -177,7 +177,9 @@ def check_activations(model: Any, quick: bool | None) -> None:
     if quick is not None and quick != image:
         names = {True: "QuickGELU", False: "GELU"}
         other = "the architecture with -quickgelu at its end" if quick else "the architecture without -quickgelu"
-        raise UserError(f"lens: the weights were trained with {names[quick]}, the model uses {names[image]}; take {other}")
+        raise UserError(
+            f"lens: the weights were trained with {names[quick]}, the model uses {names[image]}; take {other}"
+        )
 
 
 def uses_quick_gelu(tower: Any) -> bool:

@@ -1,0 +1,482 @@
+"""The stages of the second-order lens, on a small random CLIP and drawn images."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import average_precision_score
+
+from helpers import data_of
+from purelens.artifacts import create
+from purelens.embedders import build_clip
+from purelens.errors import UserError
+from purelens.gather import gather
+from purelens.images import Geometry
+from purelens.lens.attack_images import attack_images
+from purelens.lens.attacks import allowed_words, attacks
+from purelens.lens.directions import directions, principal
+from purelens.lens.discovery import discovery
+from purelens.lens.effects import effects
+from purelens.lens.masks import fitted, open_masks
+from purelens.lens.replacements import REPLACEMENTS, replacements
+from purelens.lens.segmentation import segmentation
+from purelens.lens.segmentation_scores import COUNTS, average_precision, counts, stretched, summary
+from purelens.lens.shapes import clip_shape
+from purelens.lens.texts import texts
+from purelens.lens.tower import check_activations
+from purelens.lens.words import words
+from purelens.provenance import Provenance
+from purelens.split import TEST, split_images
+from purelens.tables import read_table
+from purelens.vision import open_clip
+from reference import lens as definition
+
+N_IMAGES, SIZE, BLOCK = 60, 16, 0
+CLIP = {
+    "embed_dim": 12,
+    "vision_cfg": {"image_size": SIZE, "patch_size": 4, "width": 16, "layers": 3, "head_width": 8, "mlp_ratio": 2},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
+}
+POOL = ["a circle", "a square", "", "red", "red", "null", "nan", "blue sky", "night"]
+CLASSES = ["circle", "square", "star"]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    path = tmp_path_factory.mktemp("clip") / "small_lens_clip.json"
+    path.write_text(json.dumps(CLIP))
+    return {"source": "open_clip", "architecture": str(path), "weights": "random", "output": "pooled"}
+
+
+def draw_images(path: Path, **extra: Any) -> str:
+    rng = np.random.default_rng(0)
+    values = {
+        "pixels": rng.integers(0, 256, (N_IMAGES, SIZE, SIZE, 3), dtype=np.uint8),
+        "label": np.arange(N_IMAGES, dtype="i4") % 3,
+        "path": [f"{n}.png" for n in range(N_IMAGES)],
+        "source_index": np.arange(N_IMAGES),
+        "class_name": CLASSES,
+        "rejected_path": [],
+        "rejected_reason": [],
+        "mask": (rng.random((N_IMAGES, SIZE, SIZE)) < 0.4).astype(np.uint8),
+        **extra,
+    }
+    with create(path, "dataset") as out:
+        out.coordinate("image", N_IMAGES)
+        out.coordinate("class", len(values["class_name"]))
+        out.coordinate("rejected", 0)
+        out.coordinate("row", SIZE)
+        out.coordinate("column", SIZE)
+        out.coordinate("colour", 3)
+        for name, data in values.items():
+            out.variable(name, data=data)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, clip: dict[str, Any]) -> dict[str, str]:
+    """All artifacts of one block."""
+    folder = tmp_path_factory.mktemp("lens")
+    (folder / "pool.txt").write_text("\n".join(POOL))
+    paths = {name: str(folder / f"{name}.h5") for name in ("effects", "directions", "texts", "words")}
+    paths |= {"images": draw_images(folder / "images.h5"), "pool": str(folder / "pool.txt")}
+    effects(paths["images"], paths["effects"], clip, BLOCK)
+    directions(paths["effects"], paths["directions"], top_images=20, split_below=0.9, n_clusters=(2, 3))
+    texts(paths["images"], paths["texts"], clip, paths["pool"], ["a {}", "one {}"])
+    words(paths["directions"], paths["texts"], paths["words"], n_words=4)
+    return paths
+
+
+def effects_of(path: str) -> np.ndarray:
+    """All effects (N, n, d), as one table."""
+    with h5py.File(path) as file:
+        scaled = file["head_scalar"][...] * file["scale"][...][:, None, None]
+        return np.einsum("ijn,jnd->ind", scaled, file["basis"][...]) + file["shared"][...][:, None]
+
+
+def fitting_images() -> np.ndarray:
+    return np.flatnonzero(split_images(N_IMAGES, 0) != TEST)
+
+
+def test_effects_are_those_of_the_definition(made: dict[str, str], clip: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    visual = build_clip(clip["architecture"], "random").visual.eval()
+    preprocess = open_clip().get_model_preprocess_cfg(visual)
+    with h5py.File(made["images"]) as file:
+        pixels = torch.from_numpy(file["pixels"][:3]).permute(0, 3, 1, 2) / 255
+    mean, std = (torch.tensor(preprocess[key])[:, None, None] for key in ("mean", "std"))
+    with torch.inference_mode():
+        slow = torch.stack([definition.second_order(visual, image, BLOCK) for image in (pixels - mean) / std])
+    found = effects_of(made["effects"])[:3]
+    assert np.linalg.norm(found - slow.numpy()) / np.linalg.norm(slow.numpy()) < 1e-5
+    with h5py.File(made["effects"]) as file:
+        error = file["completeness"][...]
+        assert np.isfinite(error).tolist() == [n % 64 == 0 for n in range(N_IMAGES)]
+        assert np.nanmax(error) < 1e-5
+        np.testing.assert_allclose(np.linalg.norm(file["embedding"][...], axis=1), 100, rtol=1e-5)
+
+
+def test_parts_of_the_images_are_the_whole(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:
+    shards = []
+    for number in (1, 2, 3):
+        shards.append(f"{tmp_path}/{number}.h5")
+        how = Provenance(how={"shard": f"{number}/3"})
+        effects(made["images"], shards[-1], clip, BLOCK, shard=f"{number}/3", provenance=how)
+    gather(shards, f"{tmp_path}/all.h5")
+    assert data_of(f"{tmp_path}/all.h5") == data_of(made["effects"])
+
+
+def test_directions_are_singular_vectors_of_the_largest_effects(made: dict[str, str]) -> None:
+    table = effects_of(made["effects"])[fitting_images()].astype(np.float64)
+    with h5py.File(made["directions"]) as file:
+        for neuron in (0, 7, 31):
+            centred = table[:, neuron] - table[:, neuron].mean(axis=0)
+            length = np.linalg.norm(centred, axis=1)
+            order = np.argsort(-length, kind="stable")[:20]
+            _, values, right = np.linalg.svd(centred[order], full_matrices=False)
+            assert file["image_id"][neuron].tolist() == fitting_images()[order].tolist()
+            direction = file["direction"][neuron]
+            assert abs(float(direction @ right[0])) > 0.9999
+            assert (centred[order] @ direction > 0).sum() >= 10
+            np.testing.assert_allclose(file["explained"][neuron], (values**2 / (values**2).sum())[:8], atol=1e-4)
+            n_significant = round(0.02 * len(centred))
+            assert file["threshold"][neuron] == pytest.approx(
+                np.sort(length)[-n_significant - 1 :][:2].mean(), rel=1e-4
+            )
+            np.testing.assert_allclose(file["projection"][neuron], centred[order] @ direction, rtol=1e-3, atol=1e-4)
+
+
+def test_neurons_that_need_several_directions_are_split(made: dict[str, str]) -> None:
+    with h5py.File(made["directions"]) as file:
+        part, silhouette = file["part"][...], file["silhouette"][...]
+        share = file["part_explained"][...]
+        several = file["explained"][:, 0] < 0.9
+        assert several.any()
+        assert ((part.max(axis=1) > 0) == several).all()
+        assert np.isfinite(silhouette[several]).all()
+        assert np.isnan(silhouette[~several]).all()
+        for neuron in np.flatnonzero(several):
+            n_parts = part[neuron].max() + 1
+            assert np.isfinite(share[neuron, :n_parts]).all()
+            assert np.isnan(share[neuron, n_parts:]).all()
+        whole = ~several
+        np.testing.assert_array_equal(file["part_direction"][...][whole, 0], file["direction"][...][whole])
+
+
+def test_principal_component_of_some_vectors_only() -> None:
+    vectors = np.zeros((2, 4, 3), dtype=np.float32)
+    vectors[0, :, 0] = [1, 2, -3, 4]
+    vectors[0, 3, 1] = 100
+    direction, shares = principal(vectors, np.array([[True, True, True, False], [True] * 4]))
+    np.testing.assert_allclose(direction, [[1, 0, 0], [0, 0, 0]])
+    assert shares[0, 0] == pytest.approx(1)
+    assert np.isnan(shares[1, 0])
+
+
+def test_too_few_images_for_the_directions(made: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"directions of 100 images \(lens.top_images\) are wanted, but there are only 48"
+    ):
+        directions(made["effects"], f"{tmp_path}/d.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_texts_are_told_once_and_classes_are_means(made: dict[str, str]) -> None:
+    with h5py.File(made["texts"]) as file:
+        assert [name.decode() for name in file["text"][...]] == [
+            "a circle",
+            "a square",
+            "red",
+            "null",
+            "nan",
+            "blue sky",
+            "night",
+        ]
+        assert [name.decode() for name in file["class_name"][...]] == CLASSES
+        for name in ("text_embedding", "class_embedding"):
+            np.testing.assert_allclose(np.linalg.norm(file[name][...], axis=1), 1, rtol=1e-5)
+
+
+def test_words_rebuild_directions(made: dict[str, str]) -> None:
+    with h5py.File(made["words"]) as file, h5py.File(made["texts"]) as known, h5py.File(made["directions"]) as found:
+        pool = known["text_embedding"][...]
+        atoms = pool - pool.mean(axis=0)
+        atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+        word, weight = file["word"][...], file["weight"][...]
+        assert word.shape == (32, 4)
+        assert (np.diff(np.abs(weight), axis=1) <= 0).all()
+        rebuilt = np.einsum("nm,nmd->nd", weight, atoms[word])
+        np.testing.assert_allclose(file["rebuilt"][...], rebuilt, atol=1e-5)
+        direction = found["direction"][...]
+        cosine = (rebuilt * direction).sum(axis=1) / np.linalg.norm(rebuilt, axis=1)
+        np.testing.assert_allclose(file["likeness"][...], cosine, atol=1e-5)
+        split = found["part"][...].max(axis=1) > 0
+        np.testing.assert_array_equal(file["part_word"][...][~split, 0], word[~split])
+        assert (file["part_word"][...][~split, 1:] == -1).all()
+
+
+def test_a_pool_smaller_than_the_words_wanted(made: dict[str, str], tmp_path: Path) -> None:
+    words(made["directions"], made["texts"], f"{tmp_path}/words.h5", n_words=50)
+    with h5py.File(f"{tmp_path}/words.h5") as file:
+        assert file["word"].shape[1] == 7
+
+
+def test_a_pool_of_one_text(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("red\n\nred\n")
+    texts(made["images"], f"{tmp_path}/texts.h5", clip, f"{tmp_path}/one.txt")
+    with pytest.raises(UserError, match="has 1 text; texts are told apart by their differences"):
+        words(made["directions"], f"{tmp_path}/texts.h5", f"{tmp_path}/words.h5")
+
+
+def test_replacements_are_those_of_whole_tables(made: dict[str, str], tmp_path: Path) -> None:
+    paths = [made[name] for name in ("images", "effects", "directions", "texts", "words")]
+    replacements(*paths, f"{tmp_path}/r.csv", bootstrap=50)
+    table = read_table(f"{tmp_path}/r.csv").set_index("replacement")
+    assert list(table.index) == list(REPLACEMENTS)
+    test = np.setdiff1d(np.arange(N_IMAGES), fitting_images())
+    with (
+        h5py.File(made["directions"]) as found,
+        h5py.File(made["words"]) as described,
+        h5py.File(made["effects"]) as file,
+    ):
+        centred = effects_of(made["effects"])[test] - found["mean"][...]
+        large = (np.linalg.norm(centred, axis=2) >= found["threshold"][...])[..., None]
+        rebuilt = described["rebuilt"][...]
+        z = file["embedding"][...][test].astype(np.float64)
+        unit = rebuilt / np.linalg.norm(rebuilt, axis=1, keepdims=True)
+
+        def along(axis: np.ndarray) -> np.ndarray:
+            return np.einsum("in,nd->id", np.einsum("ind,nd->in", centred, axis), axis)
+
+        embeddings = {
+            "none": z,
+            "all": z - centred.sum(axis=1),
+            "large": z - (centred * large).sum(axis=1),
+            "small": z - (centred * ~large).sum(axis=1),
+            "direction": z - centred.sum(axis=1) + along(found["direction"][...]),
+            "words": z - centred.sum(axis=1) + along(unit),
+            "words_released": z - centred.sum(axis=1) + along(rebuilt),
+        }
+    with h5py.File(made["texts"]) as known:
+        classifier = torch.from_numpy(known["class_embedding"][...]).double()
+    for name, embedding in embeddings.items():
+        expected = definition.zero_shot(torch.from_numpy(embedding), classifier, torch.from_numpy(test % 3))
+        assert table.accuracy[name] == pytest.approx(100 * expected), name
+        assert table.change[name] == pytest.approx(table.accuracy[name] - table.accuracy["none"])
+
+
+def test_images_without_classes_have_no_accuracy(made: dict[str, str], tmp_path: Path) -> None:
+    images = draw_images(tmp_path / "images.h5", label=np.full(N_IMAGES, -1, dtype="i4"))
+    replacements(images, made["effects"], made["directions"], made["texts"], made["words"], f"{tmp_path}/r.csv")
+    assert len(read_table(f"{tmp_path}/r.csv")) == 0
+
+
+def test_concepts_of_images(made: dict[str, str], tmp_path: Path) -> None:
+    discovery([made["effects"]] * 2, [made["directions"]] * 2, [made["words"]] * 2, f"{tmp_path}/d.h5", [0, 1])
+    with h5py.File(made["directions"]) as found, h5py.File(made["words"]) as described:
+        centred = effects_of(made["effects"]) - found["mean"][...]
+        active = np.linalg.norm(centred, axis=2) >= found["threshold"][...]
+        moved = np.einsum("ind,nd->in", centred, found["direction"][...]) * active
+        weights = np.zeros((32, 7))
+        np.put_along_axis(weights, described["word"][...], described["weight"][...], axis=1)
+    score = 2 * moved @ weights
+    with h5py.File(f"{tmp_path}/d.h5") as file:
+        assert file["n_active"][...].tolist() == (2 * active.sum(axis=1)).tolist()
+        for image in range(N_IMAGES):
+            word = file["word"][image]
+            expected = [place for place in np.argsort(-score[image], kind="stable") if score[image, place] > 1e-6]
+            assert [place for place in word if place >= 0] == expected
+            if active[image].any():
+                block, neuron = file["neuron"][image, 0]
+                assert (block, neuron) == (0, np.argmax(np.abs(moved[image])))
+            else:
+                assert (word == -1).all()
+                assert (file["neuron"][image] == -1).all()
+        assert (file["n_active"][...] == 0).any()
+
+
+def test_counts_are_those_of_a_loop() -> None:
+    rng = np.random.default_rng(0)
+    heat, mask = stretched(rng.random((3, 5, 4))), (rng.random((3, 5, 4)) < 0.3).astype(np.uint8)
+    found = counts(heat, mask)
+    for image in range(3):
+        expected = dict.fromkeys(COUNTS, 0)
+        for row in range(5):
+            for column in range(4):
+                here, true = heat[image, row, column] > 0.5, mask[image, row, column] == 1
+                expected["correct"] += here == true
+                expected["labelled"] += 1
+                expected["object_both"] += here and true
+                expected["object_either"] += here or true
+                expected["background_both"] += not here and not true
+                expected["background_either"] += not here or not true
+        assert {name: int(values[image]) for name, values in found.items()} == expected
+    flat = np.concatenate([mask[0].ravel() == 0, mask[0].ravel() == 1])
+    by_hand = average_precision_score(flat, np.concatenate([1 - heat[0].ravel(), heat[0].ravel()]))
+    assert average_precision(heat[0], mask[0]) == pytest.approx(by_hand)
+    scores = summary({**found, "average_precision": np.full(3, 0.25)}, 100, 0.95, 0)
+    assert scores["pixel_accuracy"][0] == pytest.approx(100 * found["correct"].sum() / 60)
+    both = [found[f"{p}_both"].sum() / found[f"{p}_either"].sum() for p in ("object", "background")]
+    assert scores["mean_iou"][0] == pytest.approx(50 * sum(both))
+    assert scores["mean_average_precision"] == pytest.approx((25, 25, 25))
+
+
+def test_a_constant_map_finds_nothing() -> None:
+    assert (stretched(np.full((1, 4, 4), 3.0)) == 0).all()
+
+
+def test_masks_lie_on_their_images() -> None:
+    mask = np.zeros((40, 90), dtype=np.uint8)
+    mask[10:30, 50:70] = 1
+    image = Image.fromarray(np.repeat(255 * mask[..., None], 3, axis=2))
+    pixels, seen = fitted((image, mask), Geometry(20, 20, "bicubic", 1))
+    assert seen.shape == (20, 20)
+    assert ((pixels[..., 0] > 128) == (seen > 0)).mean() > 0.97
+
+
+def matlab_file(path: Path, images: list[np.ndarray], masks: list[np.ndarray]) -> str:
+    with h5py.File(path, "w") as file:
+        for name, arrays in (("img", images), ("gt", masks)):
+            refs = file.create_dataset(f"value/{name}", (len(arrays), 1), dtype=h5py.ref_dtype)
+            for number, array in enumerate(arrays):
+                stored = file.create_dataset(f"data/{name}{number}", data=array.T)
+                refs[number, 0] = stored.ref
+                if name == "gt":
+                    cell = file.create_dataset(f"cell/{number}", (1, 1), dtype=h5py.ref_dtype)
+                    cell[0, 0] = stored.ref
+                    refs[number, 0] = cell.ref
+    return str(path)
+
+
+def test_the_format_of_imagenet_segmentation(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (5, 7, 3), dtype=np.uint8), rng.integers(0, 256, (9, 4, 3), dtype=np.uint8)]
+    masks = [rng.integers(0, 2, image.shape[:2], dtype=np.uint8) for image in images]
+    path = matlab_file(tmp_path / "gtsegs.mat", images, masks)
+    with open_masks("unused", path) as scenes:
+        assert scenes is not None
+        assert len(scenes) == 2
+        for number in range(2):
+            image, mask = scenes.pair(number)
+            np.testing.assert_array_equal(np.asarray(image), images[number])
+            np.testing.assert_array_equal(mask, masks[number])
+    (tmp_path / "other.mat").write_bytes(b"MATLAB 5.0")
+    with (
+        pytest.raises(UserError, match="not in ImageNet-Segmentation's format"),
+        open_masks("unused", f"{tmp_path}/other.mat"),
+    ):
+        pass
+
+
+def test_segmentation_looks_where_the_neurons_are_active(
+    made: dict[str, str], clip: dict[str, Any], tmp_path: Path
+) -> None:
+    table, scores = tmp_path / "s.csv", tmp_path / "summary.csv"
+    segmentation(
+        made["images"], [made["directions"]], made["texts"], str(table), str(scores), clip, [BLOCK], 5, bootstrap=20
+    )
+    found = pd.read_csv(table)
+    assert len(found) == 3 * N_IMAGES
+    assert (found.labelled == SIZE**2).all()
+    torch.manual_seed(0)
+    visual = build_clip(clip["architecture"], "random").visual.eval()
+    cfg = open_clip().get_model_preprocess_cfg(visual)
+    with (
+        h5py.File(made["images"]) as file,
+        h5py.File(made["texts"]) as known,
+        h5py.File(made["directions"]) as directed,
+    ):
+        mean, std = (torch.tensor(cfg[key])[:, None, None] for key in ("mean", "std"))
+        image = (torch.from_numpy(file["pixels"][4]).permute(2, 0, 1) / 255 - mean) / std
+        mask, classes, direction = file["mask"][4], known["class_embedding"][...], directed["direction"][...]
+    with torch.inference_mode():
+        trace = definition.Trace(visual, image)
+    towards = direction @ classes[np.argmax(classes @ trace.embedding.numpy())]
+    chosen = np.argsort(-np.abs(towards), kind="stable")[:5]
+    for method, sign in (("signed", np.sign(towards[chosen])), ("published", np.ones(5))):
+        heat = (trace.hidden[BLOCK][1:, chosen].numpy() * sign).mean(axis=1).reshape(4, 4)
+        large = torch.nn.functional.interpolate(
+            torch.from_numpy(heat)[None, None].float(), size=(SIZE, SIZE), mode="bilinear"
+        )
+        expected = counts(stretched(large[0].numpy()), mask[None])
+        row = found[(found.method == method) & (found.image == 4)].iloc[0]
+        assert {name: int(row[name]) for name in COUNTS} == {name: int(values[0]) for name, values in expected.items()}
+    assert set(pd.read_csv(scores).method) == {"signed", "published", "centre"}
+
+
+def test_images_without_masks_are_not_segmented(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:
+    path = draw_images(tmp_path / "images.h5")
+    with h5py.File(path, "r+") as file:
+        del file["mask"]
+    paths = [str(tmp_path / name) for name in ("s.csv", "summary.csv")]
+    segmentation(path, [made["directions"]], made["texts"], *paths, clip, [BLOCK], 5)
+    assert [len(read_table(name)) for name in paths] == [0, 0]
+
+
+def test_attacks(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:
+    wanted = {"first": {"shown": "circle", "taken_for": "square", "avoid": ["night"], "images": None}}
+    tables = [str(tmp_path / name) for name in ("attacks.csv", "prompts.csv")]
+    attacks([made["directions"]], [made["words"]], *tables, clip, wanted)
+    found, prompts = (read_table(table) for table in tables)
+    assert not set(found.word) & {"a circle", "a square", "night"}
+    assert set(found.kind) <= {"lens", "random"}
+    assert (found.score > 0).all()
+    assert prompts.prompt.str.startswith("a photo of a circle with ").all()
+    before = Path(tables[0]).read_bytes()
+    attacks([made["directions"]], [made["words"]], *tables, clip, wanted)
+    assert Path(tables[0]).read_bytes() == before
+    folder = tmp_path / "pictures" / "some"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        Image.fromarray(np.full((SIZE, SIZE, 3), 80 * number, dtype=np.uint8)).save(folder / f"{number}.png")
+    (folder / "9.png").write_text("no image")
+    wanted["first"]["images"] = str(tmp_path / "pictures")
+    attack_images(tables[1], f"{tmp_path}/images.csv", clip, wanted, bootstrap=20)
+    row = read_table(f"{tmp_path}/images.csv").iloc[0]
+    assert (row.attack, row.kind, row.n_images) == ("first", "given", 3)
+    with pytest.raises(UserError, match="diffusers is not installed"):
+        attack_images(tables[1], f"{tmp_path}/images.csv", clip, wanted, pipeline=str(tmp_path))
+
+
+def test_words_of_an_attack() -> None:
+    names = ["Heart shape", "red", "blue", "green"]
+    assert allowed_words(names, np.array([9.0, 2.0, 3.0, -1.0]), ["heart", ""]) == [("blue", 3.0), ("red", 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "weights", "message"),
+    [
+        ("RN50", "random", "RN50: images go through a ResNet, not through open_clip's vision transformer"),
+        ("ViT-B-16-SigLIP", "random", "images go through vit_base_patch16_siglip_224"),
+        ("coca_ViT-B-32", "random", "pooled, not read from the class token"),
+        ("ViT-B-32", "openai", "were trained with QuickGELU, which the model does not use; take ViT-B-32-quickgelu"),
+        ("ViT-L-14-quickgelu", "laion2b_s32b_b82k", "has no pretrained tag"),
+    ],
+)
+def test_models_that_the_lens_cannot_read(architecture: str, weights: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        clip_shape(architecture, weights)
+
+
+def test_shapes_of_published_models() -> None:
+    small = clip_shape("ViT-B-32-quickgelu", "openai")
+    assert (small.layers, small.heads, small.neurons, small.components) == (12, 12, 3072, 512)
+    large = clip_shape("ViT-L-14", "laion2b_s32b_b82k")
+    assert (large.layers, large.heads, large.neurons, large.components) == (24, 16, 4096, 768)
+
+
+def test_towers_with_different_activations(clip: dict[str, Any]) -> None:
+    model = build_clip(clip["architecture"], "random")
+    check_activations(model, None)
+    with pytest.raises(UserError, match="the weights were trained with QuickGELU, the model uses GELU"):
+        check_activations(model, True)
+    for block in model.transformer.resblocks:
+        block.mlp.gelu = open_clip().transformer.QuickGELU()
+    with pytest.raises(UserError, match="one tower of this CLIP uses QuickGELU, the other GELU"):
+        check_activations(model, None)

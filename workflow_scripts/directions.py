@@ -1,0 +1,6 @@
+"""Find the directions of their largest effects (rule directions)."""
+
+from purelens.job import run
+from purelens.lens.directions import directions
+
+run(directions, snakemake)

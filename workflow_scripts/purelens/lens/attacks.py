@@ -1,0 +1,116 @@
+"""The rule ``attacks``: words by which images of one class are taken for another."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from purelens.artifacts import read, strings
+from purelens.embedders import encode_texts
+from purelens.lens.discovery import word_weights
+from purelens.lens.texts import unit
+from purelens.tables import write_table
+
+logger = logging.getLogger("purelens")
+
+N_NEURONS, N_WORDS, N_PROMPTS, WORDS_OF_A_PROMPT = 100, 25, 20, 3
+PROMPT = "a photo of a {shown} with {words}"
+KINDS = ("lens", "random")
+"""Words of the neurons that push most, and of as many others drawn at random."""
+
+
+def attacks(
+    directions_h5: Sequence[str],
+    words_h5: Sequence[str],
+    attacks_csv: str,
+    prompts_csv: str,
+    embedder: Mapping[str, Any],
+    wanted: Mapping[str, Mapping[str, Any]],
+    seed: int = 0,
+) -> None:
+    """Find the words of the neurons that push images of one class towards another.
+
+    Parameters
+    ----------
+    directions_h5, words_h5
+        Artifacts of each block.
+    attacks_csv, prompts_csv
+        Words with their scores, and sentences about the class with some of them.
+    embedder
+        Configuration of the CLIP.
+    wanted
+        Attacks by name (see `purelens.config_lens.Attack`).
+    seed
+        Of the random neurons, of the words of each sentence, and of random weights.
+
+    Notes
+    -----
+    Gandelsman et al. 2024, section 5.1, eq. 6: the 100 neurons with the largest product of direction and difference of the two
+    classes; the score of a word is the sum over them of its weight times that product.
+    """
+    directions, weights, names = _neurons(directions_h5, words_h5)
+    rng = np.random.default_rng(seed)
+    rows, prompts = [], []
+    for attack, settings in wanted.items():
+        shown, taken_for = settings["shown"], settings["taken_for"]
+        push = directions @ class_difference(embedder, shown, taken_for, seed)
+        forbidden = [taken_for, shown, *settings["avoid"]]
+        chosen = {
+            "lens": np.argsort(-np.abs(push), kind="stable")[:N_NEURONS],
+            "random": rng.permutation(len(push))[:N_NEURONS],
+        }
+        for kind, neurons in chosen.items():
+            scores = weights[neurons].T @ push[neurons]
+            found = allowed_words(names, scores, forbidden)
+            rows += [[attack, shown, taken_for, kind, rank, word, score] for rank, (word, score) in enumerate(found)]
+            prompts += [[attack, kind, text] for text in sentences(shown, [word for word, _ in found], rng)]
+        logger.info("%s: %s", attack, ", ".join(row[5] for row in rows if row[0] == attack and row[3] == "lens"))
+    columns = ["attack", "shown", "taken_for", "kind", "rank", "word", "score"]
+    write_table(attacks_csv, pd.DataFrame(rows, columns=columns))
+    write_table(prompts_csv, pd.DataFrame(prompts, columns=["attack", "kind", "prompt"]))
+
+
+def class_difference(embedder: Mapping[str, Any], shown: str, taken_for: str, seed: int = 0) -> np.ndarray:
+    """Embedding (d,) of one class's name minus that of the other."""
+    names = [shown, taken_for]
+    vectors = unit(encode_texts(str(embedder["architecture"]), str(embedder["weights"]), names, seed=seed))
+    return vectors[1] - vectors[0]
+
+
+def _neurons(directions_h5: Sequence[str], words_h5: Sequence[str]) -> tuple[np.ndarray, Any, list[str]]:
+    """Directions (n, d) of all blocks' neurons, weights (n, M) of their words, and the words."""
+    from scipy import sparse
+
+    directions, weights, names = [], [], []
+    for path, path_of_words in zip(directions_h5, words_h5, strict=True):
+        with read(path, "directions") as file, read(path_of_words, "words") as words:
+            names = strings(words["text"])
+            directions.append(file["direction"][...])
+            weights.append(word_weights(words, len(names)))
+    return np.concatenate(directions), sparse.vstack(weights, format="csr"), names
+
+
+def allowed_words(names: Sequence[str], scores: np.ndarray, forbidden: Sequence[str]) -> list[tuple[str, float]]:
+    """Texts with the largest scores above zero that contain none of the forbidden words, at most 25."""
+    without = [word.casefold() for word in forbidden if word]
+    found: list[tuple[str, float]] = []
+    for place in np.argsort(-scores, kind="stable"):
+        if scores[place] <= 0 or len(found) == N_WORDS:
+            break
+        if not any(word in names[place].casefold() for word in without):
+            found.append((names[place], float(scores[place])))
+    return found
+
+
+def sentences(shown: str, words: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """Sentences about a class with a few of the words each; none without words."""
+    if not words:
+        return []
+    found = []
+    for _ in range(N_PROMPTS):
+        few = [words[i] for i in sorted(rng.permutation(len(words))[:WORDS_OF_A_PROMPT])]
+        listed = " and ".join([", ".join(few[:-1]), few[-1]] if len(few) > 1 else few)
+        found.append(PROMPT.replace("{shown}", shown).replace("{words}", listed))
+    return list(dict.fromkeys(found))

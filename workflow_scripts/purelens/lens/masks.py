@@ -1,0 +1,93 @@
+"""Images with masks of their objects, to segment."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Protocol
+
+import h5py
+import numpy as np
+from PIL import Image
+
+from purelens.dataset import open_images
+from purelens.errors import UserError
+from purelens.images import Geometry
+
+
+class Segmented(Protocol):
+    """Images and their masks."""
+
+    def __len__(self) -> int: ...
+
+    def pair(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """An image, and its mask (H, W) uint8, 1 on the object."""
+        ...
+
+
+class DatasetMasks:
+    """The images of a dataset artifact with masks."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self._pixels, self._masks = file["pixels"], file["mask"]
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def pair(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """An image and its mask."""
+        return Image.fromarray(self._pixels[index]), (self._masks[index] > 0).astype(np.uint8)
+
+
+class MatlabMasks:
+    """ImageNet-Segmentation (Guillaumin, Kuettel and Ferrari 2014): a MATLAB file of version 7.3, which is HDF5."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file, self._images, self._masks = file, file["value/img"], file["value/gt"]
+
+    def __len__(self) -> int:
+        return self._images.size
+
+    def pair(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """An image and its mask; MATLAB counts along columns first."""
+        pixels = self._file[self._images[...].ravel()[index]][...]
+        mask = self._file[self._masks[...].ravel()[index]][...]
+        if mask.dtype == h5py.ref_dtype:  # a cell within the cell
+            mask = self._file[mask.ravel()[0]][...]
+        return Image.fromarray(np.ascontiguousarray(pixels.transpose(2, 1, 0))), (mask.T > 0).astype(np.uint8)
+
+
+@contextmanager
+def open_masks(images_h5: str, file: str | None) -> Iterator[Segmented | None]:
+    """Open the images to segment: a file in ImageNet-Segmentation's format, or the dataset; None if that has no masks.
+
+    Raises
+    ------
+    UserError
+        If the file is something else.
+    """
+    with ExitStack() as stack:
+        if file is None:
+            images = stack.enter_context(open_images(images_h5))
+            yield DatasetMasks(images.file) if "mask" in images.file else None
+            return
+        try:
+            opened = stack.enter_context(h5py.File(file, "r"))
+            masks = MatlabMasks(opened)
+        except (OSError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"lens.segmentation.file: {file} is not in ImageNet-Segmentation's format ({reason})"
+            ) from None
+        yield masks
+
+
+def fitted(pair: tuple[Image.Image, np.ndarray], geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    """An image (S, S, 3) and its mask (S, S) through one geometry, so that they still lie on each other."""
+    image, mask = pair
+    return geometry.apply(image), replace(geometry, interpolation="nearest").apply(Image.fromarray(mask))
+
+
+def fitted_batch(scenes: Segmented, indices: Sequence[int], geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    """Some images (b, S, S, 3) and masks (b, S, S)."""
+    pairs = [fitted(scenes.pair(index), geometry) for index in indices]
+    return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])

@@ -1,0 +1,188 @@
+"""The rule ``segmentation``: objects found by the neurons that push an image towards its class."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn import functional
+
+from purelens.artifacts import read, strings
+from purelens.device import choose_device
+from purelens.embedders import Embedder
+from purelens.lens.effects import load_clip
+from purelens.lens.masks import Segmented, fitted_batch, open_masks
+from purelens.lens.segmentation_scores import COUNTS, average_precision, centre_blob, counts, stretched, summary
+from purelens.lens.tower import watched
+from purelens.progress import Progress
+from purelens.tables import write_table
+
+logger = logging.getLogger("purelens")
+
+IMAGES_AT_A_TIME = 16
+METHODS = {
+    "signed": "neurons that push away from the class count against the place",
+    "published": "all neurons count for the place, whatever they push towards",
+    "centre": "a blob in the middle of every image",
+}
+
+
+def segmentation(
+    images_h5: str,
+    directions_h5: Sequence[str],
+    texts_h5: str,
+    segmentation_csv: str,
+    summary_csv: str,
+    embedder: Mapping[str, Any],
+    blocks: Sequence[int],
+    neurons: int,
+    file: str | None = None,
+    bootstrap: int = 2000,
+    confidence: float = 0.95,
+    device: str = "auto",
+    seed: int = 0,
+) -> None:
+    """Segment images without training: where the neurons nearest to the class that is found are active.
+
+    Parameters
+    ----------
+    images_h5, texts_h5
+        Artifacts of the rules ``dataset`` and ``texts``.
+    directions_h5
+        The artifact of each block.
+    segmentation_csv, summary_csv
+        Counts of each image and method; scores of each method with intervals.
+    embedder, blocks
+        Configuration of the CLIP, and its blocks.
+    neurons
+        How many neurons of all blocks together.
+    file
+        Images and masks in ImageNet-Segmentation's format; None: those of the dataset.
+    bootstrap, confidence, seed
+        Of the intervals over images.
+    device
+        See `purelens.device`.
+
+    Notes
+    -----
+    Gandelsman et al. 2024, section 5.2. Image and mask go through one geometry.
+    """
+    where = choose_device(device)
+    with open_masks(images_h5, file) as scenes, torch.inference_mode():
+        rows: list[dict[str, Any]] = []
+        with read(texts_h5, "texts") as texts:
+            names, classes = strings(texts["class_name"]), texts["class_embedding"][...]
+        if scenes is None or not len(names):
+            logger.info("nothing to segment: the images have no masks, or no classes")
+        else:
+            clip = load_clip(embedder, where, seed)
+            segmenter = Segmenter(clip, blocks, _directions(directions_h5), classes, neurons, where)
+            rows = _look(segmenter, scenes, names)
+    columns = ["image", "method", "class", *COUNTS, "average_precision"]
+    table = pd.DataFrame(rows, columns=columns)
+    write_table(segmentation_csv, table)
+    write_table(summary_csv, _summary(table, bootstrap, confidence, seed))
+
+
+def _directions(paths: Sequence[str]) -> np.ndarray:
+    """Directions (blocks, n, d) of all neurons."""
+    found = []
+    for path in paths:
+        with read(path, "directions") as file:
+            found.append(file["direction"][...])
+    return np.stack(found)
+
+
+class Segmenter:
+    """A CLIP whose neurons draw heatmaps of the class that it finds.
+
+    Parameters
+    ----------
+    clip
+        The CLIP.
+    blocks, directions
+        Its blocks, and their neurons' directions (blocks, n, d).
+    classes
+        (C, d) embeddings of the classes.
+    neurons
+        How many neurons draw: those whose directions have the largest product with the class, in size.
+    """
+
+    def __init__(
+        self,
+        clip: Embedder,
+        blocks: Sequence[int],
+        directions: np.ndarray,
+        classes: np.ndarray,
+        neurons: int,
+        device: torch.device,
+    ) -> None:
+        self.clip, self._device = clip, device
+        visual: Any = clip.network.module.visual
+        self._visual = visual
+        self._watched = {str(block): visual.transformer.resblocks[block].mlp.gelu for block in blocks}
+        self._classes = torch.from_numpy(classes).to(device)
+        towards = self._classes @ torch.from_numpy(directions.reshape(-1, directions.shape[2])).to(device).T
+        n = min(neurons, towards.shape[1])
+        # a stable sort: equal products by number
+        self._chosen = torch.sort(towards.abs(), dim=1, descending=True, stable=True).indices[:, :n]
+        self._sign = torch.sign(towards.gather(1, self._chosen))
+
+    def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Classes (b,) and heatmaps (b, S, S) by method, of images (b, S, S, 3)."""
+        with watched({}, self._watched) as seen:
+            embedding = self._visual(self.clip.network.normalize(torch.from_numpy(pixels).to(self._device)))
+        found = (embedding @ self._classes.T).argmax(dim=1)
+        hidden = torch.cat([seen[name][:, 1:] for name in self._watched], dim=2)
+        chosen = self._chosen[found][:, None].expand(-1, hidden.shape[1], -1)
+        active = hidden.gather(2, chosen)
+        maps = {"signed": (active * self._sign[found][:, None]).mean(dim=2), "published": active.mean(dim=2)}
+        return found.cpu().numpy(), {name: self._enlarged(heat) for name, heat in maps.items()}
+
+    def _enlarged(self, heat: torch.Tensor) -> np.ndarray:
+        rows, columns = self._visual.grid_size
+        grid = heat.reshape(len(heat), 1, rows, columns)
+        size = self._visual.image_size
+        return stretched(functional.interpolate(grid, size=size, mode="bilinear")[:, 0].float().cpu().numpy())
+
+
+def _look(segmenter: Segmenter, scenes: Segmented, names: Sequence[str]) -> list[dict[str, Any]]:
+    rows = []
+    geometry = segmenter.clip.geometry
+    blob = centre_blob(geometry.size)
+    with Progress(len(scenes), "segmentation", "images") as progress:
+        for start in range(0, len(scenes), IMAGES_AT_A_TIME):
+            indices = range(start, min(start + IMAGES_AT_A_TIME, len(scenes)))
+            pixels, masks = fitted_batch(scenes, indices, geometry)
+            classes, maps = segmenter(pixels)
+            maps["centre"] = np.broadcast_to(blob, masks.shape)
+            for method, heat in maps.items():
+                counted = counts(heat, masks)
+                for row, index in enumerate(indices):
+                    scores = {name: int(values[row]) for name, values in counted.items()}
+                    precision = average_precision(heat[row], masks[row])
+                    rows.append(
+                        {
+                            "image": index,
+                            "method": method,
+                            "class": names[classes[row]],
+                            **scores,
+                            "average_precision": precision,
+                        }
+                    )
+            progress.advance(len(indices))
+    return rows
+
+
+def _summary(table: pd.DataFrame, bootstrap: int, confidence: float, seed: int) -> pd.DataFrame:
+    rows = []
+    for method in METHODS:
+        of_method = table[table["method"] == method]
+        if len(of_method):
+            columns = {name: of_method[name].to_numpy() for name in (*COUNTS, "average_precision")}
+            for quantity, (value, low, high) in summary(columns, bootstrap, confidence, seed).items():
+                rows.append([method, quantity, value, low, high, len(of_method)])
+                logger.info("%s, %s: %.1f [%.1f, %.1f]", method, quantity, value, low, high)
+    return pd.DataFrame(rows, columns=["method", "quantity", "value", "low", "high", "n_images"])
