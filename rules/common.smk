@@ -282,6 +282,16 @@ def all_pages():
     return [path("pages", **names) for names in all_layers()]
 
 
+def all_lens_pages():
+    """What the explorer opens of CLIPs under the lens."""
+    return [path("lens_pages", **names) for names in all_lenses()]
+
+
+def attack_tables(wildcards):
+    """Words of attacks, if there are any."""
+    return [path("attacks", **dict(wildcards))] if study.lens.attacks else []
+
+
 def targets():
     """What a study makes."""
     made = [path("explorer")] if study.report.explorer else []

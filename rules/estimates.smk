@@ -59,7 +59,7 @@ def lens_sizes(names, n_parts):
         references=study.lens.top_images,
         components=clip["components"],
         heads=sum((clip["layers"] - 1 - block) * clip["heads"] for block in blocks),
-        n_clusters=max(study.virtual_neurons.n_clusters),
+        n_clusters=max(study.lens.n_parts),
         words=study.lens.words,
         real_bytes=2 if study.storage == "half" else 4,
         parts=n_parts,

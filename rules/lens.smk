@@ -2,7 +2,7 @@
 
 REQUIRED INPUTS  {dataset}/images.h5
 OUTPUTS          {dataset}/lens/{embedder}/{block}/effects.h5, directions.h5, words.h5, replacements.csv,
-                 {dataset}/lens/{embedder}/texts.h5, discovery.h5, segmentation*.csv, attack*.csv
+                 {dataset}/lens/{embedder}/texts.h5, discovery.h5, heatmaps.h5, segmentation*.csv, attack*.csv
 """
 
 
@@ -63,8 +63,7 @@ rule directions:
         top_images=study.lens.top_images,
         significant=study.lens.significant,
         split_below=study.lens.split_below,
-        n_clusters=study.virtual_neurons.n_clusters,
-        restarts=study.virtual_neurons.restarts,
+        n_parts=study.lens.n_parts,
         device=study.device,
         seed=study.seed,
         code=code_digest("lens.directions"),
@@ -253,6 +252,42 @@ rule segmentation:
         "segmenting the images of {wildcards.dataset} by the neurons of {wildcards.embedder}"
     script:
         "../workflow_scripts/segmentation.py"
+
+
+rule heatmaps:
+    input:
+        weights_file=lambda w: file_input(study.embedders[w.embedder].weights or ""),
+        images_h5=path("dataset"),
+        directions_h5=lambda w: of_blocks("directions", w),
+        texts_h5=path("texts"),
+        changed=changed(path("heatmaps")),
+    output:
+        heatmaps_h5=update(path("heatmaps")),
+    log:
+        log_path("heatmaps/{dataset}/{embedder}"),
+    benchmark:
+        benchmark_path("heatmaps/{dataset}/{embedder}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: study.threads
+    resources:
+        gpu=1,
+        mem_mb=memory("heatmaps"),
+        runtime=runtime("heatmaps"),
+    params:
+        embedder=lambda w: embedder_settings(w.embedder),
+        factory_digest=lambda w: architecture_digest(
+            study.embedders[w.embedder].architecture or ""
+        ),
+        blocks=lambda w: study.lens.models[w.embedder].blocks,
+        neurons=study.lens.segmentation.neurons,
+        device=study.device,
+        seed=study.seed,
+        code=code_digest("lens.heatmaps"),
+    message:
+        "drawing where the neurons of {wildcards.embedder} are active on {wildcards.dataset}"
+    script:
+        "../workflow_scripts/heatmaps.py"
 
 
 rule attacks:

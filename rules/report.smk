@@ -1,7 +1,7 @@
 """The explorer: a page for every neuron, opened straight from the disk.
 
 REQUIRED INPUTS  {dataset}/images.h5, {dataset}/{model}/model.json, all artifacts and tables of each layer
-OUTPUTS          report/index.html, report/assets/, report/layers/, report/explorer.html
+OUTPUTS          report/index.html, report/assets/, report/layers/, report/lens/, report/explorer.html
 """
 
 
@@ -54,9 +54,46 @@ rule pages:
         "../workflow_scripts/pages.py"
 
 
+rule lens_pages:
+    input:
+        images_h5=path("dataset"),
+        effects_h5=lambda w: of_blocks("effects", w),
+        directions_h5=lambda w: of_blocks("directions", w),
+        words_h5=lambda w: of_blocks("words", w),
+        replacements_csv=lambda w: of_blocks("replacements", w),
+        discovery_h5=path("discovery"),
+        heatmaps_h5=path("heatmaps"),
+        segmentation_csv=path("segmentation_summary"),
+        attacks_csv=attack_tables,
+        changed=changed(path("lens_pages")),
+    output:
+        folder=update(path("lens_pages")),
+    log:
+        log_path("lens_pages/{dataset}/{embedder}"),
+    benchmark:
+        benchmark_path("lens_pages/{dataset}/{embedder}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("lens_pages"),
+        runtime=runtime("lens_pages"),
+    params:
+        dataset="{dataset}",
+        embedder="{embedder}",
+        blocks=lambda w: study.lens.models[w.embedder].blocks,
+        image_size=study.report.image_size,
+        code=code_digest("report.lens_pages"),
+    message:
+        "writing the pages of {wildcards.embedder} under the lens on {wildcards.dataset}"
+    script:
+        "../workflow_scripts/lens_pages.py"
+
+
 rule explorer:
     input:
-        pages=all_pages(),
+        pages=lambda w: all_pages(),
+        lens_pages=lambda w: all_lens_pages(),
         changed=changed(path("explorer")),
     output:
         index_html=update(path("explorer")),

@@ -1,7 +1,9 @@
 """Artifacts of made-up layers, for the explorer to show."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,17 @@ from purelens.alignment import alignment
 from purelens.artifacts import create
 from purelens.files import write_json
 from purelens.interpretability import interpretability
+from purelens.lens.attacks import attacks
+from purelens.lens.directions import directions
+from purelens.lens.discovery import discovery
+from purelens.lens.effects import effects
+from purelens.lens.heatmaps import heatmaps
+from purelens.lens.replacements import replacements
+from purelens.lens.segmentation import segmentation
+from purelens.lens.texts import texts
+from purelens.lens.words import words
 from purelens.projections import projections
+from purelens.report.lens_pages import lens_pages
 from purelens.report.pages import pages
 from purelens.tables import write_table
 from purelens.virtual_neurons import virtual_neurons
@@ -30,6 +42,7 @@ def write_images(
         out.coordinate("class", len(classes))
         out.coordinate("rejected", len(rejected))
         out.variable("pixels", data=pixels)
+        out.variable("mask", data=(pixels[..., 0] > 127).astype("u1"))
         out.variable("label", data=np.arange(n, dtype="i4") % len(classes))
         out.variable("source_index", data=np.arange(n))
         out.variable("path", data=paths)
@@ -167,3 +180,45 @@ class MadeUpLayer:
         where = (folder, dataset, model, self.name)
         pages(str(self.images_h5), card, *artifacts, judges, *csv, *self._words(), *where, [EMBEDDER], **settings)
         return folder
+
+
+SMALL_CLIP: dict[str, Any] = {
+    "embed_dim": 12,
+    "vision_cfg": {"image_size": 16, "patch_size": 4, "width": 16, "layers": 3, "head_width": 8, "mlp_ratio": 5},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
+}
+
+
+def write_lens(folder: Path, images_h5: Path, pool: list[str], root: Path, dataset: str) -> str:
+    """A random CLIP under the lens: its artifacts, and the folder of its pages."""
+    folder.mkdir()
+    (folder / "report_clip.json").write_text(json.dumps(SMALL_CLIP))
+    (folder / "pool.json").write_text(json.dumps(pool))
+    clip = {
+        "source": "open_clip",
+        "architecture": f"{folder}/report_clip.json",
+        "weights": "random",
+        "output": "pooled",
+    }
+    images, every = (
+        str(images_h5),
+        {name: [f"{folder}/{name}{block}" for block in (0, 1)] for name in ("e", "d", "w", "r")},
+    )
+    texts(images, f"{folder}/t.h5", clip, f"{folder}/pool.json")
+    for block, (e, d, w, r) in enumerate(zip(*every.values(), strict=True)):
+        effects(images, e, clip, block)
+        directions(e, d, top_images=20, split_below=0.85)
+        words(d, f"{folder}/t.h5", w, n_words=4)
+        replacements(images, e, d, f"{folder}/t.h5", w, r, bootstrap=20)
+    e, d, w, r = every.values()
+    discovery(e, d, w, f"{folder}/discovery.h5", [0, 1])
+    heatmaps(images, d, f"{folder}/t.h5", f"{folder}/heatmaps.h5", clip, [0, 1], 10)
+    segmentation(images, d, f"{folder}/t.h5", f"{folder}/s.csv", f"{folder}/ss.csv", clip, [0, 1], 10, bootstrap=20)
+    wanted = {"one": {"shown": "cat", "taken_for": "dog", "avoid": [], "images": None}}
+    attacks(d, w, f"{folder}/a.csv", f"{folder}/p.csv", clip, wanted)
+    made = f"{root}/lens/{dataset}/small_clip"
+    lens_pages(
+        images, e, d, w, r, f"{folder}/discovery.h5", f"{folder}/heatmaps.h5", f"{folder}/ss.csv", [f"{folder}/a.csv"], made,
+        dataset, "small_clip", [0, 1], 32,
+    )  # fmt: skip
+    return made

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from studies import MadeUpLayer, write_images
+from studies import MadeUpLayer, write_images, write_lens
 
 from purelens.report.data import as_script, read_data, write_data
 from purelens.report.explorer import explorer
@@ -41,7 +41,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         layer.write(n_images, side)
         folders.append(layer.pages(root / "results/report", "photos", "net", patch_size=24, image_size=32))
     out = root / "results/report"
-    explorer(folders, f"{out}/index.html", f"{out}/assets", f"{out}/explorer.html", f"{out}/excerpt.html", 7)
+    lens = write_lens(root / "lens", root / "images.h5", [*CLASSES, "zebra", "null"], out, "photos")
+    explorer(folders, [lens], f"{out}/index.html", f"{out}/assets", f"{out}/explorer.html", f"{out}/excerpt.html", 7)
     return out
 
 
@@ -89,6 +90,7 @@ def watched(chromium: Any) -> Iterator[Watched]:
 
 
 ROUTES = {"overview": "", "grid": "#net/layer2", "neuron": "#net/layer2/neuron/1", "dead": "#net/layer2/neuron/4"}
+ROUTES |= {"lens": "#lens/small_clip", "part": "#lens/small_clip/1/neuron/70", "image": "#lens/small_clip/image/7"}
 
 
 @needs_browser
@@ -123,7 +125,7 @@ def test_hostile_names_are_text(watched: Watched, report: Path) -> None:
         assert page.evaluate("window.stolen") is None
         assert page.locator("img[src=x]").count() == 0
     page = watched.open(report / "index.html", "")
-    page.locator("details summary").first.click()
+    page.locator("details summary", has_text="Images left out").first.click()
     assert page.get_by_text(f"bad{EVIL}.png").first.is_visible()
     page = watched.open(report / "index.html", ROUTES["neuron"])
     assert page.get_by_text("<script>window.stolen=1</script>").count() > 0
@@ -397,11 +399,11 @@ def test_neurons_in_words(watched: Watched, report: Path) -> None:
     layer = read_data(report / "layers/photos/net/layer2/layer.js")
     page = watched.open(report / "index.html")
     assert page.locator("text=How well words explain these neurons").count() == 1
-    assert (
-        page.locator("td", has_text="le:mine").count() == 2
-    )  # the methods, and the neurons beside their virtual neurons
+    # among the methods, and in the table of neurons beside their virtual neurons
+    assert page.locator("td", has_text="le:mine").count() == 2
     page = watched.open(report / "index.html", "#net/layer2/neuron/0")
     rows = page.locator("table.words tbody tr")
+    rows.first.wait_for()
     assert rows.count() == 6  # two methods, of the neuron and two virtual neurons each
     assert rows.first.locator("td").first.inner_text() == "linear explanation, mine"
     shown = {text.rsplit(" ", 1)[0] for text in rows.first.locator(".named").all_inner_texts()}
@@ -420,3 +422,59 @@ def test_neurons_in_words(watched: Watched, report: Path) -> None:
 def test_a_layer_without_words_says_nothing_of_them(watched: Watched, report: Path) -> None:
     page = watched.open(report / "index.html", "#net/layer1/neuron/0")
     assert page.locator("table.words").count() == 0
+
+
+@needs_browser
+def test_a_clip_under_the_lens(watched: Watched, report: Path) -> None:
+    facts = read_data(report / "lens/photos/small_clip/lens.js")
+    page = watched.open(report / "index.html", "#lens/small_clip")
+    assert page.locator("#lens h1").inner_text().startswith("small_clip under the lens")
+    assert page.locator("#lens .lens-wall .neuron").count() == 60
+    assert page.get_by_role("status").inner_text() == "80 of 80 neurons"
+    page.get_by_role("button", name="more").click()
+    assert page.locator("#lens .lens-wall .neuron").count() == 80
+    page.get_by_label("search").fill("zebra")
+    named = [row for row, words in enumerate(facts["blocks"][0]["words"]) if "zebra" in words]
+    assert named
+    assert page.get_by_role("status").inner_text() == f"{len(named)} of 80 neurons"
+    assert page.url.endswith("#lens/small_clip/0?q=zebra")
+    for text in ("significant effects by their means", "a blob in the middle of every image"):
+        assert page.get_by_text(text).is_visible()
+    page.get_by_role("link", name="1", exact=True).click()
+    page.locator("#lens .switch a[aria-current]", has_text="1").wait_for()
+
+
+@needs_browser
+def test_a_neuron_under_the_lens(watched: Watched, report: Path) -> None:
+    data = read_data(report / "lens/photos/small_clip/neurons/1-1.js")[6]
+    page = watched.open(report / "index.html", "#lens/small_clip/1/neuron/70")
+    assert page.locator("#lens h1").inner_text() == "neuron 70"
+    shown = page.locator("#lens .card").filter(has_text="Its direction in words").locator("bdi").all_inner_texts()
+    assert shown == [word for word, _ in data["words"]]
+    assert page.locator("#lens .virtual").count() == len(data["parts"])
+    pictures = page.locator("#lens figure .picture")
+    assert pictures.count() == 12
+    pictures.first.click()
+    page.locator("#lens h1", has_text=f"image {data['images'][0][0]}").wait_for()
+    page.locator("#lens a.up").click()
+    page.locator("#lens .lens-wall").wait_for()
+    page = watched.open(report / "index.html", "#lens/small_clip/0/neuron/80")
+    page.get_by_text("There is no such neuron.").wait_for()
+
+
+@needs_browser
+def test_the_concepts_of_an_image(watched: Watched, report: Path) -> None:
+    rows = read_data(report / "lens/photos/small_clip/images/0.js")
+    number = max(range(60), key=lambda row: len(rows[row]["words"]))
+    page = watched.open(report / "index.html", f"#lens/small_clip/image/{number}")
+    card = page.locator("#lens .card").filter(has_text="Its concepts")
+    assert card.locator(".words bdi").all_inner_texts() == [word for word, _ in rows[number]["words"]]
+    assert card.locator("li a").count() == len(rows[number]["neurons"])
+    heat = page.locator("#lens canvas")
+    assert heat.is_visible()
+    page.get_by_label("where the neurons").uncheck()
+    assert not heat.is_visible()
+    idle = next(row for row in range(60) if rows[row]["active"] == 0)
+    page = watched.open(report / "index.html", f"#lens/small_clip/image/{idle}")
+    page.get_by_text("No neuron that has words is activated.").wait_for()
+    assert page.evaluate("window.stolen") is None

@@ -61,7 +61,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = root / "results/report"
     started = time.perf_counter()
     folder = layer.pages(out, "photos", "net")
-    explorer([folder], f"{out}/index.html", f"{out}/assets", f"{out}/explorer.html", f"{out}/excerpt.html")
+    explorer([folder], [], f"{out}/index.html", f"{out}/assets", f"{out}/explorer.html", f"{out}/excerpt.html")
     seconds = time.perf_counter() - started
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -87,7 +87,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, clip: dict[str, Any]) -> dict
     paths = {name: str(folder / f"{name}.h5") for name in ("effects", "directions", "texts", "words")}
     paths |= {"images": draw_images(folder / "images.h5"), "pool": str(folder / "pool.txt")}
     effects(paths["images"], paths["effects"], clip, BLOCK)
-    directions(paths["effects"], paths["directions"], top_images=20, split_below=0.9, n_clusters=(2, 3))
+    directions(paths["effects"], paths["directions"], top_images=20, split_below=0.9, n_parts=(2, 3))
     texts(paths["images"], paths["texts"], clip, paths["pool"], ["a {}", "one {}"])
     words(paths["directions"], paths["texts"], paths["words"], n_words=4)
     return paths

@@ -42,7 +42,7 @@ def test_nothing_temporary_is_left(finished: Path) -> None:
 
 def test_every_artifact_opens_in_xarray(finished: Path) -> None:
     artifacts = sorted(finished.rglob("*.h5"))
-    assert len(artifacts) == 16
+    assert len(artifacts) == 22
     for path in artifacts:
         with xarray.open_dataset(path, engine="h5netcdf") as found:
             assert found.attrs["identity"]
@@ -83,6 +83,7 @@ def test_a_second_run_does_nothing(workplace: Workplace, tiny: dict[str, Any], f
 
 REPORT = {"layer_figures", "pages", "explorer"}
 SCORES = {"simulate", "ablate"}
+LENS_TABLES = {"replacements", "segmentation", "lens_pages"}
 CLUSTERED = {"virtual_neurons", "interpretability", "neuron_figures", "gates", "explain"}
 
 
@@ -91,7 +92,7 @@ CLUSTERED = {"virtual_neurons", "interpretability", "neuron_figures", "gates", "
     [
         ("virtual_neurons", {"n_clusters": [2, 3]}, CLUSTERED | SCORES | REPORT),
         ("figures", {"neurons": 3, "references": 8}, {"neuron_figures"}),
-        ("evaluation", {"bootstrap": 201}, {"interpretability", "alignment"} | SCORES | REPORT),
+        ("evaluation", {"bootstrap": 201}, {"interpretability", "alignment"} | SCORES | LENS_TABLES | REPORT),
     ],
 )
 def test_a_changed_key_reruns_what_uses_it(

@@ -22,6 +22,8 @@ from purelens.verify import verify
 from workplace import Workplace, hidden, results_of
 
 LAYER = "results/scenes/scene_cnn/layer3"
+LENS = "results/scenes/lens/scene_clip"
+BLOCK = f"{LENS}/1"
 KILLS = int(os.environ.get("PURELENS_KILLS", "5"))
 STAGES = {
     "dataset": "results/scenes/images.h5",
@@ -41,6 +43,16 @@ STAGES = {
     "explain": f"{LAYER}/explanations.h5",
     "simulate": f"{LAYER}/scores.csv",
     "ablate": f"{LAYER}/ablation.csv",
+    "effects": f"{BLOCK}/effects.h5",
+    "directions": f"{BLOCK}/directions.h5",
+    "texts": f"{LENS}/texts.h5",
+    "words": f"{BLOCK}/words.h5",
+    "replacements": f"{BLOCK}/replacements.csv",
+    "discovery": f"{LENS}/discovery.h5",
+    "segmentation": f"{LENS}/segmentation.csv",
+    "attacks": f"{LENS}/attacks.csv",
+    "heatmaps": f"{LENS}/heatmaps.h5",
+    "lens_pages": "results/report/lens/scenes/scene_clip.provenance.json",
     "pages": "results/report/layers/scenes/scene_cnn/layer3.provenance.json",
     "explorer": "results/report/index.html",
     "neuron_figures": f"{LAYER}/figures/neurons.provenance.json",

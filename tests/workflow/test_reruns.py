@@ -38,7 +38,13 @@ AFTER_RELEVANCES = {"projections": 2, **AFTER_EMBEDDINGS}
 AFTER_NEURONS = {"relevances": 2, "patches": 2, **AFTER_PATCHES, **AFTER_RELEVANCES}
 AFTER_ACTIVATIONS = {"network_dissection": 2, **AFTER_NEURONS}
 AFTER_CLUSTERS = {"virtual_neurons": 2, "interpretability": 2, "neuron_figures": 2, "layer_figures": 2, **GATES}
-EVERYTHING = {**WORLD, **PREPARE, **CONCEPTS, "activations": 2, **AFTER_ACTIVATIONS}
+LENS_REPORT = {"lens_pages": 1, "explorer": 1}
+LENS_TABLES = {"replacements": 1, "segmentation": 1, **LENS_REPORT}
+AFTER_WORDS = {"replacements": 1, "discovery": 1, "attacks": 1, **LENS_REPORT}
+AFTER_DIRECTIONS = {"words": 1, "segmentation": 1, "heatmaps": 1, **AFTER_WORDS}
+AFTER_EFFECTS = {"directions": 1, **AFTER_DIRECTIONS}
+LENS = {"effects": 1, "texts": 1, **AFTER_EFFECTS}  # of one of the two sets of images
+EVERYTHING = {**WORLD, **PREPARE, **CONCEPTS, **LENS, "activations": 2, **AFTER_ACTIVATIONS}
 
 
 def one(jobs: dict[str, int]) -> dict[str, int]:
@@ -61,6 +67,7 @@ class Place:
         self.study["models"]["scene_cnn"]["architecture"] = "workflow_scripts/purelens/world/cnn.py:scene_cnn"
         self.study["embedders"]["scene_clip"]["architecture"] = "workflow_scripts/purelens/world/scene_clip.json"
         self.study["explain"]["concepts"]["words"]["texts"] = "workflow_scripts/purelens/world/concepts.csv"
+        self.study["lens"]["texts"] = "workflow_scripts/purelens/world/texts.txt"
         self.study["models"]["scene_cnn"]["datasets"] = ["scenes"]
         self.study["models"]["scene_cnn"]["layers"]["layer3"]["neurons"] = ["0-5"]
         self.study["datasets"]["photos"] = {"images": "photos", "size": 32}
@@ -130,7 +137,7 @@ CODE_EDITS = {
     ),
     "k-means": (
         edit("clustering.py", r"^import numpy", "LEAST = 3\nimport numpy"),
-        {**AFTER_CLUSTERS, "alignment": 2},
+        {**AFTER_CLUSTERS, "alignment": 2, **AFTER_EFFECTS},
     ),
     "a plot": (edit("neuron_figures.py", "COLUMNS = 10", "COLUMNS = 8"), {"neuron_figures": 2}),
     "the style of plots": (
@@ -153,7 +160,7 @@ CODE_EDITS = {
     ),
     "the world's network": (
         edit("world/cnn.py", r"^import torch$", "import torch\nLEAST = 3"),
-        {"world_cnn": 1, "world_clip": 1, **EMBEDDED_IMAGES, **ONE_MODEL, "embeddings": 2, **AFTER_EMBEDDINGS},
+        {"world_cnn": 1, "world_clip": 1, **LENS, **EMBEDDED_IMAGES, **ONE_MODEL, "embeddings": 2, **AFTER_EMBEDDINGS},
     ),
     "how explanations are selected": (
         edit("explanations/selection.py", "CONDITION = 1e-10", "CONDITION = 1e-9"),
@@ -163,25 +170,44 @@ CODE_EDITS = {
         edit("explanations/scores.py", "TOP = 0.05", "TOP = 0.06"),
         AFTER_EXPLANATIONS,
     ),
+    "the closed form": (
+        edit("lens/closed_form.py", "COEFFICIENT = 100.0", "COEFFICIENT = 10.0"),
+        {"effects": 1, **AFTER_EFFECTS},
+    ),
+    "the pursuit": (
+        edit("lens/pursuit.py", "LEAST_PIVOT = 1e-8", "LEAST_PIVOT = 1e-9"),
+        {"words": 1, **AFTER_WORDS},
+    ),
     "artifacts": (edit("artifacts.py", r"CHUNK_BYTES = 2\*\*18", "CHUNK_BYTES = 2**17"), EVERYTHING),
 }
 
 KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     "k": ({"virtual_neurons/n_clusters": [2, 3]}, AFTER_CLUSTERS),
     "number of references": ({"references": 11}, {"activations": 2, **AFTER_ACTIVATIONS}),
-    "storage": ({"storage": "single"}, {**EMBEDDED_IMAGES, "activations": 2, **AFTER_ACTIVATIONS}),
+    "storage": (
+        {"storage": "single"},
+        {**EMBEDDED_IMAGES, "effects": 1, **AFTER_EFFECTS, "activations": 2, **AFTER_ACTIVATIONS},
+    ),
     "length of explanations": ({"explain/length": 5}, AFTER_CONCEPTS),
     "another simulator": ({"explain/simulator": "words"}, AFTER_EXPLANATIONS),
     "scale of texts": ({"explain/concepts/words/scale": 30}, {"concepts": 2, **AFTER_CONCEPTS}),
     "neurons whose virtual neurons are explained": ({"explain/virtual_neurons": 1}, GATES),
     "without explanations": ({"explain/concepts": {}, "explain/simulator": None}, REPORT),
+    "words of a direction": ({"lens/words": 3}, {"words": 1, **AFTER_WORDS}),
+    "another pool": ({"lens/class_templates": ["{}"]}, {"texts": 1, **AFTER_DIRECTIONS}),
+    "images of a direction": ({"lens/top_images": 15}, AFTER_EFFECTS),
+    "neurons of the segmentation": ({"lens/segmentation/neurons": 10}, {"segmentation": 1, "heatmaps": 1, **LENS_REPORT}),
+    "another block": (
+        {"lens/models/scene_clip/blocks": [0, 1]},
+        {name: n for name, n in LENS.items() if name != "texts"},
+    ),
     "blur": ({"patches/blur": 7}, {"patches": 2, **AFTER_PATCHES}),
     "normalisation of relevances": ({"relevances/normalize": "none"}, {"relevances": 2, **AFTER_RELEVANCES}),
     "bootstrap": (
         {"evaluation/bootstrap": 201},
-        {"interpretability": 2, "alignment": 2, "layer_figures": 2, "simulate": 2, "ablate": 2, **REPORT},
+        {"interpretability": 2, "alignment": 2, "layer_figures": 2, "simulate": 2, "ablate": 2, **LENS_TABLES, **REPORT},
     ),
-    "sizes in the explorer": ({"report/image_size": 100}, REPORT),
+    "sizes in the explorer": ({"report/image_size": 100}, {**REPORT, **LENS_REPORT}),
     "seed of everything": ({"seed": 1}, {**EVERYTHING, "dataset": 1}),
     "an embedder added": (
         {"embedders/another": {"source": "network", "architecture": "torchvision:squeezenet1_1", "weights": "random"}
@@ -203,7 +229,7 @@ KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     ),
     "a lower layer": ({"models/net/layers/layer3/lower_layers": ["layer2"]}, {}),
     "batch size, device, threads": ({"batch_size": 4, "device": "cpu", "threads": 2}, {}),
-    "shards": ({"shards": {"activations": 3, "relevances": 2}}, {}),
+    "shards": ({"shards": {"activations": 3, "relevances": 2, "effects": 2}}, {}),
     "size of images": ({"datasets/photos/size": 24}, ONE_DATASET),
 }  # fmt: skip
 

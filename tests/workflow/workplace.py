@@ -57,7 +57,7 @@ TINY: dict[str, Any] = {
         "ablation_neurons": 2,
     },
     "lens": {
-        "models": {"scene_clip": {"blocks": [0, 1]}},
+        "models": {"scene_clip": {"blocks": [1], "datasets": ["scenes"]}},
         "texts": f"{ROOT}/workflow_scripts/purelens/world/texts.txt",
         "class_templates": ["a {}"],
         "words": 4,

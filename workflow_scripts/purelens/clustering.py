@@ -87,15 +87,22 @@ def _best_restart(
     for _ in range(MAX_ITERATIONS):
         distances = _to_centroids(gram[moving], labels[moving], valid[moving], n_clusters)
         updated = distances.argmin(axis=3)
-        inertia[moving] = (distances.min(axis=3) * valid[moving][:, :, None]).sum(axis=1)
-        changed = (updated != labels[moving]).any(axis=(1, 2))
+        still = (updated == labels[moving]).all(axis=(1, 2))
         labels[moving] = updated
-        moving = moving[changed]
+        inertia[moving[still]] = _inertia(distances[still], valid[moving[still]])
+        moving = moving[~still]
         if not len(moving):
             break
+    else:
+        inertia[moving] = _inertia(distances[~still], valid[moving])
     best = inertia.argmin(axis=1)
     sets = np.arange(len(gram))
     return labels[sets, :, best], np.maximum(inertia[sets, best], 0)
+
+
+def _inertia(distances: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Sums (b, restarts) of squared distances (b, n, restarts, k) to the nearest centroids."""
+    return (distances.min(axis=3) * valid[:, :, None]).sum(axis=1)
 
 
 def _plus_plus(distances: np.ndarray, valid: np.ndarray, draws: np.ndarray) -> np.ndarray:

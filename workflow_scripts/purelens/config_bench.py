@@ -13,6 +13,7 @@ Stage = Literal[
     "patches",
     "clustering",
     "explanations",
+    "lens",
     "figures",
     "end_to_end",
     "growth",
@@ -35,11 +36,11 @@ class BenchStudy(Section):
     device: str = Field("auto", description="as above")
     batch_size: int | None = Field(None, ge=1, description="images at a time, of all implementations; null: by device")
     stages: list[Stage] = Field(
-        ["decoding", "activations", "relevances", "patches", "clustering", "explanations", "figures", "sizes"],
+        ["decoding", "activations", "relevances", "patches", "clustering", "explanations", "lens", "figures", "sizes"],
         description="what is timed",
     )
-    images_counted: Positive = Field(12, description="images of activations, end_to_end and growth")
-    decoded_images: Positive = Field(512, description="images of decoding")
+    images_counted: Positive = Field(8, description="images of activations, end_to_end and growth")
+    decoded_images: Positive = Field(384, description="images of decoding")
     references: Positive = Field(6, description="references of activations and end_to_end")
     circuit_images: Positive = Field(4, description="images, and references of each neuron, of relevances and patches")
     neurons: Positive = Field(10, description="neurons of relevances and end_to_end: so many pairs on each image")

@@ -71,6 +71,9 @@ class Lens(Section):
     split_below: Fraction = Field(
         0.5, description="a neuron whose direction explains less of its largest effects is split by clustering them"
     )
+    n_parts: Annotated[list[Annotated[int, Field(ge=2, le=8)]], Field(min_length=1)] = Field(
+        [2, 3, 4, 5], description="numbers of parts that are tried; the best silhouette decides"
+    )
     segmentation: Segmentation = Field(Segmentation(), description="zero-shot segmentation")
     attacks: dict[Name, Attack] = Field({}, description="classes to be taken for others, by a name of yours")
     pipeline: str | None = Field(

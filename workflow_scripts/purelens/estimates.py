@@ -32,6 +32,7 @@ USES_TORCH = (
     "replacements",
     "discovery",
     "segmentation",
+    "heatmaps",
     "attacks",
     "attack_images",
     "world_cnn",
@@ -55,6 +56,7 @@ AT_224_PIXELS = {
     "replacements": 1600,
     "discovery": 1600,
     "segmentation": 1600,
+    "heatmaps": 1600,
     "attacks": 900,
     "attack_images": 1600,
 }
@@ -77,6 +79,7 @@ SECONDS_EACH = {
     "replacements": 0.3,
     "discovery": 0.3,
     "segmentation": 0.5,
+    "heatmaps": 0.3,
 }
 """Time of an image or of a (neuron, reference) pair of 224 x 224 pixels on two cores."""
 
@@ -91,6 +94,7 @@ OVER_IMAGES = (
     "replacements",
     "discovery",
     "segmentation",
+    "heatmaps",
 )
 """Rules whose time goes with the images; that of all others with the pairs."""
 

@@ -33,6 +33,8 @@ TEMPLATES = {
     "replacements": "{dataset}/lens/{embedder}/{block}/replacements.csv",
     "texts": "{dataset}/lens/{embedder}/texts.h5",
     "discovery": "{dataset}/lens/{embedder}/discovery.h5",
+    "heatmaps": "{dataset}/lens/{embedder}/heatmaps.h5",
+    "lens_pages": "report/lens/{dataset}/{embedder}.provenance.json",  # of the folder
     "segmentation": "{dataset}/lens/{embedder}/segmentation.csv",
     "segmentation_summary": "{dataset}/lens/{embedder}/segmentation_summary.csv",
     "attacks": "{dataset}/lens/{embedder}/attacks.csv",

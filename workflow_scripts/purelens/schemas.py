@@ -305,4 +305,17 @@ SCHEMAS = {
             "n_active": Variable(("image",), "i4", "how many neurons are activated significantly"),
         },
     ),
+    "heatmaps": Schema(
+        1,
+        "heatmaps",
+        {
+            "class": Variable(("image",), "i4", "class that is found; -1: none"),
+            "heat": Variable(
+                ("image", "heat_row", "heat_column"),
+                "u1",
+                "activation of the neurons nearest to the class",
+                "1/255 of the range",
+            ),
+        },
+    ),
 }

@@ -108,6 +108,8 @@ const PureLens = {
     try {
       name = decodeURIComponent(path);
     } catch { /* a damaged link leads to the overview */ }
+    const lens = this.lens.parse(name);
+    if (lens) return { layer: null, neuron: null, lens, known: true, settings };
     const layers = this.facts.layers.filter((layer) => name === layer.route || name.startsWith(layer.route + "/"));
     const layer = layers.sort((a, b) => b.route.length - a.route.length)[0] || null;
     const rest = layer ? name.slice(layer.route.length) : "";

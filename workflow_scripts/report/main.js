@@ -2,18 +2,19 @@
 // Which view is shown, in which colours, and what keys do.
 PureLens.main = {
   async route() {
-    const { layer, neuron, known, settings } = PureLens.parse(location.hash);
+    const { layer, neuron, lens, known, settings } = PureLens.parse(location.hash);
     if (!known) history.replaceState(null, "", "#");
-    const name = !known || !layer ? "overview" : neuron === null ? "grid" : "neuron";
+    const name = lens ? "lens" : !known || !layer ? "overview" : neuron === null ? "grid" : "neuron";
     const turn = (this.turn = (this.turn || 0) + 1);
     const late = () => turn !== this.turn; // somebody went on before the data were there
     const focused = document.activeElement.dataset.switch, from = this.view === "neuron" ? PureLens.neuron.number : null;
     if (name === "grid") await PureLens.grid.show(layer, settings, late);
     if (name === "neuron") await PureLens.neuron.show(layer, neuron, settings, late);
+    if (name === "lens") await PureLens.lens.show(lens, settings, late);
     if (late()) return;
     document.getElementById("whole").close();
     for (const view of document.querySelectorAll(".view")) view.hidden = view.id !== name;
-    const current = name === "overview" ? "" : layer.route;
+    const current = name === "overview" ? "" : lens ? lens.lens.route : layer.route;
     for (const link of document.querySelectorAll("#layers a")) {
       if (link.dataset.route === current) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");

@@ -15,6 +15,7 @@ from purelens.bench import growth, sizes
 from purelens.bench.clustering import contest_clustering
 from purelens.bench.contest import Contest, hold, ratios
 from purelens.bench.explanations import contest_ranking, contest_selection
+from purelens.bench.lens import contest_effects, contest_words
 from purelens.bench.setting import prepare
 from purelens.bench.stages import (
     contest_activations,
@@ -116,6 +117,9 @@ def _contests(study: BenchStudy, folder: Path, threads: int, seed: int) -> Itera
     if "explanations" in stages:
         yield contest_ranking(study.explained_neurons, seed)
         yield contest_selection(study.explained_neurons, seed)
+    if "lens" in stages:
+        yield contest_effects(seed)
+        yield contest_words(seed)
     if "figures" in stages:
         yield contest_figures(prepare(study, folder / "figure", study.figure_images, 1, study.figure_images, seed))
     if "end_to_end" in stages:

@@ -12,10 +12,10 @@ from purelens.bench.setting import References, Setting
 
 sys.path.append(str(Path(__file__).parents[3] / "tests"))
 
-from reference import circuits, clusters, explanations, heatmaps
+from reference import circuits, clusters, explanations, heatmaps, lens
 from reference.boxes import published_box
 
-__all__ = ["boxes", "clusters", "explanations", "references", "relevances"]
+__all__ = ["boxes", "clusters", "explanations", "lens", "references", "relevances"]
 
 
 def references(setting: Setting, n_references: int, layers: Sequence[str]) -> list[References]:

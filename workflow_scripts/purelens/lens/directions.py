@@ -18,6 +18,7 @@ from purelens.provenance import Provenance
 
 logger = logging.getLogger("purelens")
 
+RESTARTS = 10
 SPECTRUM = 8
 """Principal components whose shares are kept."""
 
@@ -28,8 +29,7 @@ def directions(
     top_images: int = 100,
     significant: float = 0.02,
     split_below: float = 0.5,
-    n_clusters: Sequence[int] = (2, 3, 4, 5),
-    restarts: int = 10,
+    n_parts: Sequence[int] = (2, 3, 4, 5),
     device: str = "auto",
     seed: int = 0,
     provenance: Provenance | None = None,
@@ -48,8 +48,8 @@ def directions(
         Share of the images on which an effect is significant.
     split_below
         A neuron whose first component explains a smaller share of its largest effects is split by clustering them.
-    n_clusters, restarts
-        Numbers of parts that are tried, and k-means restarts of each; the best silhouette decides.
+    n_parts
+        Numbers of parts that are tried; the best silhouette decides.
     device
         See `purelens.device`.
     seed
@@ -75,7 +75,7 @@ def directions(
                 f"lens: the directions of {top_images} images (lens.top_images) are wanted, but there are only "
                 f"{images.sum()} to choose them from; take fewer, or more images"
             )
-        finder = Finder(top_images, significant, split_below, tuple(n_clusters), restarts, seed)
+        finder = Finder(top_images, significant, split_below, tuple(n_parts), seed)
         found = [finder.find(*effects) for effects in _effects(file, images, where)]
         _write(out, file, np.flatnonzero(images), found)
 
@@ -138,8 +138,7 @@ class Finder:
     top_images: int
     significant: float
     split_below: float
-    n_clusters: tuple[int, ...]
-    restarts: int
+    n_parts: tuple[int, ...]
     seed: int
 
     def find(self, neurons: np.ndarray, effects: torch.Tensor) -> Found:
@@ -175,12 +174,12 @@ class Finder:
         self, longest: np.ndarray, part: np.ndarray, direction: np.ndarray, explained: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Directions (n, P, d) of the parts and what they explain (n, P); a neuron that is not split is its own part."""
-        n_parts = max(self.n_clusters)
-        directions = np.full((len(longest), n_parts, longest.shape[2]), np.nan, dtype=np.float32)
-        share = np.full((len(longest), n_parts), np.nan)
+        n_most = max(self.n_parts)
+        directions = np.full((len(longest), n_most, longest.shape[2]), np.nan, dtype=np.float32)
+        share = np.full((len(longest), n_most), np.nan)
         directions[:, 0], share[:, 0] = direction, explained
         split = part.max(axis=1) > 0
-        for number in range(n_parts):
+        for number in range(n_most):
             members = (part == number) & split[:, None]
             some = members.any(axis=1)
             if some.any():
@@ -194,8 +193,8 @@ class Finder:
         gram = gram_matrices(longest, valid)
         distances = np.sqrt(squared_distances(gram))
         best, score = np.zeros(valid.shape, dtype=np.int8), np.full(len(longest), -np.inf)
-        for k in self.n_clusters:
-            labels, _ = k_means(gram, valid, k, self.restarts, [[self.seed, int(neuron)] for neuron in neurons])
+        for k in self.n_parts:
+            labels, _ = k_means(gram, valid, k, RESTARTS, [[self.seed, int(neuron)] for neuron in neurons])
             found = np.nan_to_num(silhouettes(distances, labels), nan=-np.inf)
             best[found > score] = labels[found > score]
             score = np.maximum(score, found)

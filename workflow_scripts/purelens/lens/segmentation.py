@@ -78,7 +78,7 @@ def segmentation(
             logger.info("nothing to segment: the images have no masks, or no classes")
         else:
             clip = load_clip(embedder, where, seed)
-            segmenter = Segmenter(clip, blocks, _directions(directions_h5), classes, neurons, where)
+            segmenter = Segmenter(clip, blocks, directions_of(directions_h5), classes, neurons, where)
             rows = _look(segmenter, scenes, names)
     columns = ["image", "method", "class", *COUNTS, "average_precision"]
     table = pd.DataFrame(rows, columns=columns)
@@ -86,7 +86,7 @@ def segmentation(
     write_table(summary_csv, _summary(table, bootstrap, confidence, seed))
 
 
-def _directions(paths: Sequence[str]) -> np.ndarray:
+def directions_of(paths: Sequence[str]) -> np.ndarray:
     """Directions (blocks, n, d) of all neurons."""
     found = []
     for path in paths:
@@ -132,20 +132,27 @@ class Segmenter:
 
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Classes (b,) and heatmaps (b, S, S) by method, of images (b, S, S, 3)."""
+        found, maps = self._active(pixels)
+        return found, {name: self._enlarged(heat) for name, heat in maps.items()}
+
+    def grids(self, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Classes (b,) and heatmaps (b, rows, columns) by method, one cell for each patch."""
+        found, maps = self._active(pixels)
+        return found, {name: stretched(heat[:, 0].float().cpu().numpy()) for name, heat in maps.items()}
+
+    def _active(self, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
         with watched({}, self._watched) as seen:
             embedding = self._visual(self.clip.network.normalize(torch.from_numpy(pixels).to(self._device)))
         found = (embedding @ self._classes.T).argmax(dim=1)
         hidden = torch.cat([seen[name][:, 1:] for name in self._watched], dim=2)
-        chosen = self._chosen[found][:, None].expand(-1, hidden.shape[1], -1)
-        active = hidden.gather(2, chosen)
+        active = hidden.gather(2, self._chosen[found][:, None].expand(-1, hidden.shape[1], -1))
         maps = {"signed": (active * self._sign[found][:, None]).mean(dim=2), "published": active.mean(dim=2)}
-        return found.cpu().numpy(), {name: self._enlarged(heat) for name, heat in maps.items()}
+        shape = (len(active), 1, *self._visual.grid_size)
+        return found.cpu().numpy(), {name: heat.reshape(shape) for name, heat in maps.items()}
 
     def _enlarged(self, heat: torch.Tensor) -> np.ndarray:
-        rows, columns = self._visual.grid_size
-        grid = heat.reshape(len(heat), 1, rows, columns)
         size = self._visual.image_size
-        return stretched(functional.interpolate(grid, size=size, mode="bilinear")[:, 0].float().cpu().numpy())
+        return stretched(functional.interpolate(heat, size=size, mode="bilinear")[:, 0].float().cpu().numpy())
 
 
 def _look(segmenter: Segmenter, scenes: Segmented, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -44,4 +44,9 @@ def rounded(values: Any, digits: int = 4) -> list[Any]:
     """An array as nested lists of numbers with so many digits."""
     if getattr(values, "ndim", 0):
         return [rounded(value, digits) for value in values]
-    return float(f"{values:.{digits}g}")  # type: ignore[return-value]
+    return number(values, digits)  # type: ignore[return-value]
+
+
+def number(value: Any, digits: int = 4) -> float:
+    """A number with so many digits."""
+    return float(f"{value:.{digits}g}")

@@ -10,16 +10,17 @@ from markupsafe import Markup
 
 from purelens.files import replace_folder_when_whole, replace_when_whole
 from purelens.report.data import as_script, data_script, read_data
-from purelens.report.overview import benchmarks, overview, ratios
+from purelens.report.overview import benchmarks, lenses, overview, ratios
 from purelens.report.templates import OPENS_WITHIN_A_PAGE, TEMPLATES, render
 
-SCRIPTS = ("core.js", "overview.js", "grid.js", "neuron.js", "main.js")
+SCRIPTS = ("core.js", "overview.js", "grid.js", "neuron.js", "lens.js", "main.js")
 STYLE = "explorer.css"
 PLOTLY = "plotly.min.js"
 
 
 def explorer(
     pages: Sequence[str],
+    lens_pages: Sequence[str],
     index_html: str,
     assets: str,
     explorer_html: str,
@@ -32,6 +33,8 @@ def explorer(
     ----------
     pages
         Folders of the rule ``pages``.
+    lens_pages
+        Folders of the rule ``lens_pages``.
     index_html
         The page that people open; it finds ``layers/`` and ``assets/`` beside it.
     assets
@@ -49,6 +52,7 @@ def explorer(
     results = Path(index_html).parents[1]
     facts = {
         "layers": overview(layers),
+        "lenses": lenses([read_data(Path(folder) / "lens.js") for folder in lens_pages]),
         "benchmarks": benchmarks(results / "benchmarks"),
         "ratios": ratios(results / "bench/ratios.csv"),
     }

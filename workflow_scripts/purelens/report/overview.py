@@ -29,6 +29,16 @@ def route_names(facts: Sequence[Mapping[str, Any]]) -> list[str]:
     return ["/".join([*([fact["dataset"]] if several else []), fact["model"], fact["layer"]]) for fact in facts]
 
 
+def lenses(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Names of the CLIPs under the lens, in links and in words."""
+    several = len({facts["dataset"] for facts in found}) > 1
+    return [
+        {name: facts[name] for name in ("key", "dataset", "embedder")}
+        | {"route": "/".join(["lens", *([facts["dataset"]] if several else []), facts["embedder"]])}
+        for facts in found
+    ]
+
+
 def _card(layer: Mapping[str, Any], route: str) -> dict[str, Any]:
     facts, table, lines = layer["facts"], layer["table"], layer["lines"]
     return {

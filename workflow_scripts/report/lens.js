@@ -1,0 +1,178 @@
+"use strict";
+// A CLIP under the lens: its blocks, its neurons in words, and the concepts of its images.
+PureLens.lens = {
+  CARDS: 60,
+  SORTS: { length: "largest effect", explained: "share of its direction", likeness: "likeness of words and direction", parts: "number of parts", number: "number" },
+
+  /** The lens that a path names, and what of it. */
+  parse(name) {
+    const lenses = PureLens.facts.lenses.filter(({ route }) => name === route || name.startsWith(route + "/"));
+    const lens = lenses.sort((a, b) => b.route.length - a.route.length)[0];
+    if (!lens) return null;
+    const rest = name.slice(lens.route.length);
+    const neuron = /^\/(\d+)\/neuron\/(\d+)$/.exec(rest), image = /^\/image\/(\d+)$/.exec(rest), block = /^\/(\d+)$/.exec(rest);
+    if (neuron) return { lens, block: Number(neuron[1]), neuron: Number(neuron[2]) };
+    if (image) return { lens, image: Number(image[1]) };
+    return rest && !block ? null : { lens, block: block ? Number(block[1]) : null };
+  },
+
+  async show({ lens, block, neuron, image }, settings, late) {
+    const { h } = PureLens;
+    const view = document.getElementById("lens");
+    const data = await PureLens.load(`${lens.key}/lens`);
+    if (late()) return;
+    this.lens = lens;
+    this.data = data;
+    if (!data) return view.replaceChildren(h("h1", { tabindex: -1 }, lens.embedder), h("p", { class: "lead" }, "The folder of the report (index.html) holds this CLIP."));
+    this.block = data.blocks.find((facts) => facts.block === block) || data.blocks[0];
+    const body = image !== undefined ? await this.image(image) : neuron !== undefined ? await this.neuron(neuron) : this.all(settings);
+    if (!late()) view.replaceChildren(...body);
+  },
+
+  link(...parts) {
+    return `#${[this.lens.route, ...parts].join("/")}`;
+  },
+
+  picture(image, attributes) {
+    const { h } = PureLens;
+    return h("a", { class: "picture", href: this.link("image", image), ...attributes },
+      h("img", { src: PureLens.url(`${this.lens.key}/pictures/${image}.jpg`), alt: `image ${image}`, loading: "lazy" }));
+  },
+
+  words(words, most = Infinity) {
+    return PureLens.h("span", { class: "words" }, words.slice(0, most).map(([name, weight]) => PureLens.name(name, ` ${PureLens.number(weight, 2)}`)));
+  },
+
+  table(heads, rows) {
+    const { h } = PureLens;
+    return h("table", { class: "figures" }, h("thead", {}, h("tr", {}, heads.map((text) => h("th", {}, text)))),
+      h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell) => h("td", {}, cell === null || cell === undefined ? "" : cell))))));
+  },
+
+  interval(value, low, high, digits = 1) {
+    const { h } = PureLens;
+    if (value === null || value === undefined) return "";
+    return h("span", {}, value.toFixed(digits), low === null ? "" : h("small", {}, ` ${low.toFixed(digits)} to ${high.toFixed(digits)}`));
+  },
+
+  /** All neurons of a block. */
+  all(settings) {
+    const { h } = PureLens;
+    const facts = this.block, sort = settings.sort in this.SORTS ? settings.sort : "length";
+    this.input = h("input", { type: "search", placeholder: "number or word", "aria-label": "search", value: settings.q || "" });
+    this.sort = PureLens.grid.select(this.SORTS, sort, "sort by");
+    this.count = h("span", { class: "count", role: "status" });
+    this.wall = h("div", { class: "lens-wall", role: "list" });
+    this.shown = this.CARDS;
+    this.more = h("button", { type: "button", onclick: () => { this.shown *= 2; this.update(); } }, "more");
+    for (const element of [this.input, this.sort]) element.addEventListener("input", () => { this.shown = this.CARDS; this.update(true); });
+    this.update();
+    return [
+      h("h1", { tabindex: -1 }, `${this.data.embedder} under the lens`, h("small", {}, ` ${this.data.dataset}`)),
+      h("p", { class: "lead" }, "What a neuron does to the image embedding through the attention of later blocks: its direction, as a sum of texts, and the images on which it does most."),
+      h("div", { class: "switches" }, h("span", { class: "switch", role: "group", "aria-label": "block" }, h("span", {}, "block"),
+        this.data.blocks.map(({ block }) => h("a", { href: this.link(block), "aria-current": block === facts.block ? "true" : null }, String(block))))),
+      this.figures(), h("div", { class: "tools" }, this.input, h("label", {}, "sorted by ", this.sort), this.count), this.wall, this.more,
+    ];
+  },
+
+  figures() {
+    const { h } = PureLens;
+    const { replacements, complete } = this.block, { segmentation, attacks } = this.data;
+    const parts = [];
+    if (replacements.length) {
+      parts.push(h("h3", {}, "zero-shot accuracy (%) when effects are replaced"), this.table(["what is replaced", "accuracy", "change"], replacements.map((row) =>
+        [row.what, this.interval(row.accuracy, row.low, row.high), row.replacement === "none" ? "" : this.interval(row.change, row.change_low, row.change_high)])));
+    }
+    if (segmentation.length) {
+      const rows = [...new Set(segmentation.map(({ method }) => method))].map((method) => segmentation.filter((row) => row.method === method));
+      parts.push(h("h3", {}, "zero-shot segmentation (%)"), this.table(["method", ...rows[0].map(({ quantity }) => quantity.replaceAll("_", " "))],
+        rows.map((row) => [row[0].what, ...row.map(({ value, low, high }) => this.interval(value, low, high))])));
+    }
+    for (const { shown, taken_for: other, lens, random } of attacks) {
+      parts.push(h("h3", {}, "words that make ", PureLens.name(shown), " look like ", PureLens.name(other)), h("p", {}, this.words(lens, 12)),
+        h("p", { class: "note" }, "of random neurons: ", this.words(random, 6)));
+    }
+    const exact = complete === null ? "" : `All effects together are the attentions' own to ${complete.toExponential(0)}.`;
+    return h("details", { class: "card", open: true }, h("summary", {}, `How much these directions carry. ${exact}`), parts);
+  },
+
+  /** Rows of the neurons that are searched for, in their order. */
+  rows() {
+    const { words, ...columns } = this.block, q = this.input.value.trim().toLowerCase();
+    const all = columns.explained.map((_, row) => row);
+    const found = all.filter((row) => !q || String(row) === q || words[row].some((word) => word.toLowerCase().includes(q)));
+    const by = this.sort.value;
+    return by === "number" ? found : found.sort((a, b) => (columns[by][b] ?? -1) - (columns[by][a] ?? -1) || a - b);
+  },
+
+  update(changed) {
+    const { h } = PureLens;
+    const rows = this.rows(), facts = this.block;
+    if (changed) {
+      const query = new URLSearchParams(Object.entries({ q: this.input.value.trim(), sort: this.sort.value === "length" ? "" : this.sort.value }).filter(([, v]) => v)).toString();
+      history.replaceState(null, "", `${this.link(facts.block)}${query ? "?" + query : ""}`);
+    }
+    this.count.textContent = `${rows.length} of ${facts.explained.length} neurons`;
+    this.more.hidden = rows.length <= this.shown;
+    this.wall.replaceChildren(...rows.slice(0, this.shown).map((row) => h("a", { class: "neuron", role: "listitem", href: this.link(facts.block, "neuron", row) },
+      h("span", { class: "head" }, h("b", {}, String(row)), h("span", {}, facts.explained[row] === null ? "no effect" : PureLens.percent(facts.explained[row]) + (facts.parts[row] > 1 ? ` · ${facts.parts[row]} parts` : ""))),
+      h("span", { class: "row" }, facts.images[row].map((image) => h("img", { src: PureLens.url(`${this.lens.key}/pictures/${image}.jpg`), alt: "", loading: "lazy" }))),
+      h("span", { class: "what" }, facts.words[row].map((word) => PureLens.name(word))))));
+  },
+
+  async neuron(number) {
+    const { h } = PureLens;
+    const { block, per_file: size, explained } = this.block, { key } = this.lens;
+    const rows = number < explained.length ? await PureLens.load(`${key}/neurons/${block}-${Math.floor(number / size)}`) : null;
+    const up = h("a", { class: "up", href: this.link(block) }, `${this.lens.route}, block ${block}`);
+    const title = h("h1", { tabindex: -1 }, "neuron ", h("b", {}, String(number)));
+    if (!rows) return [title, h("p", { class: "lead" }, "There is no such neuron. ", up)];
+    const data = rows[number % size];
+    const facts = [
+      ["of its largest effects lie along its direction", data.explained[0] === null ? "–" : PureLens.percent(data.explained[0])],
+      ["along the second", data.explained[1] === null ? "–" : PureLens.percent(data.explained[1])],
+      ["likeness of words and direction", PureLens.number(data.likeness, 2)], ["effects above this are significant", PureLens.number(data.threshold)],
+    ];
+    const step = (to, text, label) => h("a", { class: "step", "aria-label": label, href: to === null ? null : this.link(block, "neuron", to), "aria-disabled": to === null ? "true" : null }, text);
+    const parts = data.parts.map((part, i) => h("section", { class: `card virtual c${i % 8}` },
+      h("h2", {}, h("b", {}, `${number}.${i + 1}`), h("small", {}, ` ${part.n} effects, ${part.explained === null ? "–" : PureLens.percent(part.explained)} along its own direction`)),
+      h("p", {}, this.words(part.words)), h("div", { class: "pictures" }, part.images.map((image) => this.picture(image)))));
+    return [
+      h("div", { class: "title" }, step(number ? number - 1 : null, "‹", "previous"), title, step(number + 1 < explained.length ? number + 1 : null, "›", "next"), up,
+        h("ul", { class: "numbers" }, facts.map(([name, value]) => h("li", {}, h("b", {}, value), ` ${name}`)))),
+      h("section", { class: "card" }, h("h2", {}, "Its direction in words"), h("p", {}, data.words.length ? this.words(data.words) : "There are none.")),
+      ...(parts.length ? [h("p", { class: "lead" }, `One direction does not do: its effects fall into ${parts.length} parts.`), h("div", { class: "parts", style: { "--parts": parts.length } }, parts)] : []),
+      h("section", { class: "card" }, h("h2", {}, "Where it does most"), h("div", { class: "pictures" }, data.images.map(([image, length, along]) =>
+        h("figure", {}, this.picture(image), h("figcaption", {}, `${PureLens.number(length, 2)}, along ${PureLens.number(along, 2)}`))))),
+    ];
+  },
+
+  async image(number) {
+    const { h } = PureLens;
+    const rows = number < this.data.n_images ? await PureLens.load(`${this.lens.key}/images/${Math.floor(number / 64)}`) : null;
+    const up = h("a", { class: "up", href: this.link() }, this.lens.route), title = h("h1", { tabindex: -1 }, "image ", h("b", {}, String(number)));
+    if (!rows) return [title, h("p", { class: "lead" }, "There is no such image. ", up)];
+    const data = rows[number % 64], [height, width] = data.side;
+    const canvas = h("canvas", { width, height });
+    const context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
+    [...atob(data.heat)].forEach((letter, i) => pixels.data.set([255, 60, 0, 0.75 * letter.charCodeAt(0)], 4 * i));
+    context.putImageData(pixels, 0, 0);
+    const heat = h("input", { type: "checkbox", checked: true, onchange: (event) => { canvas.hidden = !event.target.checked; } });
+    const name = (place) => (place >= 0 ? PureLens.name(this.data.classes[place]) : "none");
+    return [
+      h("div", { class: "title" }, title, up),
+      h("div", { class: "below" },
+        h("section", { class: "card" }, h("div", { class: "image" }, h("img", { src: PureLens.url(`${this.lens.key}/pictures/${number}.jpg`), alt: "" }), canvas),
+          h("p", {}, h("bdi", {}, data.path)), h("p", {}, "class: ", name(data.label), "; the CLIP says: ", name(data.class)),
+          h("p", {}, h("label", {}, heat, " where the neurons nearest to that class are active"))),
+        h("section", { class: "card" }, h("h2", {}, "Its concepts"),
+          h("p", { class: "note" }, `${data.active} neurons have a significant effect on it.`),
+          data.words.length ? h("p", {}, this.words(data.words)) : h("p", {}, "No neuron that has words is activated."),
+          h("h3", {}, "neurons that move it most, and how far along their direction"),
+          h("ul", {}, data.neurons.map(([block, neuron, along]) => h("li", {},
+            h("a", { href: this.link(block, "neuron", neuron) }, `block ${block}, neuron ${neuron}`), ` ${PureLens.number(along, 2)} `,
+            ((this.data.blocks.find((facts) => facts.block === block) || { words: [] }).words[neuron] || []).map((word) => PureLens.name(word, " "))))))),
+    ];
+  },
+};
