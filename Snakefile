@@ -36,7 +36,7 @@ wildcard_constraints:
     model=one_of(study.models),
     layer=one_of(layer_names()),
     embedder=one_of(study.embedders),
-    concepts=one_of(study.explain.concepts) or "(?!)",
+    concepts=one_of(study.explain.concepts),
     shard="[0-9]+",
     block="[0-9]+",
 

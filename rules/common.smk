@@ -108,7 +108,7 @@ def with_shard(name):
 
 def one_of(names):
     """Regular expression that matches these names and nothing else."""
-    return "|".join(re.escape(str(name)) for name in names)
+    return "|".join(re.escape(str(name)) for name in names) or "(?!)"
 
 
 def layer_names():

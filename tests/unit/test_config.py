@@ -33,7 +33,8 @@ def change(study: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
 def test_ready_studies_are_valid(path: Path) -> None:
-    assert load_config(path).models
+    config = load_config(path)
+    assert config.models or config.lens.models
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,15 @@ def test_ready_studies_are_valid(path: Path) -> None:
         ("embedders/other", {"source": "open_clip", "architecture": "RN50"}, ["needs weights"]),
         ("references", 5000, ["world.probe_scenes is 2000"]),
         ("models/a b", {"architecture": "timm:x", "layers": {"y": None}}, ["'a b' cannot be a name"]),
+        ("lens/models", {"clip": {"blocks": [0]}}, ["lens.models", "no embedder 'clip'"]),
+        ("lens/models/scene_clip/block", [0], ["lens.models.scene_clip.block", "'blocks'"]),
+        ("lens/models/scene_clip/datasets", ["scene"], ["no dataset 'scene'", "did you mean 'scenes'?"]),
+        ("lens/texts", None, ["lens", "models need texts"]),
+        ("lens/class_templates", ["a thing"], ["'a thing' must contain {}"]),
+        ("lens/scaling", "axis", ["lens.scaling", "'released'"]),
+        ("lens/attacks/a", {"shown": "x", "taken_for": "x"}, ["lens.attacks.a", "both 'x'"]),
+        ("lens/attacks/a", {"shown": "x", "taken_for": "y", "avoids": []}, ["lens.attacks.a.avoids", "'avoid'"]),
+        ("lens/segmentation/neuron", 5, ["lens.segmentation.neuron", "'neurons'"]),
         ("models/world", {"architecture": "timm:x", "layers": {"y": None}}, ["'world' cannot be a name"]),
     ],
 )
@@ -142,3 +152,9 @@ def test_the_benchmark_of_trained_networks_is_valid() -> None:
         (ROOT / "configs/bench/networks.yaml").read_text()
     )
     assert set(load_config(study).bench.studies) == {"squeezenet", "resnet50_v2"}
+
+
+def test_a_study_of_nothing(study: dict[str, Any]) -> None:
+    assert load_config({**study, "models": {}}).lens.models
+    with pytest.raises(UserError, match="there is nothing to study; give models, or lens.models"):
+        load_config({**study, "models": {}, "lens": {}})

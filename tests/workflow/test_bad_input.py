@@ -28,11 +28,24 @@ MISTAKES = [
     ("models/scene_cnn/architecture", "timm:vit_tiny_patch16_224", "fails on an image of 64x64 pixels"),
     ("models/scene_cnn/options", {"num_clases": 3}, "cannot be built: TypeError"),
     ("embedders/scene_clip/architecture", "ViT-B-33", "open_clip has no model 'ViT-B-33'"),
+    (
+        "lens/models",
+        {"scene_clip": {"blocks": [2]}},
+        "lens.models.scene_clip.blocks: neurons act through the attention of later",
+    ),
+    (
+        "lens/models",
+        {"scene_clp": {"blocks": [0]}},
+        "lens.models: no embedder 'scene_clp' (did you mean 'scene_clip'?)",
+    ),
+    ("embedders/scene_clip/architecture", "RN50", "lens: RN50: images go through a ResNet"),
     ("references", 3, "5 clusters need more than 5 references"),
 ]
 
 
-@pytest.mark.parametrize(("key", "value", "message"), MISTAKES, ids=[mistake[0] for mistake in MISTAKES])
+@pytest.mark.parametrize(
+    ("key", "value", "message"), MISTAKES, ids=[f"{mistake[0]} {mistake[1]}" for mistake in MISTAKES]
+)
 def test_mistakes_are_told_before_the_first_job(
     workplace: Workplace, tiny: dict[str, Any], key: str, value: Any, message: str
 ) -> None:
@@ -52,6 +65,7 @@ def test_mistakes_are_told_before_the_first_job(
             "datasets.scenes.images: there is no file or folder no/such/folder",
         ),
         ("models/scene_cnn/weights", "gone.pth", "models.scene_cnn.weights: there is no file or folder gone.pth"),
+        ("lens/texts", "gone.txt", "lens.texts: there is no file or folder gone.txt"),
     ],
 )
 def test_missing_files_are_told_before_the_first_job(

@@ -223,7 +223,7 @@ class Config(Section):
     references: int = Field(100, ge=2, description="images of a neuron: those that activate it most")
     world: World = Field(World(), description="the embedded world")
     datasets: dict[Name, Dataset] = Field(description="sets of images, by a name of yours", min_length=1)
-    models: dict[Name, Model] = Field(description="networks, by a name of yours", min_length=1)
+    models: dict[Name, Model] = Field(description="networks, by a name of yours; {} for the lens alone")
     embedders: dict[Name, Embedder] = Field(description="embedders, by a name of yours", min_length=1)
     relevances: Relevances = Field(Relevances(), description="attribution to the lower layers")
     patches: Patches = Field(Patches(), description="the patches")
@@ -255,7 +255,9 @@ class Config(Section):
                 f"virtual_neurons.n_clusters: {most} clusters need more than {most} references, "
                 f"but references is {self.references}"
             )
-        if not self.patch_embedders:
+        if not self.models and not self.lens.models:
+            raise ValueError("models: there is nothing to study; give models, or lens.models")
+        if self.models and not self.patch_embedders:
             raise ValueError("embedders: all have patches: false; one at least must judge the virtual neurons")
         for name, concepts in self.explain.concepts.items():
             self._check_concepts(name, concepts)
@@ -347,10 +349,10 @@ SECTIONS: dict[str, type[Section]] = {
     "bench": Bench,
 }
 
-LENS_SECTIONS: dict[tuple[Any, ...], type[Section]] = {
+NAMED_SECTIONS: dict[tuple[Any, ...], type[Section]] = {
+    ("explain", "concepts"): Concepts,
     ("lens", "models"): LensModel,
     ("lens", "attacks"): Attack,
-    ("lens", "segmentation"): Segmentation,
 }
 
 
@@ -360,8 +362,8 @@ def _section_at(location: tuple[Any, ...]) -> type[Section] | None:
         return Config
     if len(location) > 2 and location[0] == "models" and location[2] == "layers":
         return Layer
-    if len(location) > 2 and location[:2] == ("explain", "concepts"):
-        return Concepts
-    if len(location) > 2 and location[:2] in LENS_SECTIONS:
-        return LENS_SECTIONS[location[:2]]
+    if len(location) > 2 and location[:2] in NAMED_SECTIONS:
+        return NAMED_SECTIONS[location[:2]]
+    if location[:2] == ("lens", "segmentation"):
+        return Segmentation
     return SECTIONS.get(str(location[0]))
