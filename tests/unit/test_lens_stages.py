@@ -397,17 +397,18 @@ def test_segmentation_looks_where_the_neurons_are_active(
         mask, classes, direction = file["mask"][4], known["class_embedding"][...], directed["direction"][...]
     with torch.inference_mode():
         trace = definition.Trace(visual, image)
-    towards = direction @ classes[np.argmax(classes @ trace.embedding.numpy())]
-    chosen = np.argsort(-np.abs(towards), kind="stable")[:5]
-    for method, sign in (("signed", np.sign(towards[chosen])), ("published", np.ones(5))):
-        heat = (trace.hidden[BLOCK][1:, chosen].numpy() * sign).mean(axis=1).reshape(4, 4)
-        large = torch.nn.functional.interpolate(
-            torch.from_numpy(heat)[None, None].float(), size=(SIZE, SIZE), mode="bilinear"
-        )
+    place = np.argmax(classes @ trace.embedding.numpy())
+    hidden = trace.hidden[BLOCK][1:].numpy()
+    most = np.argsort(-np.abs(direction @ classes[place]), kind="stable")[:5]
+    nearest = np.argsort(-(direction @ (classes[place] - classes.mean(axis=0))), kind="stable")[:5]
+    standard = (hidden - hidden.mean(axis=0)) / hidden.std(axis=0, ddof=1)
+    for method, heat in (("towards", standard[:, nearest].mean(axis=1)), ("published", hidden[:, most].mean(axis=1))):
+        grid = torch.from_numpy(heat.reshape(1, 1, 4, 4)).float()
+        large = torch.nn.functional.interpolate(grid, size=(SIZE, SIZE), mode="bilinear")
         expected = counts(stretched(large[0].numpy()), mask[None])
         row = found[(found.method == method) & (found.image == 4)].iloc[0]
         assert {name: int(row[name]) for name in COUNTS} == {name: int(values[0]) for name, values in expected.items()}
-    assert set(pd.read_csv(scores).method) == {"signed", "published", "centre"}
+    assert set(pd.read_csv(scores).method) == {"towards", "published", "centre"}
 
 
 def test_images_without_masks_are_not_segmented(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:

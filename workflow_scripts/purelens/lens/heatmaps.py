@@ -67,7 +67,7 @@ def heatmaps(
                     fitting = np.stack([clip.geometry.apply(Image.fromarray(image)) for image in pixels])
                     part = slice(start, start + len(pixels))
                     found[part], grids = segmenter.grids(fitting)
-                    heat[part] = np.rint(255 * grids["signed"])
+                    heat[part] = np.rint(255 * grids["towards"])
                     progress.advance(len(pixels))
         out.coordinate("image", len(images))
         out.coordinate("heat_row", rows)

@@ -22,9 +22,10 @@ from purelens.tables import write_table
 logger = logging.getLogger("purelens")
 
 IMAGES_AT_A_TIME = 16
+LEAST_SPREAD = 1e-6
 METHODS = {
-    "signed": "neurons that push away from the class count against the place",
-    "published": "all neurons count for the place, whatever they push towards",
+    "towards": "neurons that push towards the class more than towards others, each in units of its own spread",
+    "published": "neurons that push towards the class or away from it, as they are",
     "centre": "a blob in the middle of every image",
 }
 
@@ -107,7 +108,13 @@ class Segmenter:
     classes
         (C, d) embeddings of the classes.
     neurons
-        How many neurons draw: those whose directions have the largest product with the class, in size.
+        How many neurons draw.
+
+    Notes
+    -----
+    As published, those neurons draw whose directions have the largest product with the class, in size: those that push away
+    from it too, and those that push towards every class. Here those draw that push towards the class more than towards the
+    mean of all classes, and none of them drowns the others.
     """
 
     def __init__(
@@ -124,11 +131,14 @@ class Segmenter:
         self._visual = visual
         self._watched = {str(block): visual.transformer.resblocks[block].mlp.gelu for block in blocks}
         self._classes = torch.from_numpy(classes).to(device)
-        towards = self._classes @ torch.from_numpy(directions.reshape(-1, directions.shape[2])).to(device).T
-        n = min(neurons, towards.shape[1])
+        every = torch.from_numpy(directions.reshape(-1, directions.shape[2])).to(device)
+        contrast = (self._classes - self._classes.mean(dim=0)) @ every.T
+        sizes = {"towards": contrast, "published": (self._classes @ every.T).abs()}
         # a stable sort: equal products by number
-        self._chosen = torch.sort(towards.abs(), dim=1, descending=True, stable=True).indices[:, :n]
-        self._sign = torch.sign(towards.gather(1, self._chosen))
+        self._chosen = {
+            name: torch.sort(size, dim=1, descending=True, stable=True).indices[:, :neurons]
+            for name, size in sizes.items()
+        }
 
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Classes (b,) and heatmaps (b, S, S) by method, of images (b, S, S, 3)."""
@@ -145,9 +155,14 @@ class Segmenter:
             embedding = self._visual(self.clip.network.normalize(torch.from_numpy(pixels).to(self._device)))
         found = (embedding @ self._classes.T).argmax(dim=1)
         hidden = torch.cat([seen[name][:, 1:] for name in self._watched], dim=2)
-        active = hidden.gather(2, self._chosen[found][:, None].expand(-1, hidden.shape[1], -1))
-        maps = {"signed": (active * self._sign[found][:, None]).mean(dim=2), "published": active.mean(dim=2)}
-        shape = (len(active), 1, *self._visual.grid_size)
+        active = {
+            name: hidden.gather(2, chosen[found][:, None].expand(-1, hidden.shape[1], -1))
+            for name, chosen in self._chosen.items()
+        }
+        spread = active["towards"].std(dim=1, keepdim=True).clamp(min=LEAST_SPREAD)
+        standard = (active["towards"] - active["towards"].mean(dim=1, keepdim=True)) / spread
+        maps = {"towards": standard.mean(dim=2), "published": active["published"].mean(dim=2)}
+        shape = (len(found), 1, *self._visual.grid_size)
         return found.cpu().numpy(), {name: heat.reshape(shape) for name, heat in maps.items()}
 
     def _enlarged(self, heat: torch.Tensor) -> np.ndarray:
