@@ -97,7 +97,7 @@ rule texts:
         factory_digest=lambda w: architecture_digest(
             study.embedders[w.embedder].architecture or ""
         ),
-        pool=study.lens.texts or "",
+        pool=lambda w: study.lens.texts or "",
         class_templates=study.lens.class_templates,
         device=study.device,
         seed=study.seed,

@@ -378,7 +378,7 @@ def test_images_deleted_after_they_were_decoded(finished: Path, tiny: dict[str, 
         path = workplace.folder / "photos" / str(number % 2) / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.effect_noise((64, 64), 50 + number).save(path)
-    tiny["datasets"] = {"photos": {"images": "photos", "size": 64}}
+    tiny["datasets"], tiny["lens"] = {"photos": {"images": "photos", "size": 64}}, {}
     tiny["models"]["scene_cnn"]["layers"]["layer3"]["neurons"] = [0, 1]
     process = workplace.start(tiny, "results/photos/scene_cnn/layer3/patches.h5")
     while not (workplace.folder / "results/photos/images.h5").exists():
