@@ -68,6 +68,7 @@ def test_ready_studies_are_valid(path: Path) -> None:
         ("lens/models", {"clip": {"blocks": [0]}}, ["lens.models", "no embedder 'clip'"]),
         ("lens/models/scene_clip/block", [0], ["lens.models.scene_clip.block", "'blocks'"]),
         ("lens/models/scene_clip/datasets", ["scene"], ["no dataset 'scene'", "did you mean 'scenes'?"]),
+        ("explain", {"network_dissection": True}, ["explain", "need a set of concepts with source labels or texts"]),
         ("lens/texts", None, ["lens", "models need texts"]),
         ("lens/class_templates", ["a thing"], ["'a thing' must contain {}"]),
         ("lens/scaling", "axis", ["lens.scaling", "'released'"]),

@@ -297,7 +297,7 @@ def test_virtual_neurons_add_up_to_their_neuron(gated: dict[str, str]) -> None:
             assert not values[:, children].sum(axis=1)[~active].any()
 
 
-def test_replacing_a_neuron_is_a_whole_pass_with_its_maps_replaced(
+def test_replacing_a_neuron_is_a_whole_pass_with_its_maps_shifted(
     small: dict[str, str], run_stage: Callable[..., str]
 ) -> None:
     references = run_stage(activations, layer="layer3", n_references=5)
@@ -313,7 +313,7 @@ def test_replacing_a_neuron_is_a_whole_pass_with_its_maps_replaced(
 
             def replace(_: object, __: object, output: torch.Tensor) -> torch.Tensor:
                 output = output.clone()
-                output[:, 3] = torch.from_numpy(values)[:, None, None]  # noqa: B023
+                output[:, 3] += torch.from_numpy(values - mean[chosen, 3])[:, None, None]  # noqa: B023
                 return output
 
             handle = network.module.get_submodule(layer).register_forward_hook(replace)
@@ -322,6 +322,8 @@ def test_replacing_a_neuron_is_a_whole_pass_with_its_maps_replaced(
             handle.remove()
             np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
             assert np.abs(wanted - logits).max() > 1e-3
+            same = ablation.replaced(chosen, logits, 3, mean[chosen, 3], mean[chosen, 3])
+            np.testing.assert_allclose(same, logits, atol=1e-6 * np.abs(logits).max())  # a perfect simulation
 
 
 def test_a_perfect_simulation_changes_no_loss(gated: dict[str, str], tmp_path: Path) -> None:

@@ -6,19 +6,24 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from sklearn.linear_model import ElasticNet, LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from purelens.artifacts import create, strings
 from purelens.errors import UserError
+from purelens.explanations.ablate import losses, scaled_like
 from purelens.explanations.calibration import calibrate, probability
 from purelens.explanations.concepts import kept
 from purelens.explanations.dissection import concept_shares, log_likelihood, soft_wpmi
 from purelens.explanations.moments import concept_moments, with_activations
+from purelens.explanations.network_dissection import in_rows
 from purelens.explanations.ranking import elastic_net, rank_concepts, ranked
 from purelens.explanations.scores import auprc_columns, pearson_columns
 from purelens.explanations.selection import Covariances, fits, select
+from purelens.layers import as_maps
+from purelens.report.words import main_words
 from purelens.split import split_images
 from purelens.vocabulary import read_elsewhere, read_superclasses, read_texts
 from reference import explanations as definition
@@ -233,6 +238,12 @@ def test_scores_see_wrong_explanations(score: Callable[..., np.ndarray], wrong: 
     rng = np.random.default_rng(0)
     truth = (rng.random((2000, 40)) < 0.05).astype(float)
     neuron = truth * rng.uniform(0.5, 1.5, truth.shape) + 0.05 * rng.random(truth.shape)
+    right, less = score(neuron, truth), score(neuron, spoiled(truth, wrong, rng))
+    assert (right - less > 1e-3).mean() == 1
+
+
+def spoiled(truth: np.ndarray, wrong: str, rng: np.random.Generator) -> np.ndarray:
+    """Labels of which half are missing, or as many again are wrong."""
     spoilt = truth.copy()
     for column in range(truth.shape[1]):
         ones, zeros = np.flatnonzero(truth[:, column]), np.flatnonzero(truth[:, column] == 0)
@@ -240,8 +251,32 @@ def test_scores_see_wrong_explanations(score: Callable[..., np.ndarray], wrong: 
             spoilt[rng.choice(ones, len(ones) // 2, replace=False), column] = 0
         else:
             spoilt[rng.choice(zeros, len(ones), replace=False), column] = 1
-    right, less = score(neuron, truth), score(neuron, spoilt)
-    assert (right - less > 1e-3).mean() == 1
+    return spoilt
+
+
+@pytest.mark.parametrize("wrong", ["missing", "extra"])
+def test_ablation_sees_wrong_explanations(wrong: str) -> None:
+    """The same of ablation, which depends on the classes too: most scores fall, and their mean does by much."""
+    rng = np.random.default_rng(0)
+    truth = (rng.random((2000, 40)) < 0.05).astype(float)
+    neuron = truth * rng.uniform(0.5, 1.5, truth.shape) + 0.05 * rng.random(truth.shape)
+    head, label = rng.normal(size=(10, 40)), rng.integers(10, size=2000)
+    logits = neuron @ head.T
+    label = np.where(rng.random(2000) < 0.7, logits.argmax(axis=1), label)
+    before = losses(logits, label, 1.0)
+
+    def score(column: int, guess: np.ndarray) -> float:
+        def change(values: np.ndarray) -> float:
+            shifted = logits + np.outer(values - neuron[:, column], head[:, column])
+            return float(np.abs(losses(shifted, label, 1.0) - before).sum())
+
+        slope, constant = scaled_like(neuron[:, column], guess)
+        return 1 - change(slope * guess + constant) / change(np.full(2000, neuron[:, column].mean()))
+
+    spoilt = spoiled(truth, wrong, rng)
+    fallen = np.array([score(i, truth[:, i]) - score(i, spoilt[:, i]) for i in range(40)])
+    assert (fallen > 1e-3).mean() > 0.9
+    assert fallen.mean() > 0.1
 
 
 def test_the_split_is_whole_and_the_same_again() -> None:
@@ -317,3 +352,86 @@ def test_explanations_from_elsewhere(tmp_path: Path) -> None:
     path.write_text("neuron,concept\nx,dog\n")
     with pytest.raises(UserError, match="line 2"):
         read_elsewhere(str(path))
+
+
+@pytest.mark.parametrize(
+    "rows", ["3,dog,nan\n", "3,dog,inf\n", "3,dog,1e400\n", "1_0,dog,1\n", "-3,dog,1\n", "3,dog,1\n3,dog,2\n"]
+)
+def test_numbers_and_repeats_that_are_refused(tmp_path: Path, rows: str) -> None:
+    path = tmp_path / "milan.csv"
+    path.write_text("neuron,concept,weight\n" + rows)
+    with pytest.raises(UserError, match=r"milan.csv, line \d: "):
+        read_elsewhere(str(path))
+
+
+def test_superclasses_of_classes_of_the_same_name(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    path.write_text('\ufeff{"flyers": ["crane", "duck"]}', encoding="utf-8")
+    assert read_superclasses(str(path), ["crane", "dog", "crane", "duck"]) == {"flyers": [0, 2, 3]}
+    path.write_text('{"flyers": [["crane"]]}')
+    with pytest.raises(UserError, match="must map names to lists of classes"):
+        read_superclasses(str(path), ["crane"])
+
+
+def test_texts_with_odd_line_ends(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("one\u2028still one\ntwo\x0bstill two\n", encoding="utf-8")
+    assert read_texts(str(tmp_path / "t.txt")).names == ["one\u2028still one", "two\x0bstill two"]
+    (tmp_path / "t.csv").write_text('concept,prompt\n"a\nb",c\n', encoding="utf-8")
+    assert read_texts(str(tmp_path / "t.csv")).names == ["a\nb"]
+
+
+def test_equal_correlations_are_decided_by_the_ranking() -> None:
+    """Of two classes, one is the other's opposite: both predict the neuron, and the one that is active with it is named."""
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        cat = (rng.random(60) < 0.5).astype(float)
+        x = np.stack([1 - cat, cat], axis=1)
+        y = 2.5 * cat + 0.1 * rng.random(60)
+        train = concept_moments([x], 2)
+        moments = with_activations(train, [(x, y[:, None])], 1)
+        of_both = Covariances(moments.gram, moments.cross[0], moments.variance[0], moments.mean, moments.mean_y[0])
+        found = select(of_both, of_both, np.array([1, 0]))
+        assert found is not None
+        assert found.concepts.tolist() == [1]
+        assert found.weights[0] > 0
+
+
+def test_the_unit_of_a_neuron_does_not_matter() -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.random((200, 5)) < 0.3).astype(float)
+    y = x[:, 2] + 0.1 * rng.random(200)
+    chosen = []
+    for unit in (1.0, 1e-7, 1e6):
+        moments = with_activations(concept_moments([x], 5), [(x, unit * y[:, None])], 1)
+        of_both = Covariances(moments.gram, moments.cross[0], moments.variance[0], moments.mean, moments.mean_y[0])
+        found = select(of_both, of_both, np.arange(5))
+        assert found is not None
+        chosen.append((found.concepts.tolist(), round(found.correlation, 9)))
+    assert chosen[0] == chosen[1] == chosen[2]
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels"), [((2, 3, 4, 4), "auto"), ((2, 4, 4, 3), "last"), ((2, 16, 3), "auto"), ((2, 17, 3), "auto")]
+)
+def test_maps_of_all_layouts_lie_on_the_image(shape: tuple[int, ...], channels: str) -> None:
+    wanted = torch.arange(2 * 3 * 16).reshape(2, 3, 4, 4).float()
+    if shape == (2, 3, 4, 4):
+        output = wanted
+    elif channels == "last":
+        output = wanted.permute(0, 2, 3, 1)
+    else:
+        output = wanted.flatten(2).transpose(1, 2)
+        if shape[1] == 17:
+            output = torch.cat([torch.full((2, 1, 3), -1.0), output], dim=1)
+    flat = as_maps(output, "layer", channels)
+    torch.testing.assert_close(in_rows(flat, output, "layer", channels), wanted)
+    with pytest.raises(UserError, match="the 15 tokens of layer 'layer' are no square"):
+        in_rows(torch.zeros(2, 3, 15), torch.zeros(2, 15, 3), "layer", "auto")
+
+
+def test_cards_name_what_a_neuron_is_active_for() -> None:
+    rows = [
+        {"method": "le:a", "part": None, "correlation": 0.9, "words": [["dog", 2.0], ["cat", -1.0]]},
+        {"method": "le:b", "part": None, "correlation": 0.5, "words": [["bird", 1.0]]},
+    ]
+    assert main_words(rows) == ["dog"]

@@ -76,6 +76,11 @@ class Explain(Section):
 
     @model_validator(mode="after")
     def _known(self) -> "Explain":
+        if (self.elsewhere or self.network_dissection) and all(c.source == "all" for c in self.concepts.values()):
+            raise ValueError(
+                "elsewhere and network_dissection need a set of concepts with source labels or texts, such as "
+                "concepts: {labels: {source: labels}}"
+            )
         if self.simulator is not None and self.simulator not in self.concepts:
             raise ValueError(f"simulator: no set of concepts {self.simulator!r}; there are {', '.join(self.concepts)}")
         return self

@@ -1,7 +1,9 @@
 """Lists of concepts and explanations from elsewhere, read from files that somebody wrote."""
 
 import csv
+import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +58,12 @@ def _rows(path: Path) -> list[tuple[str, str]]:
             raise ValueError("expected a list of texts")
         return [(value, "") for value in values]
     if path.suffix.lower() == ".csv":
-        reader = csv.DictReader(text.splitlines())
+        reader = csv.DictReader(io.StringIO(text, newline=""))
         columns = list(reader.fieldnames or [])
         if "concept" not in columns:
             raise ValueError(f"no column 'concept'{nearest('concept', columns)}; it has {listed(columns)}")
         return [(row["concept"] or "", row.get("prompt") or "") for row in reader]
-    return [(line, "") for line in text.splitlines()]
+    return [(line, "") for line in text.split("\n")]
 
 
 def read_superclasses(path: str, classes: Sequence[str]) -> dict[str, list[int]]:
@@ -73,20 +75,26 @@ def read_superclasses(path: str, classes: Sequence[str]) -> dict[str, list[int]]
         If it is something else, or a class is not in the dataset.
     """
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"concepts: cannot read {path}: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict) or not all(isinstance(members, list) for members in values.values()):
+    if not isinstance(values, dict) or not all(_is_list_of_texts(members) for members in values.values()):
         raise UserError(f"concepts: {path} must map names to lists of classes")
-    places = {name: place for place, name in enumerate(classes)}
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(classes):
+        places.setdefault(name, []).append(place)
     found = {}
     for name, members in values.items():
         unknown = [member for member in members if member not in places]
         if unknown:
             close = nearest(str(unknown[0]), list(classes))
             raise UserError(f"concepts: {path}: {name!r} lists {unknown[0]!r}, which is no class of the dataset{close}")
-        found[name] = [places[member] for member in members]
+        found[name] = [place for member in members for place in places[member]]
     return found
+
+
+def _is_list_of_texts(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 @dataclass(frozen=True)
@@ -116,13 +124,25 @@ def read_elsewhere(path: str) -> dict[int, Elsewhere]:
             raise UserError(f"explanations: {path} has no column {column!r}{nearest(column, columns)}")
     found: dict[int, dict[str, float]] = {}
     for line, row in enumerate(rows, 2):
-        try:
-            neuron, weight = int(row["neuron"]), float(row.get("weight") or 1)
-        except (TypeError, ValueError):
-            raise UserError(f"explanations: {path}, line {line}: neuron and weight must be numbers") from None
-        if (row["concept"] or "").strip():
-            found.setdefault(neuron, {})[row["concept"].strip()] = weight
+        neuron, weight = _numbers_of(row, f"explanations: {path}, line {line}")
+        concept = (row["concept"] or "").strip()
+        if concept in found.get(neuron, {}):
+            raise UserError(f"explanations: {path}, line {line}: neuron {neuron} has the concept {concept!r} already")
+        if concept:
+            found.setdefault(neuron, {})[concept] = weight
     return {neuron: _elsewhere(weights) for neuron, weights in found.items()}
+
+
+def _numbers_of(row: Mapping[str, str | None], where: str) -> tuple[int, float]:
+    """Neuron and weight of a row."""
+    neuron = (row["neuron"] or "").strip()
+    try:
+        weight = float(row.get("weight") or 1)
+    except ValueError:
+        weight = math.nan
+    if not (neuron.isascii() and neuron.isdecimal()) or not math.isfinite(weight):
+        raise UserError(f"{where}: neuron and weight must be numbers, not {row['neuron']!r} and {row.get('weight')!r}")
+    return int(neuron), weight
 
 
 def _elsewhere(weights: Mapping[str, float]) -> Elsewhere:

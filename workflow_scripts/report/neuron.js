@@ -84,13 +84,14 @@ PureLens.neuron = {
   /** What each method says of the neuron and of its virtual neurons, and how well that predicts them. */
   words() {
     const { h } = PureLens;
-    const row = ({ method, part, words, correlation, auprc }) => h("tr", {},
+    const row = ({ method, part, words, correlation, auprc, together }) => h("tr", {},
       h("td", {}, PureLens.wordsName(method)),
       h("td", {}, part === null ? "whole" : h("b", { class: `key c${part % 8}` }, `${this.number}.${part + 1}`)),
       h("td", {}, words.map(([name, weight]) => PureLens.name(name, words.length > 1 || weight !== 1 ? ` ${PureLens.number(weight)}` : ""))),
-      h("td", {}, PureLens.number(correlation, 2)), h("td", {}, PureLens.number(auprc, 2)));
+      h("td", {}, PureLens.number(correlation, 2), together === null ? "" : h("small", { class: "together" }, ` together ${PureLens.number(together, 2)}`)),
+      h("td", {}, PureLens.number(auprc, 2)));
     return h("section", { class: "card" }, h("h2", {}, "In words"),
-      h("p", { class: "note" }, "How well the words predict the activation on images they were not found on: correlation, and how well they find the most active ones (AUPRC)."),
+      h("p", { class: "note" }, "How well the words predict the activation on images they were not found on: correlation, and how well they find the most active ones (AUPRC). Together: the sum of what the words of the virtual neurons predict, for the whole neuron."),
       h("table", { class: "words" }, h("thead", {}, h("tr", {}, ["by", "of", "concepts and weights", "correlation", "AUPRC"].map((name) => h("th", {}, name)))),
         h("tbody", {}, this.data.words.map(row))));
   },

@@ -71,7 +71,8 @@ def ablate(
     -----
     Oikarinen & Weng 2024, section 4.2: one minus the sum over test images of the absolute change of the cross-entropy, divided
     by that when the neuron is replaced by its mean. The simulation is brought to the neuron's scale by least squares on the
-    validation images. Where no linear head follows the layer, the neuron's map is replaced by a constant one.
+    validation images. Where no linear head follows the layer, the neuron's map is shifted so that its mean is the simulated
+    one, and the network runs once more: a perfect simulation changes nothing.
     """
     where = choose_device(device)
     network = load_network(weights, card)
@@ -123,19 +124,18 @@ class Ablation:
     def _pixels(self, images: np.ndarray) -> torch.Tensor:
         return self._network.normalize(torch.from_numpy(self._images.take(images)).to(self._device))
 
-    def logits(self, images: np.ndarray, neuron: int = 0, values: np.ndarray | None = None) -> np.ndarray:
-        """Logits (n, classes) of a pass of the network; given values (n,), a neuron's maps are replaced by them."""
+    def logits(self, images: np.ndarray, neuron: int = 0, change: np.ndarray | None = None) -> np.ndarray:
+        """Logits (n, classes) of a pass of the network; given a change (n,), it is added to a neuron's maps."""
         found = []
         for start in range(0, len(images), self._batch_size):
             batch = images[start : start + self._batch_size]
 
             def replace(_: object, __: object, output: torch.Tensor, start: int = start) -> torch.Tensor | None:
-                if values is None:
+                if change is None:
                     return None
                 changed = output.clone()
-                constant = torch.from_numpy(values[start : start + self._batch_size]).to(output)
-                maps = as_maps(changed, self._layer, self._channels)
-                maps[:, neuron] = constant[:, None]
+                shift = torch.from_numpy(change[start : start + self._batch_size]).to(output)
+                as_maps(changed, self._layer, self._channels)[:, neuron] += shift[:, None]
                 return changed
 
             handle = find_layer(self._network.module, self._layer).register_forward_hook(replace)
@@ -152,7 +152,7 @@ class Ablation:
         """Logits with a neuron's activations (n,) replaced by values (n,)."""
         if self.head_weight is not None:
             return logits + np.outer(values - true, self.head_weight[:, neuron])
-        return self.logits(images, neuron, values)
+        return self.logits(images, neuron, values - true)
 
 
 def find_head(network: Network, layer: str, channels: str, images: torch.Tensor) -> np.ndarray | None:
@@ -202,6 +202,17 @@ def scaled_like(true: np.ndarray, simulated: np.ndarray) -> tuple[float, float]:
     return slope, float(true.mean() - slope * simulated.mean())
 
 
+def not_by_chance(logits: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """The logits (n, classes); says if they hardly know the labels (n,), as when the classes are in another order."""
+    right, chance = float((logits.argmax(axis=1) == label).mean()), 1 / logits.shape[1]
+    if right <= 2 * chance:
+        logger.warning(
+            "the network is right on %.1f %% of the test images, by chance it were %.1f %%: are the classes of the images in "
+            "the order of its outputs? if not, the scores of ablation mean nothing", 100 * right, 100 * chance,
+        )  # fmt: skip
+    return logits
+
+
 def _all_methods(
     ablation: Ablation,
     explanations: Explanations,
@@ -217,7 +228,7 @@ def _all_methods(
     everything = slice(0, len(units))
     pooled = {part: units.activations(everything, images) for part, images in parts.items()}
     temperature = best_temperature(ablation.logits(validation), label[validation])
-    logits = ablation.logits(test)
+    logits = not_by_chance(ablation.logits(test), label[test])
     before = losses(logits, label[test], temperature)
     simulated = {
         part: [simulations(explanations, method, probabilities(images)) for method in range(len(explanations.methods))]

@@ -71,15 +71,20 @@ def concepts(
         if settings["source"] == LABELS:
             if not names:
                 raise UserError("concepts: the images have neither labels nor concepts; take texts")
+            n_unknown = int((images.file["label"][...] < 0).sum())
+            if n_unknown and "concept" not in images.file:
+                logger.warning(
+                    "%d of %d images have no label; they count as having none of the concepts", n_unknown, len(images)
+                )
             _write(out, names, truth, part, kept(truth[part == TRAIN], least), LABELS, 1.0, 0.0)
             return
         texts = _texts(settings, others, elsewhere)
-        vectors = _text_vectors(settings, embedder or {}, texts)
+        vectors = _text_vectors(settings, embedder or {}, texts, seed)
         with read(image_embeddings_h5[0], "image_embeddings") as file:
             cosine = cosines(Rows(file, "embedding"), vectors)
         scale, bias = settings.get("scale"), settings.get("bias")
         if scale is None or bias is None:
-            scale, bias = _calibration(settings, embedder or {}, images, image_embeddings_h5[0], part == TRAIN)
+            scale, bias = _calibration(settings, embedder or {}, images, image_embeddings_h5[0], part == TRAIN, seed)
         chosen = kept(probability(cosine[part == TRAIN], scale, bias), least)
         _write(out, texts.names, cosine, part, chosen, TEXTS, scale, bias)
 
@@ -147,16 +152,17 @@ def _texts(settings: Mapping[str, Any], others: Sequence[str], elsewhere: Sequen
     return Texts(list(names), [known.get(name, settings["template"].replace("{}", name)) for name in names])
 
 
-def _text_vectors(settings: Mapping[str, Any], embedder: Mapping[str, Any], texts: Texts) -> np.ndarray:
+def _text_vectors(settings: Mapping[str, Any], embedder: Mapping[str, Any], texts: Texts, seed: int) -> np.ndarray:
     """Embeddings (M, D) of texts, from a file or from the embedder's own language model."""
     if settings.get("text_embeddings"):
         vectors = read_embeddings(settings["text_embeddings"])
         if len(vectors) != len(texts.names):
             raise UserError(
-                f"concepts: {settings['text_embeddings']} has {len(vectors)} rows for {len(texts.names)} different texts"
+                f"concepts: {settings['text_embeddings']} has {len(vectors)} rows for {len(texts.names)} different texts; "
+                "empty lines and repeated ones have no row"
             )
         return vectors
-    return encode_texts(embedder["architecture"], embedder["weights"], texts.prompts)
+    return encode_texts(embedder["architecture"], embedder["weights"], texts.prompts, seed=seed)
 
 
 def _calibration(
@@ -165,9 +171,12 @@ def _calibration(
     images: Images,
     image_embeddings_h5: str,
     train: np.ndarray,
+    seed: int,
 ) -> tuple[float, float]:
     """Fit scale and bias on the training images, whose labels are known, by the names of these labels as texts."""
     names, truth = label_columns(images, settings.get("superclasses"))
+    if "concept" not in images.file:
+        train = train & (images.file["label"][...] >= 0)  # of the others it is not known what is on them
     usable = (truth[train].mean(axis=0) <= WIDEST) & (truth[train].sum(axis=0) > 0)
     if settings.get("text_embeddings"):
         known = {name: place for place, name in enumerate(read_texts(settings["texts"]).names)}
@@ -185,7 +194,7 @@ def _calibration(
         sentences = dict(zip(prompts.names, prompts.prompts, strict=True))
         vectors = encode_texts(
             embedder["architecture"], embedder["weights"],
-            [sentences.get(name, settings["template"].replace("{}", name)) for name in chosen],
+            [sentences.get(name, settings["template"].replace("{}", name)) for name in chosen], seed=seed,
         )  # fmt: skip
     with read(image_embeddings_h5, "image_embeddings") as file:
         cosine = cosines(Rows(file, "embedding"), vectors)[train]

@@ -146,10 +146,11 @@ def explain_linearly(units: Units, table: ConceptTable, search: Search, name: st
     parts = {part: np.flatnonzero(table.part == part) for part in (TRAIN, VALIDATION)}
     if not len(kept) or min(map(len, parts.values())) < 2:
         logger.warning(
-            "concepts %s: no explanations: %d concepts are kept, %d images to fit on",
+            "concepts %s: no explanations: %d concepts are kept, %d images to fit on, %d to choose concepts on (2 at least)",
             name,
             len(kept),
             len(parts[TRAIN]),
+            len(parts[VALIDATION]),
         )
         return {}
     of_concepts = {
@@ -194,7 +195,7 @@ def _both(
 
 def _explain_one(train: Moments, validation: Moments, row: int, search: Search) -> Explanation | None:
     """Explain one unit; None if it is constant or no concept tells anything of it."""
-    if min(train.variance[row], validation.variance[row]) <= LEAST_VARIANCE * max(1.0, train.mean_y[row] ** 2):
+    if min(train.variance[row], validation.variance[row]) <= LEAST_VARIANCE * train.mean_y[row] ** 2:
         return None
     varying = np.flatnonzero(np.diag(train.gram) > LEAST_VARIANCE)
     gram = train.gram[np.ix_(varying, varying)] if len(varying) < len(train.gram) else train.gram

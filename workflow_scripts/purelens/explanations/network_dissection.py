@@ -1,6 +1,7 @@
 """The rule ``network_dissection``: where a neuron is active, against where concepts are (Bau et al. 2017)."""
 
 import logging
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch.nn import functional
 from purelens.artifacts import Rows, create, read, strings
 from purelens.dataset import Images, open_images
 from purelens.device import choose_device, filled, in_batches
+from purelens.errors import UserError
 from purelens.layers import Segment, as_maps
 from purelens.models import Network, load_network
 from purelens.progress import Progress
@@ -109,8 +111,7 @@ class Maps:
             with torch.inference_mode():
                 output, _ = self._segment.forward(self._network.normalize(torch.from_numpy(pixels).to(self._device)))
                 flat = as_maps(output, self._layer, self._channels)
-                side = (output.shape[2], output.shape[3]) if output.ndim == 4 and self._channels != "last" else (-1, 1)
-                return flat.reshape(*flat.shape[:2], *side)[: stop - start]
+                return in_rows(flat, output, self._layer, self._channels)[: stop - start]
 
         with Progress(len(chosen), what, "images") as progress:
             for start, stop, maps in in_batches(
@@ -118,6 +119,25 @@ class Maps:
             ):
                 yield chosen[start:stop], maps
                 progress.advance(stop - start)
+
+
+def in_rows(flat: torch.Tensor, output: torch.Tensor, layer: str, channels: str) -> torch.Tensor:
+    """Maps (b, C, h, w) from (b, C, positions); tokens are rows of a square, after the class token if there is one.
+
+    Raises
+    ------
+    UserError
+        If the tokens are no square.
+    """
+    if output.ndim == 4:
+        side = output.shape[1:3] if channels == "last" else output.shape[2:]
+        return flat.reshape(*flat.shape[:2], *side)
+    n = math.isqrt(flat.shape[2])
+    if n * n == flat.shape[2] - 1:
+        flat = flat[:, :, 1:]
+    elif n * n != flat.shape[2]:
+        raise UserError(f"Network Dissection: the {flat.shape[2]} tokens of layer {layer!r} are no square of patches")
+    return flat.reshape(*flat.shape[:2], n, n)
 
 
 def thresholds(maps: Maps, chosen: np.ndarray, largest: np.ndarray) -> np.ndarray:

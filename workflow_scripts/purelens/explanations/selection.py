@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 CONDITION = 1e-10
+ROUNDING = 1e-9
+"""Correlations that are nearer to each other are equal."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def correlations(validation: Covariances, sets: np.ndarray, weights: np.ndarray)
     spread = np.einsum("sa,sab,sb->s", weights, gram, weights) * validation.variance
     shared = (weights * validation.cross[sets]).sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(spread > 1e-24, shared / np.sqrt(np.maximum(spread, 1e-300)), 0.0)
+        return np.where(spread > 1e-24 * validation.variance**2, shared / np.sqrt(np.maximum(spread, 1e-300)), 0.0)
 
 
 def select(
@@ -91,7 +93,8 @@ def select(
         if chosen:
             useless.update(c for c, value in zip(tried, found, strict=True) if value - best < tolerance)
             found = np.where(found - best < tolerance, -np.inf, found)
-        winner = int(np.argmax(found))
+        # what is equal but for rounding is decided by the ranking
+        winner = int(np.argmax(found >= found.max() - ROUNDING))
         if not found[winner] > best:
             break
         chosen.append(tried[winner])

@@ -235,11 +235,10 @@ def _joined(
         (parent,) = np.flatnonzero((units.neuron == neuron) & (units.part == WHOLE))
         children = np.flatnonzero((units.neuron == neuron) & (units.part != WHOLE))
         whole, parts = scores.iloc[parent], scores.iloc[children]
-        described = children[parts["correlation"].notna()]
-        if not len(described) or np.isnan(whole["correlation"]):
-            continue
+        if parts["correlation"].isna().any() or np.isnan(whole["correlation"]):
+            continue  # what has no explanation adds up to nothing
         true = units.activations(slice(parent, parent + 1), images)
-        total = simulated[:, described].astype(np.float64).sum(axis=1, keepdims=True)
+        total = simulated[:, children].astype(np.float64).sum(axis=1, keepdims=True)
         found.append(
             {
                 "method": name,
@@ -250,7 +249,7 @@ def _joined(
                 "parent_auprc": whole["auprc"],
                 "children_auprc": parts["auprc"].mean(),
                 "parent_concepts": whole["n_concepts"],
-                "children_concepts": parts["n_concepts"][parts["correlation"].notna()].mean(),
+                "children_concepts": parts["n_concepts"].mean(),
             }
         )
     return found

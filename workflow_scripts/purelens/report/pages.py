@@ -99,7 +99,7 @@ def pages(
         )
         facts = names | {"key": key, "random_apart": None if random is None else int((random > 0).sum())}
         facts |= layer_facts(files, card, summaries, judges)
-        words: Words = words_of(explanations_h5[0], scores_csv[0]) if explanations_h5 else {}
+        words: Words = words_of(explanations_h5[0], scores_csv[0], scores_virtual_csv[0]) if explanations_h5 else {}
         facts["virtual_words"] = virtual_words(scores_virtual_csv[0]) if explanations_h5 else []
         facts["words"] = methods_of_words(scores_summary_csv[0], ablation_summary_csv[0]) if explanations_h5 else []
         album = Album(made, patch_size, image_size)

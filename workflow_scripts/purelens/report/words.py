@@ -9,30 +9,32 @@ import pandas as pd
 from purelens.artifacts import read, strings
 from purelens.explanations.methods import LINEAR
 from purelens.explanations.units import WHOLE
-from purelens.report.data import rounded
+from purelens.report.data import number, rounded
 from purelens.tables import read_table
 
 Words = dict[int, list[dict[str, Any]]]
 """For each neuron the explanations of it and of its virtual neurons, by method."""
 
 
-def words_of(explanations_h5: str, scores_csv: str) -> Words:
+def words_of(explanations_h5: str, scores_csv: str, virtual_csv: str) -> Words:
     """Read the explanations of a layer and how well they predict.
 
     Parameters
     ----------
-    explanations_h5, scores_csv
+    explanations_h5, scores_csv, virtual_csv
         What the rules ``explain`` and ``simulate`` made.
     """
+    together = read_table(virtual_csv).set_index(["method", "neuron"])["sum_correlation"].to_dict()
     scores = read_table(scores_csv).set_index(["method", "neuron", "virtual_neuron"])[["correlation", "auprc"]]
     found: Words = {}
     with read(explanations_h5, "explanations") as file:
         names, neuron, part = strings(file["concept_label"]), file["unit_neuron"][...], file["unit_part"][...]
-        for number, method in enumerate(strings(file["method"])):
-            concepts, weights = file["concept_number"][number], file["weight"][number]
+        for place, method in enumerate(strings(file["method"])):
+            concepts, weights = file["concept_number"][place], file["weight"][place]
             for unit in np.flatnonzero((concepts >= 0).any(axis=1)):
                 slots = np.flatnonzero(concepts[unit] >= 0)
                 score = scores.loc[(method, int(neuron[unit]), int(part[unit]))]
+                sums = together.get((method, int(neuron[unit]))) if part[unit] == WHOLE else None
                 found.setdefault(int(neuron[unit]), []).append(
                     {
                         "method": method,
@@ -40,16 +42,17 @@ def words_of(explanations_h5: str, scores_csv: str) -> Words:
                         "words": [[names[concepts[unit, slot]], rounded(weights[unit, slot])] for slot in slots],
                         "correlation": rounded(score["correlation"]),
                         "auprc": rounded(score["auprc"]),
+                        "together": None if sums is None else number(sums),
                     }
                 )
     return found
 
 
 def main_words(words: Sequence[dict[str, Any]]) -> list[str]:
-    """The concepts of a neuron, by the linear explanation that predicts it best; none if there is none."""
+    """The concepts for which a neuron is active, by the linear explanation that predicts it best; none if there is none."""
     whole = [w for w in words if w["part"] is None and w["method"].startswith(LINEAR)]
     best = max(whole, key=lambda w: -2.0 if w["correlation"] is None else w["correlation"], default=None)
-    return [name for name, _ in best["words"]] if best else []
+    return [name for name, weight in best["words"] if weight > 0] if best else []
 
 
 def virtual_words(virtual_csv: str) -> list[dict[str, Any]]:
