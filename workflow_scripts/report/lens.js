@@ -90,7 +90,7 @@ PureLens.lens = {
         rows.map((row) => [row[0].what, ...row.map(({ value, low, high }) => this.interval(value, low, high))])));
     }
     for (const { shown, taken_for: other, lens, random } of attacks) {
-      parts.push(h("h3", {}, "words that make ", PureLens.name(shown), " look like ", PureLens.name(other)), h("p", {}, this.words(lens, 12)),
+      parts.push(h("h3", {}, "words that make ", h("bdi", {}, shown), " look like ", h("bdi", {}, other)), h("p", {}, this.words(lens, 12)),
         h("p", { class: "note" }, "of random neurons: ", this.words(random, 6)));
     }
     const exact = complete === null ? "" : `All effects together are the attentions' own to ${complete.toExponential(0)}.`;
@@ -159,7 +159,7 @@ PureLens.lens = {
     [...atob(data.heat)].forEach((letter, i) => pixels.data.set([255, 60, 0, 0.75 * letter.charCodeAt(0)], 4 * i));
     context.putImageData(pixels, 0, 0);
     const heat = h("input", { type: "checkbox", checked: true, onchange: (event) => { canvas.hidden = !event.target.checked; } });
-    const name = (place) => (place >= 0 ? PureLens.name(this.data.classes[place]) : "none");
+    const name = (place) => (place >= 0 ? h("bdi", {}, this.data.classes[place]) : "none");
     return [
       h("div", { class: "title" }, title, up),
       h("div", { class: "below" },

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from purelens.bench.runs import run_activations, run_patches, run_relevances
 from purelens.bench.setting import Setting, prepare
-from purelens.bench.stages import run_activations, run_patches, run_relevances
 from purelens.config_bench import BenchStudy
 from purelens.errors import UserError
 from purelens.memory import keep_freed_memory

@@ -7,8 +7,8 @@ from typing import Any
 import h5py
 
 from purelens.artifacts import HALF, variables
+from purelens.bench.runs import run_activations, run_patches, run_relevances, split
 from purelens.bench.setting import prepare
-from purelens.bench.stages import run_activations, run_patches, run_relevances, split
 from purelens.config_bench import BenchStudy
 
 FULL_IMAGES, FULL_REFERENCES = 50_000, 100

@@ -9,21 +9,16 @@ import h5py
 import numpy as np
 import torch
 
-from purelens.activations import activations
-from purelens.artifacts import SINGLE
 from purelens.bench import definitions, floors, published
 from purelens.bench.contest import Contest
 from purelens.bench.figures import published_figure
+from purelens.bench.runs import run_activations, run_patches, run_relevances, split
 from purelens.bench.setting import References, Setting, pictures_of
 from purelens.config_bench import BenchStudy
 from purelens.dataset import dataset
 from purelens.images import Geometry, open_source
 from purelens.neuron_figures import neuron_figures
-from purelens.patches import patches
 from purelens.projections import projections
-from purelens.relevances import relevances
-from purelens.shards import WHOLE
-from purelens.virtual_neurons import virtual_neurons
 
 
 def contest_decoding(study: BenchStudy, folder: Path, n_workers: int, seed: int) -> Contest:
@@ -209,67 +204,6 @@ def contest_figures(setting: Setting) -> Contest:
     }
     by_purelens()  # UMAP compiles itself at its first use
     return Contest("figures", ways, size=_size(setting))
-
-
-def run_activations(
-    setting: Setting,
-    path: Path,
-    n_references: int,
-    storage: str = SINGLE,
-    shard: str = WHOLE,
-    layer: str | None = None,
-) -> None:
-    """The stage `activations`, of the study's layer or of another."""
-    study = setting.study
-    activations(
-        *setting.inputs,
-        str(path),
-        layer or study.layer,
-        n_references,
-        device=study.device,
-        batch_size=setting.batch_size,
-        shard=shard,
-        storage=storage,
-    )
-
-
-def run_relevances(setting: Setting, path: Path, storage: str = SINGLE) -> None:
-    """The stage `relevances`."""
-    study, neurons = setting.study, list[int | str](setting.neurons)
-    inputs = (*setting.inputs, setting.activations_h5)
-    relevances(
-        *inputs,
-        str(path),
-        study.layer,
-        [study.lower_layer],
-        neurons,
-        device=study.device,
-        batch_size=setting.batch_size,
-        storage=storage,
-    )
-
-
-def run_patches(setting: Setting, path: Path) -> None:
-    """The stage `patches`, with the published crop."""
-    study, neurons = setting.study, list[int | str](setting.neurons)
-    inputs = (*setting.inputs, setting.activations_h5)
-    patches(
-        *inputs,
-        str(path),
-        study.layer,
-        neurons,
-        crop_rule="published",
-        device=study.device,
-        batch_size=setting.batch_size,
-    )
-
-
-def split(setting: Setting, ks: Sequence[int]) -> None:
-    """The stage `virtual_neurons`, by circuits alone."""
-    virtual_neurons(
-        str(setting.folder / "relevances.h5"), setting.activations_h5, [], str(setting.folder / "virtual_neurons.h5"),
-        [], list(ks), activations_baseline=False, random_baseline=False,
-    )  # fmt: skip
 
 
 def _relevances_in(setting: Setting, path: Path) -> np.ndarray:
