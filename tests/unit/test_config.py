@@ -69,6 +69,7 @@ def test_ready_studies_are_valid(path: Path) -> None:
         ("lens/models/scene_clip/block", [0], ["lens.models.scene_clip.block", "'blocks'"]),
         ("lens/models/scene_clip/datasets", ["scene"], ["no dataset 'scene'", "did you mean 'scenes'?"]),
         ("explain", {"network_dissection": True}, ["explain", "need a set of concepts with source labels or texts"]),
+        ("explain/concepts/truth/scale", 2.0, ["explain.concepts.truth", "'labels' takes no scale"]),
         ("lens/texts", None, ["lens", "models need texts"]),
         ("lens/class_templates", ["a thing"], ["'a thing' must contain {}"]),
         ("lens/scaling", "axis", ["lens.scaling", "'released'"]),

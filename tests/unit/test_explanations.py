@@ -224,6 +224,9 @@ def test_scores_are_those_of_scipy_and_scikit_learn() -> None:
 
 
 def test_scores_of_constants() -> None:
+    nothing = np.zeros((0, 2))
+    assert np.isnan(pearson_columns(nothing, nothing)).all()
+    assert np.isnan(auprc_columns(nothing, nothing)).all()
     true, constant = np.arange(20.0)[:, None], np.full((20, 1), 3.3)
     assert pearson_columns(true, constant).tolist() == [0.0]
     assert np.isnan(pearson_columns(constant, true)).all()

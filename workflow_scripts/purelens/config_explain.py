@@ -33,6 +33,11 @@ class Concepts(Section):
 
     @model_validator(mode="after")
     def _needs(self) -> "Concepts":
+        unused = [
+            key for key in ("texts", "embedder", "text_embeddings", "scale", "bias") if getattr(self, key) is not None
+        ]
+        if self.source == "labels" and unused:
+            raise ValueError(f"source 'labels' takes no {unused[0]}: the dataset says what is on its images")
         if self.source == "texts" and self.texts is None:
             raise ValueError("source 'texts' needs texts: a .txt, .json or .csv list of concepts")
         if self.source != "labels" and self.embedder is None:

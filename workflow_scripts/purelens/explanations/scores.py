@@ -12,6 +12,8 @@ def pearson_columns(true: np.ndarray, simulated: np.ndarray) -> np.ndarray:
 
     NaN where the neuron is constant: there is nothing to predict. 0 where the simulation is: it predicts nothing.
     """
+    if not len(true):
+        return np.full(true.shape[1], np.nan)
     x, y = true - true.mean(axis=0), simulated - simulated.mean(axis=0)
     spread_x, spread_y = np.sqrt((x**2).sum(axis=0)), np.sqrt((y**2).sum(axis=0))
     constant_x = spread_x <= 1e-9 * np.abs(true).max(axis=0, initial=0) + 1e-300
@@ -28,6 +30,8 @@ def auprc_columns(true: np.ndarray, simulated: np.ndarray) -> np.ndarray:
     where it is constant. A simulation that is constant has the share of those images.
     """
     found = np.full(true.shape[1], np.nan)
+    if not len(true):
+        return found
     n_top = max(1, round(TOP * len(true)))
     for column, (values, guess) in enumerate(zip(true.T, simulated.T, strict=True)):
         least = np.partition(values, len(values) - n_top)[len(values) - n_top]
