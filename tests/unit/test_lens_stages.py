@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from sklearn.metrics import average_precision_score
 
 from helpers import data_of
@@ -481,3 +482,21 @@ def test_towers_with_different_activations(clip: dict[str, Any]) -> None:
         block.mlp.gelu = open_clip().transformer.QuickGELU()
     with pytest.raises(UserError, match="one tower of this CLIP uses QuickGELU, the other GELU"):
         check_activations(model, None)
+
+
+def test_effects_that_are_not_complete_stop_the_run(
+    made: dict[str, str], clip: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("purelens.lens.effects.completeness", lambda *_: torch.full((N_IMAGES,), 0.5))
+    with pytest.raises(UserError, match="on image 0 the effects of all sources are 0.5 away from the direct effect"):
+        effects(made["images"], f"{tmp_path}/e.h5", clip, BLOCK, batch_size=N_IMAGES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_are_not_finite(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:
+    model = build_clip(clip["architecture"], "random")
+    with torch.no_grad():
+        model.visual.proj[0, 0] = torch.nan
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match="the CLIP is NaN or infinite on image 0; check its weights"):
+        effects(made["images"], f"{tmp_path}/e.h5", {**clip, "weights": f"{tmp_path}/w.safetensors"}, BLOCK)
