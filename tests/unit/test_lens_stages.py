@@ -1,7 +1,9 @@
 """The stages of the second-order lens, on a small random CLIP and drawn images."""
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -24,6 +26,7 @@ from purelens.lens.attacks import allowed_words, attacks
 from purelens.lens.directions import directions, principal
 from purelens.lens.discovery import discovery
 from purelens.lens.effects import effects
+from purelens.lens.heatmaps import heatmaps
 from purelens.lens.masks import fitted, open_masks
 from purelens.lens.replacements import REPLACEMENTS, replacements
 from purelens.lens.segmentation import segmentation
@@ -402,7 +405,8 @@ def test_segmentation_looks_where_the_neurons_are_active(
     hidden = trace.hidden[BLOCK][1:].numpy()
     most = np.argsort(-np.abs(direction @ classes[place]), kind="stable")[:5]
     nearest = np.argsort(-(direction @ (classes[place] - classes.mean(axis=0))), kind="stable")[:5]
-    standard = (hidden - hidden.mean(axis=0)) / hidden.std(axis=0, ddof=1)
+    standard = (hidden - hidden.mean(axis=0)) / hidden.std(axis=0)
+    nearest = [neuron for neuron in nearest if direction[neuron] @ (classes[place] - classes.mean(axis=0)) > 0]
     for method, heat in (("towards", standard[:, nearest].mean(axis=1)), ("published", hidden[:, most].mean(axis=1))):
         grid = torch.from_numpy(heat.reshape(1, 1, 4, 4)).float()
         large = torch.nn.functional.interpolate(grid, size=(SIZE, SIZE), mode="bilinear")
@@ -426,7 +430,7 @@ def test_attacks(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> 
     tables = [str(tmp_path / name) for name in ("attacks.csv", "prompts.csv")]
     attacks([made["directions"]], [made["words"]], *tables, clip, wanted)
     found, prompts = (read_table(table) for table in tables)
-    assert not set(found.word) & {"a circle", "a square", "night"}
+    assert not set(found.word) & {"a square", "night"}
     assert set(found.kind) <= {"lens", "random"}
     assert (found.score > 0).all()
     assert prompts.prompt.str.startswith("a photo of a circle with ").all()
@@ -442,13 +446,19 @@ def test_attacks(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> 
     attack_images(tables[1], f"{tmp_path}/images.csv", clip, wanted, bootstrap=20)
     row = read_table(f"{tmp_path}/images.csv").iloc[0]
     assert (row.attack, row.kind, row.n_images) == ("first", "given", 3)
+    for picture in folder.glob("*.png"):
+        picture.write_text("no image")
+    with pytest.raises(UserError, match="lens.attacks.first: none of the images"):
+        attack_images(tables[1], f"{tmp_path}/images.csv", clip, wanted, bootstrap=20)
+    wanted["first"]["images"] = None
     with pytest.raises(UserError, match="diffusers is not installed"):
         attack_images(tables[1], f"{tmp_path}/images.csv", clip, wanted, pipeline=str(tmp_path))
 
 
 def test_words_of_an_attack() -> None:
-    names = ["Heart shape", "red", "blue", "green"]
-    assert allowed_words(names, np.array([9.0, 2.0, 3.0, -1.0]), ["heart", ""]) == [("blue", 3.0), ("red", 2.0)]
+    names = ["Heart shape", "red", "blue", "green", "hearty"]
+    found = allowed_words(names, np.array([9.0, 2.0, 3.0, -1.0, 1.0]), ["heart", ""])
+    assert found == [("blue", 3.0), ("red", 2.0), ("hearty", 1.0)]
 
 
 @pytest.mark.parametrize(
@@ -500,3 +510,72 @@ def test_weights_that_are_not_finite(made: dict[str, str], clip: dict[str, Any],
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, tmp_path / "w.safetensors")
     with pytest.raises(UserError, match="the CLIP is NaN or infinite on image 0; check its weights"):
         effects(made["images"], f"{tmp_path}/e.h5", {**clip, "weights": f"{tmp_path}/w.safetensors"}, BLOCK)
+
+
+def test_prompts_are_drawn_and_scored(clip: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Drawer:
+        def to(self, device: object) -> None:
+            assert str(device) == "cpu"
+
+        def __call__(self, prompt: str, generator: torch.Generator) -> Any:
+            grey = int(torch.randint(256, (1,), generator=generator))
+            return SimpleNamespace(images=[Image.new("RGB", (20, 20), (grey, len(prompt) % 256, 0))])
+
+    pipeline = SimpleNamespace(from_pretrained=lambda *_, **__: Drawer())
+    monkeypatch.setitem(sys.modules, "diffusers", SimpleNamespace(AutoPipelineForText2Image=pipeline))
+    prompts = tmp_path / "prompts.csv"
+    prompts.write_text("attack,kind,prompt\n007,lens,a\n007,lens,b\n007,random,c\n")
+    wanted = {"007": {"shown": "circle", "taken_for": "square", "avoid": [], "images": None}}
+    for _ in range(2):
+        attack_images(str(prompts), f"{tmp_path}/images.csv", clip, wanted, str(tmp_path), bootstrap=20, device="cpu")
+        table = read_table(f"{tmp_path}/images.csv")
+        assert table[["attack", "kind", "n_images"]].values.tolist() == [["007", "lens", 2], ["007", "random", 1]]
+        prompts.write_text("attack,kind,prompt\n007,lens,a\n007,lens,b\n007,random,c\n")
+
+
+def test_images_without_any_class(clip: dict[str, Any], made: dict[str, str], tmp_path: Path) -> None:
+    images = draw_images(tmp_path / "images.h5", label=np.full(N_IMAGES, -1, dtype="i4"), class_name=[])
+    texts(images, f"{tmp_path}/texts.h5", clip, made["pool"])
+    paths = [str(tmp_path / name) for name in ("s.csv", "summary.csv")]
+    segmentation(images, [made["directions"]], f"{tmp_path}/texts.h5", *paths, clip, [BLOCK], 5)
+    heatmaps(images, [made["directions"]], f"{tmp_path}/texts.h5", f"{tmp_path}/h.h5", clip, [BLOCK], 5)
+    with h5py.File(f"{tmp_path}/h.h5") as file:
+        assert (file["class"][...] == -1).all()
+    inputs = (images, made["effects"], made["directions"], f"{tmp_path}/texts.h5", made["words"])
+    replacements(*inputs, f"{tmp_path}/r.csv")
+    assert [len(read_table(path)) for path in (*paths, f"{tmp_path}/r.csv")] == [0, 0, 0]
+
+
+def test_texts_that_are_not_finite(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:
+    model = build_clip(clip["architecture"], "random")
+    with torch.no_grad():
+        model.text_projection[0, 0] = torch.nan
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match="NaN or infinite embeddings of texts"):
+        texts(made["images"], f"{tmp_path}/t.h5", {**clip, "weights": f"{tmp_path}/w.safetensors"}, made["pool"])
+
+
+def test_equal_images_have_no_effects(clip: dict[str, Any], tmp_path: Path) -> None:
+    images = draw_images(tmp_path / "images.h5", pixels=np.full((N_IMAGES, SIZE, SIZE, 3), 90, dtype=np.uint8))
+    effects(images, f"{tmp_path}/e.h5", clip, BLOCK)
+    directions(f"{tmp_path}/e.h5", f"{tmp_path}/d.h5", top_images=20, significant=0.99)
+    with h5py.File(f"{tmp_path}/d.h5") as file:
+        assert (file["direction"][...] == 0).all()
+        assert np.isnan(file["explained"][...]).all()
+        assert np.isinf(file["threshold"][...]).all()
+
+
+def test_a_file_of_masks_that_do_not_fit(tmp_path: Path) -> None:
+    image, mask = np.zeros((5, 7, 3), dtype=np.uint8), np.zeros((7, 5), dtype=np.uint8)
+    for wrong in (([image], [mask]), ([image[..., 0]], [mask]), ([image.astype(float)], [mask.T])):
+        path = matlab_file(tmp_path / "wrong.mat", *wrong)
+        with pytest.raises(UserError, match="pair 0 is"), open_masks("unused", path) as scenes:
+            assert scenes is not None
+            scenes.pair(0)
+
+
+def test_images_that_are_no_squares(tmp_path: Path) -> None:
+    path = tmp_path / "oblong_clip.json"
+    path.write_text(json.dumps({**CLIP, "vision_cfg": {**CLIP["vision_cfg"], "image_size": [16, 8]}}))
+    with pytest.raises(UserError, match="its images are no squares"):
+        clip_shape(str(path), "random")

@@ -192,7 +192,10 @@ KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     "another simulator": ({"explain/simulator": "words"}, AFTER_EXPLANATIONS),
     "scale of texts": ({"explain/concepts/words/scale": 30}, {"concepts": 2, **AFTER_CONCEPTS}),
     "neurons whose virtual neurons are explained": ({"explain/virtual_neurons": 1}, GATES),
-    "without explanations": ({"explain/concepts": {}, "explain/simulator": None}, REPORT),
+    "without explanations": (
+        {"explain/concepts": {}, "explain/simulator": None, "explain/network_dissection": False},
+        REPORT,
+    ),
     "words of a direction": ({"lens/words": 3}, {"words": 1, **AFTER_WORDS}),
     "another pool": ({"lens/class_templates": ["{}"]}, {"texts": 1, **AFTER_DIRECTIONS}),
     "images of a direction": ({"lens/top_images": 15}, AFTER_EFFECTS),

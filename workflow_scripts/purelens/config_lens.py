@@ -42,11 +42,13 @@ class Attack(Section):
     shown: str = Field(description="name of the class that is shown")
     taken_for: str = Field(description="name of the class that it is to be taken for")
     avoid: list[str] = Field([], description="words that must not be used, besides the name of the class")
-    images: str | None = Field(None, description="folder of images that are to be scored")
+    images: str | None = Field(None, description="folder of class folders of images that are to be scored")
 
     @model_validator(mode="after")
     def _two(self) -> "Attack":
-        if self.shown == self.taken_for:
+        if not self.shown.strip() or not self.taken_for.strip():
+            raise ValueError("shown and taken_for must name classes")
+        if self.shown.casefold().strip() == self.taken_for.casefold().strip():
             raise ValueError(f"shown and taken_for are both {self.shown!r}")
         return self
 

@@ -1,6 +1,7 @@
 """The rule ``attack_images``: images of one class, and how many a CLIP takes for the other."""
 
 import logging
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,9 @@ def attack_images(
     for (attack, kind), folder in folders.items():
         settings = wanted[attack]
         towards = class_difference(embedder, settings["shown"], settings["taken_for"], seed)
-        taken = np.concatenate(list(taken_for_the_other(clip, folder, towards, where)))
+        taken = np.concatenate([np.zeros(0, bool), *taken_for_the_other(clip, folder, towards, where)])
+        if not len(taken):
+            raise UserError(f"lens.attacks.{attack}: none of the images of {folder} can be read")
         share = estimate(100.0 * taken, bootstrap, confidence, seed)
         rows.append(
             [attack, kind, settings["shown"], settings["taken_for"], len(taken), share.mean, share.low, share.high]
@@ -99,7 +102,10 @@ def taken_for_the_other(
                     logger.warning("%s is left out: %s", source.paths[index], error)
                 progress.advance(1)
             if pixels:
-                yield (clip.embed(torch.from_numpy(np.stack(pixels)).to(device)) @ direction > 0).cpu().numpy()
+                embedding = clip.embed(torch.from_numpy(np.stack(pixels)).to(device))
+                if not torch.isfinite(embedding).all():
+                    raise UserError("lens: the CLIP gives NaN or infinite embeddings of images; check its weights")
+                yield (embedding @ direction > 0).cpu().numpy()
 
 
 def draw(prompts_csv: str, folder: Path, pipeline: str, device: torch.device, seed: int) -> dict[tuple[str, str], str]:
@@ -119,10 +125,11 @@ def draw(prompts_csv: str, folder: Path, pipeline: str, device: torch.device, se
     folders = {}
     for (attack, kind), prompts in table.groupby(["attack", "kind"]):
         assert kind in KINDS
-        place = folder / str(attack) / str(kind)
-        place.mkdir(parents=True, exist_ok=True)
+        place = folder / str(attack) / str(kind) / "drawn"  # class folders are what images are read from
+        shutil.rmtree(place.parent, ignore_errors=True)
+        place.mkdir(parents=True)
         for number, prompt in enumerate(prompts["prompt"]):
             generator = torch.Generator("cpu").manual_seed(seed + number)
             drawer(prompt=prompt, generator=generator).images[0].save(place / f"{number:03d}.png")
-        folders[str(attack), str(kind)] = str(place)
+        folders[str(attack), str(kind)] = str(place.parent)
     return folders

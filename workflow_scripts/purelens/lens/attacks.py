@@ -1,6 +1,7 @@
 """The rule ``attacks``: words by which images of one class are taken for another."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,7 +57,7 @@ def attacks(
     for attack, settings in wanted.items():
         shown, taken_for = settings["shown"], settings["taken_for"]
         push = directions @ class_difference(embedder, shown, taken_for, seed)
-        forbidden = [taken_for, shown, *settings["avoid"]]
+        forbidden = [*settings["avoid"], *(set(taken_for.casefold().split()) - set(shown.casefold().split()))]
         chosen = {
             "lens": np.argsort(-np.abs(push), kind="stable")[:N_NEURONS],
             "random": rng.permutation(len(push))[:N_NEURONS],
@@ -93,13 +94,13 @@ def _neurons(directions_h5: Sequence[str], words_h5: Sequence[str]) -> tuple[np.
 
 
 def allowed_words(names: Sequence[str], scores: np.ndarray, forbidden: Sequence[str]) -> list[tuple[str, float]]:
-    """Texts with the largest scores above zero that contain none of the forbidden words, at most 25."""
-    without = [word.casefold() for word in forbidden if word]
+    """Texts with the largest scores above zero that contain none of the forbidden words as a whole, at most 25."""
+    without = [re.compile(rf"(?<!\w){re.escape(word.casefold())}(?!\w)") for word in forbidden if word.strip()]
     found: list[tuple[str, float]] = []
     for place in np.argsort(-scores, kind="stable"):
         if scores[place] <= 0 or len(found) == N_WORDS:
             break
-        if not any(word in names[place].casefold() for word in without):
+        if not any(word.search(names[place].casefold()) for word in without):
             found.append((names[place], float(scores[place])))
     return found
 

@@ -19,6 +19,9 @@ from purelens.provenance import Provenance
 logger = logging.getLogger("purelens")
 
 RESTARTS = 10
+NO_EFFECT = 1e-5
+"""Effects that are no longer than this, of an embedding of length 100, are rounding."""
+
 SPECTRUM = 8
 """Principal components whose shares are kept."""
 
@@ -146,9 +149,12 @@ class Finder:
         mean = effects.mean(dim=1, keepdim=True)
         effects -= mean
         lengths = torch.linalg.vector_norm(effects, dim=2)
-        n_significant = max(1, round(self.significant * effects.shape[1]))
+        none = lengths.amax(dim=1) < NO_EFFECT
+        effects[none], lengths[none] = 0.0, 0.0
+        n_significant = min(max(1, round(self.significant * effects.shape[1])), effects.shape[1] - 1)
         # between two images, so that rounding does not decide about one
         threshold = lengths.topk(n_significant + 1, dim=1).values[:, -2:].mean(dim=1)
+        threshold[none] = torch.inf
         # a stable order: equal lengths by image
         length, top = (each[:, : self.top_images] for each in torch.sort(lengths, dim=1, descending=True, stable=True))
         longest = torch.gather(effects, 1, top[..., None].expand(-1, -1, effects.shape[2])).cpu().numpy()

@@ -16,7 +16,7 @@ from purelens.embedders import Embedder, load_embedder
 from purelens.errors import UserError
 from purelens.lens.closed_form import basis, completeness, effects_of, heads_above
 from purelens.lens.shapes import trained_with_quick_gelu
-from purelens.lens.tower import Tower, check_activations
+from purelens.lens.tower import Tower, check_activations, check_tower
 from purelens.progress import Progress
 from purelens.provenance import Provenance
 from purelens.resumable import Work, resume
@@ -98,6 +98,7 @@ def load_clip(embedder: Mapping[str, Any], device: torch.device, seed: int = 0) 
     """
     settings = dict(embedder)
     loaded = load_embedder(settings.pop("source"), settings, device, seed)
+    check_tower(loaded.network.module.visual)
     check_activations(loaded.network.module, trained_with_quick_gelu(embedder["architecture"], embedder["weights"]))
     return loaded
 

@@ -60,7 +60,7 @@ def heatmaps(
         rows, columns = visual.grid_size
         found = np.full(len(images), -1, dtype="i4")
         heat = np.zeros((len(images), rows, columns), dtype="u1")
-        if names:
+        if len(names) > 1:
             segmenter = Segmenter(clip, blocks, directions_of(directions_h5), classes, neurons, where)
             with Progress(len(images), "heatmaps", "images") as progress:
                 for start, pixels in images.batches(IMAGES_AT_A_TIME):

@@ -49,10 +49,19 @@ class MatlabMasks:
 
     def pair(self, index: int) -> tuple[Image.Image, np.ndarray]:
         """An image and its mask; MATLAB counts along columns first."""
-        pixels = self._file[self._images[...].ravel()[index]][...]
-        mask = self._file[self._masks[...].ravel()[index]][...]
-        if mask.dtype == h5py.ref_dtype:  # a cell within the cell
-            mask = self._file[mask.ravel()[0]][...]
+        try:
+            pixels = self._file[self._images[...].ravel()[index]][...]
+            mask = self._file[self._masks[...].ravel()[index]][...]
+            if mask.dtype == h5py.ref_dtype:  # a cell within the cell
+                mask = self._file[mask.ravel()[0]][...]
+        except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"lens.segmentation.file: pair {index} cannot be read ({reason})") from None
+        if pixels.ndim != 3 or pixels.shape[0] != 3 or pixels.dtype != np.uint8 or mask.shape != pixels.shape[1:]:
+            raise UserError(
+                f"lens.segmentation.file: pair {index} is {pixels.shape} {pixels.dtype} with a mask {mask.shape}, "
+                "not (3, W, H) uint8 and (W, H)"
+            )
         return Image.fromarray(np.ascontiguousarray(pixels.transpose(2, 1, 0))), (mask.T > 0).astype(np.uint8)
 
 
@@ -73,6 +82,8 @@ def open_masks(images_h5: str, file: str | None) -> Iterator[Segmented | None]:
         try:
             opened = stack.enter_context(h5py.File(file, "r"))
             masks = MatlabMasks(opened)
+            if not all(isinstance(opened[f"value/{name}"], h5py.Dataset) for name in ("img", "gt")):
+                raise KeyError("value/img and value/gt are no lists")
         except (OSError, KeyError) as error:
             reason = " ".join(str(error).split())
             raise UserError(

@@ -12,6 +12,7 @@ from torch.nn import functional
 from purelens.artifacts import read, strings
 from purelens.device import choose_device
 from purelens.embedders import Embedder
+from purelens.errors import UserError
 from purelens.lens.effects import load_clip
 from purelens.lens.masks import Segmented, fitted_batch, open_masks
 from purelens.lens.segmentation_scores import COUNTS, average_precision, centre_blob, counts, stretched, summary
@@ -75,8 +76,8 @@ def segmentation(
         rows: list[dict[str, Any]] = []
         with read(texts_h5, "texts") as texts:
             names, classes = strings(texts["class_name"]), texts["class_embedding"][...]
-        if scenes is None or not len(names):
-            logger.info("nothing to segment: the images have no masks, or no classes")
+        if scenes is None or len(names) < 2:
+            logger.info("nothing to segment: the images have no masks, or no classes that could be told apart")
         else:
             clip = load_clip(embedder, where, seed)
             segmenter = Segmenter(clip, blocks, directions_of(directions_h5), classes, neurons, where)
@@ -139,6 +140,7 @@ class Segmenter:
             name: torch.sort(size, dim=1, descending=True, stable=True).indices[:, :neurons]
             for name, size in sizes.items()
         }
+        self._pushes = (contrast.gather(1, self._chosen["towards"]) > 0).to(contrast)
 
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Classes (b,) and heatmaps (b, S, S) by method, of images (b, S, S, 3)."""
@@ -153,15 +155,19 @@ class Segmenter:
     def _active(self, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
         with watched({}, self._watched) as seen:
             embedding = self._visual(self.clip.network.normalize(torch.from_numpy(pixels).to(self._device)))
+        if not torch.isfinite(embedding).all():
+            raise UserError("lens: the CLIP gives NaN or infinite embeddings of images; check its weights")
         found = (embedding @ self._classes.T).argmax(dim=1)
         hidden = torch.cat([seen[name][:, 1:] for name in self._watched], dim=2)
         active = {
             name: hidden.gather(2, chosen[found][:, None].expand(-1, hidden.shape[1], -1))
             for name, chosen in self._chosen.items()
         }
-        spread = active["towards"].std(dim=1, keepdim=True).clamp(min=LEAST_SPREAD)
+        spread = active["towards"].std(dim=1, keepdim=True, unbiased=False).clamp(min=LEAST_SPREAD)
         standard = (active["towards"] - active["towards"].mean(dim=1, keepdim=True)) / spread
-        maps = {"towards": standard.mean(dim=2), "published": active["published"].mean(dim=2)}
+        pushes = self._pushes[found][:, None]
+        towards = (standard * pushes).sum(dim=2) / pushes.sum(dim=2).clamp(min=1)
+        maps = {"towards": towards, "published": active["published"].mean(dim=2)}
         shape = (len(found), 1, *self._visual.grid_size)
         return found.cpu().numpy(), {name: heat.reshape(shape) for name, heat in maps.items()}
 

@@ -46,16 +46,21 @@ def clip_shape(architecture: str, weights: str) -> ClipShape:
     """
     config = _model_config(architecture, weights)
     vision = config["vision_cfg"]
-    if vision.get("timm_model_name") or not isinstance(vision.get("layers"), int):
+    if vision.get("timm_model_name") or not isinstance(vision.get("layers", 12), int):
         kind = vision.get("timm_model_name") or "a ResNet"
         raise UserError(f"lens: {architecture}: images go through {kind}, not through open_clip's vision transformer")
     if vision.get("attentional_pool") or vision.get("pool_type", "tok") != "tok":
         raise UserError(f"lens: {architecture}: the image embedding is pooled, not read from the class token")
     if not architecture.endswith(".json"):
         _check_activation(architecture, weights, bool(config.get("quick_gelu", False)))
-    width = int(vision["width"])
+    size = vision.get("image_size", 224)
+    if isinstance(size, list | tuple) and len(set(size)) > 1:
+        raise UserError(f"lens: {architecture}: its images are no squares ({'x'.join(map(str, size))})")
+    width = int(vision.get("width", 768))
     heads = width // int(vision.get("head_width", 64))
-    return ClipShape(vision["layers"], heads, int(width * vision.get("mlp_ratio", 4.0)), int(config["embed_dim"]))
+    return ClipShape(
+        vision.get("layers", 12), heads, int(width * vision.get("mlp_ratio", 4.0)), int(config["embed_dim"])
+    )
 
 
 def _model_config(architecture: str, weights: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,12 +61,8 @@ def texts(
     logger.info("%d different texts, %d classes of %d sentences", len(found.names), len(classes), len(class_templates))
     every = [*found.prompts, *sentences]
     vectors = unit(encode_texts(str(embedder["architecture"]), str(embedder["weights"]), every, where, seed))
-    if not np.isfinite(vectors).all():
-        raise UserError(
-            f"lens: {Path(pool).name}: the CLIP gives NaN for {every[int(np.argmin(np.isfinite(vectors).all(axis=1)))]!r}"
-        )
     of_pool, of_classes = np.split(vectors, [len(found.names)])
-    of_classes = unit(of_classes.reshape(len(classes), len(class_templates), -1).mean(axis=1))
+    of_classes = unit(of_classes.reshape(len(classes), len(class_templates), vectors.shape[1]).mean(axis=1))
     with create(texts_h5, "texts", provenance, where) as out:
         out.coordinate("text_number", len(found.names))
         out.coordinate("class", len(classes))
@@ -79,6 +74,14 @@ def texts(
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (..., d) of length 1; zeros stay."""
+    """Vectors (..., d) of length 1; zeros stay.
+
+    Raises
+    ------
+    UserError
+        If a component is NaN or infinite.
+    """
+    if not np.isfinite(vectors).all():
+        raise UserError("lens: the CLIP gives NaN or infinite embeddings of texts; check its weights")
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)

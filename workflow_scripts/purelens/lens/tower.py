@@ -146,6 +146,10 @@ def check_tower(visual: Any) -> None:
     found = type(visual).__name__
     if found != "VisionTransformer":
         raise UserError(f"lens: a vision transformer of open_clip is needed, but this CLIP's images go through {found}")
+    if visual.output_tokens:
+        raise UserError(
+            "lens: this CLIP gives its tokens besides the embedding; set output_tokens: false in its config"
+        )
     if visual.attn_pool is not None or visual.pool_type != "tok":
         raise UserError("lens: the image embedding must be read from the class token; this CLIP pools its tokens")
     for block in visual.transformer.resblocks:

@@ -17,6 +17,7 @@ logger = logging.getLogger("purelens")
 
 AT_A_TIME = 512
 FEWEST_TEXTS = 2
+LEAST_DIFFERENCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def words(
         raise UserError(
             f"lens: {texts_h5} has {len(names)} text; texts are told apart by their differences, so give more"
         )
+    if not atoms_differ(pool):
+        raise UserError(f"lens: {texts_h5}: the CLIP knows no difference between the {len(names)} texts; give others")
     if n_words > len(names):
         logger.warning("lens.words: %d are wanted, but the pool has only %d different texts", n_words, len(names))
     atoms = unit_atoms(torch.from_numpy(pool).double().to(where), scaling)
@@ -101,6 +104,11 @@ def words(
             out.variable(f"part_{name}", data=parts[name])
         logger.info("%d neurons, %d of them in parts; cosine of words and direction %.2f (median)",
                     n_neurons, int(split.sum()), np.nanmedian(whole.likeness))  # fmt: skip
+
+
+def atoms_differ(pool: np.ndarray) -> bool:
+    """Whether embeddings of texts (M, d) are not all the same."""
+    return bool(np.abs(pool - pool[:1]).max() > LEAST_DIFFERENCE)
 
 
 def _repeated(whole: Described, n_parts: int) -> dict[str, np.ndarray]:
