@@ -143,7 +143,6 @@ def test_memory_does_not_grow_with_images_or_pairs(tmp_path: Path) -> None:
         )
         assert once.peak_bytes > 1e8
         assert fourfold.peak_bytes <= 1.1 * once.peak_bytes, stage
-        assert once.seconds < fourfold.seconds
 
 
 def test_the_rule_writes_what_the_figures_draw(tmp_path: Path) -> None:
