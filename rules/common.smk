@@ -196,6 +196,16 @@ def embedder_settings(name):
     return study.embedders[name].model_dump(exclude={"patches"})
 
 
+def embedder_file(wildcards):
+    """Checkpoint of the embedder of a job, if it is a file."""
+    return file_input(study.embedders[wildcards.embedder].weights or "")
+
+
+def embedder_digest(wildcards):
+    """Digest of the architecture of the embedder of a job."""
+    return architecture_digest(study.embedders[wildcards.embedder].architecture or "")
+
+
 def embedder_of(wildcards):
     """Configuration of the embedder that knows the texts of a set of concepts; None for labels."""
     name = study.explain.concepts[wildcards.concepts].embedder

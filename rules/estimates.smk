@@ -48,9 +48,9 @@ def sizes_of(rule, wildcards):
 
 
 def lens_sizes(names, n_parts):
-    """The shapes of a CLIP's neurons under the lens; of all blocks together where none is named."""
+    """The shapes of a CLIP's neurons under the lens, with the heads above their block, or above the lowest."""
     clip = clips[names["embedder"]]
-    blocks = [int(names["block"])] if "block" in names else [0]
+    n_above = clip["layers"] - 1 - int(names.get("block", 0))
     return Sizes(
         images=n_images(names["dataset"]),
         side=224,
@@ -58,7 +58,7 @@ def lens_sizes(names, n_parts):
         selected=clip["neurons"],
         references=study.lens.top_images,
         components=clip["components"],
-        heads=sum((clip["layers"] - 1 - block) * clip["heads"] for block in blocks),
+        heads=n_above * clip["heads"],
         n_clusters=max(study.lens.n_parts),
         words=study.lens.words,
         real_bytes=2 if study.storage == "half" else 4,

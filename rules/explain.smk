@@ -8,7 +8,7 @@ OUTPUTS          {dataset}/image_embeddings/*.h5, {dataset}/concepts/*.h5, .../g
 
 rule image_embeddings:
     input:
-        weights_file=lambda w: file_input(study.embedders[w.embedder].weights or ""),
+        weights_file=embedder_file,
         images_h5=path("dataset"),
         changed=changed(path("image_embeddings")),
     output:
@@ -26,9 +26,7 @@ rule image_embeddings:
         runtime=runtime("image_embeddings"),
     params:
         embedder=lambda w: embedder_settings(w.embedder),
-        factory_digest=lambda w: architecture_digest(
-            study.embedders[w.embedder].architecture or ""
-        ),
+        factory_digest=embedder_digest,
         device=study.device,
         batch_size=study.batch_size,
         seed=study.seed,

@@ -8,7 +8,7 @@ OUTPUTS          {dataset}/lens/{embedder}/{block}/effects.h5, directions.h5, wo
 
 rule effects:
     input:
-        weights_file=lambda w: file_input(study.embedders[w.embedder].weights or ""),
+        weights_file=embedder_file,
         images_h5=path("dataset"),
         changed=changed(part("effects"), path("effects")),
     output:
@@ -26,9 +26,7 @@ rule effects:
         runtime=runtime("effects"),
     params:
         embedder=lambda w: embedder_settings(w.embedder),
-        factory_digest=lambda w: architecture_digest(
-            study.embedders[w.embedder].architecture or ""
-        ),
+        factory_digest=embedder_digest,
         block=lambda w: int(w.block),
         device=study.device,
         batch_size=study.batch_size,
@@ -75,7 +73,7 @@ rule directions:
 
 rule texts:
     input:
-        weights_file=lambda w: file_input(study.embedders[w.embedder].weights or ""),
+        weights_file=embedder_file,
         pool_file=existing([study.lens.texts or ""]),
         images_h5=path("dataset"),
         changed=changed(path("texts")),
@@ -94,9 +92,7 @@ rule texts:
         runtime=runtime("texts"),
     params:
         embedder=lambda w: embedder_settings(w.embedder),
-        factory_digest=lambda w: architecture_digest(
-            study.embedders[w.embedder].architecture or ""
-        ),
+        factory_digest=embedder_digest,
         pool=lambda w: study.lens.texts or "",
         class_templates=study.lens.class_templates,
         device=study.device,
@@ -210,7 +206,7 @@ rule discovery:
 
 rule segmentation:
     input:
-        weights_file=lambda w: file_input(study.embedders[w.embedder].weights or ""),
+        weights_file=embedder_file,
         masks_file=existing([study.lens.segmentation.file or ""]),
         images_h5=path("dataset"),
         directions_h5=lambda w: of_blocks("directions", w),
@@ -237,9 +233,7 @@ rule segmentation:
         runtime=runtime("segmentation"),
     params:
         embedder=lambda w: embedder_settings(w.embedder),
-        factory_digest=lambda w: architecture_digest(
-            study.embedders[w.embedder].architecture or ""
-        ),
+        factory_digest=embedder_digest,
         blocks=lambda w: study.lens.models[w.embedder].blocks,
         neurons=study.lens.segmentation.neurons,
         file=study.lens.segmentation.file,
@@ -256,7 +250,7 @@ rule segmentation:
 
 rule heatmaps:
     input:
-        weights_file=lambda w: file_input(study.embedders[w.embedder].weights or ""),
+        weights_file=embedder_file,
         images_h5=path("dataset"),
         directions_h5=lambda w: of_blocks("directions", w),
         texts_h5=path("texts"),
@@ -276,9 +270,7 @@ rule heatmaps:
         runtime=runtime("heatmaps"),
     params:
         embedder=lambda w: embedder_settings(w.embedder),
-        factory_digest=lambda w: architecture_digest(
-            study.embedders[w.embedder].architecture or ""
-        ),
+        factory_digest=embedder_digest,
         blocks=lambda w: study.lens.models[w.embedder].blocks,
         neurons=study.lens.segmentation.neurons,
         device=study.device,
@@ -292,7 +284,7 @@ rule heatmaps:
 
 rule attacks:
     input:
-        weights_file=lambda w: file_input(study.embedders[w.embedder].weights or ""),
+        weights_file=embedder_file,
         directions_h5=lambda w: of_blocks("directions", w),
         words_h5=lambda w: of_blocks("words", w),
         changed=changed(path("attacks")),
@@ -311,9 +303,7 @@ rule attacks:
         runtime=runtime("attacks"),
     params:
         embedder=lambda w: embedder_settings(w.embedder),
-        factory_digest=lambda w: architecture_digest(
-            study.embedders[w.embedder].architecture or ""
-        ),
+        factory_digest=embedder_digest,
         wanted=attack_settings({"images"}),
         seed=study.seed,
         code=code_digest("lens.attacks"),
@@ -325,7 +315,7 @@ rule attacks:
 
 rule attack_images:
     input:
-        weights_file=lambda w: file_input(study.embedders[w.embedder].weights or ""),
+        weights_file=embedder_file,
         prompts_csv=path("attack_prompts"),
         changed=changed(path("attack_images")),
     output:
@@ -343,9 +333,7 @@ rule attack_images:
         runtime=runtime("attack_images"),
     params:
         embedder=lambda w: embedder_settings(w.embedder),
-        factory_digest=lambda w: architecture_digest(
-            study.embedders[w.embedder].architecture or ""
-        ),
+        factory_digest=embedder_digest,
         images_digest=lambda w: digests_of_attacks(),
         wanted=attack_settings(set()),
         pipeline=study.lens.pipeline,

@@ -46,7 +46,7 @@ rule patches:
 
 rule embeddings:
     input:
-        weights_file=lambda w: file_input(study.embedders[w.embedder].weights or ""),
+        weights_file=embedder_file,
         images_h5=path("dataset"),
         patches_h5=path("patches"),
         changed=changed(part("embeddings"), path("embeddings")),
@@ -65,9 +65,7 @@ rule embeddings:
         runtime=runtime("embeddings"),
     params:
         embedder=lambda w: embedder_settings(w.embedder),
-        factory_digest=lambda w: architecture_digest(
-            study.embedders[w.embedder].architecture or ""
-        ),
+        factory_digest=embedder_digest,
         contrast_stretch=study.patches.contrast_stretch,
         device=study.device,
         batch_size=study.batch_size,

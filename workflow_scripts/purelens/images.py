@@ -52,6 +52,10 @@ class Geometry:
         top = round((image.height - self.size) / 2)
         return np.asarray(image.crop((left, top, left + self.size, top + self.size)))
 
+    def apply_all(self, pixels: np.ndarray) -> np.ndarray:
+        """The same for a batch of images: (b, H, W, 3) to (b, size, size, 3) uint8."""
+        return np.stack([self.apply(Image.fromarray(image)) for image in pixels])
+
 
 @dataclass(frozen=True)
 class Source:

@@ -70,6 +70,15 @@ const PureLens = {
     return this.h(others.onclick ? "button" : "span", { class: `patch ${extra || ""}`, style, ...others });
   },
 
+  /** A heatmap to lie on an image, from the bytes of its cells. */
+  heatmap(bytes, width, height) {
+    const canvas = this.h("canvas", { width, height });
+    const context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
+    [...atob(bytes)].forEach((letter, i) => pixels.data.set([255, 60, 0, 0.75 * letter.charCodeAt(0)], 4 * i));
+    context.putImageData(pixels, 0, 0);
+    return canvas;
+  },
+
   number(value, digits = 3) {
     return value === null || value === undefined ? "–" : String(Number(value.toPrecision(digits)));
   },

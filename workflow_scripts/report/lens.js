@@ -149,15 +149,12 @@ PureLens.lens = {
   },
 
   async image(number) {
-    const { h } = PureLens;
-    const rows = number < this.data.n_images ? await PureLens.load(`${this.lens.key}/images/${Math.floor(number / 64)}`) : null;
+    const { h } = PureLens, size = this.data.images_per_file;
+    const rows = number < this.data.n_images ? await PureLens.load(`${this.lens.key}/images/${Math.floor(number / size)}`) : null;
     const up = h("a", { class: "up", href: this.link() }, this.lens.route), title = h("h1", { tabindex: -1 }, "image ", h("b", {}, String(number)));
     if (!rows) return [title, h("p", { class: "lead" }, "There is no such image. ", up)];
-    const data = rows[number % 64], [height, width] = data.side;
-    const canvas = h("canvas", { width, height });
-    const context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
-    [...atob(data.heat)].forEach((letter, i) => pixels.data.set([255, 60, 0, 0.75 * letter.charCodeAt(0)], 4 * i));
-    context.putImageData(pixels, 0, 0);
+    const data = rows[number % size], [height, width] = data.side;
+    const canvas = PureLens.heatmap(data.heat, width, height);
     const heat = h("input", { type: "checkbox", checked: true, onchange: (event) => { canvas.hidden = !event.target.checked; } });
     const name = (place) => (place >= 0 ? h("bdi", {}, this.data.classes[place]) : "none");
     return [

@@ -175,10 +175,7 @@ PureLens.neuron = {
   whole(place) {
     const { h } = PureLens;
     const shown = this.data.shown[place], [top, left, bottom, right] = shown.box, side = this.data.side;
-    const canvas = h("canvas", { width: this.data.heat_side, height: this.data.heat_side });
-    const context = canvas.getContext("2d"), pixels = context.createImageData(this.data.heat_side, this.data.heat_side);
-    [...atob(shown.heat)].forEach((letter, i) => pixels.data.set([255, 60, 0, 0.75 * letter.charCodeAt(0)], 4 * i));
-    context.putImageData(pixels, 0, 0);
+    const canvas = PureLens.heatmap(shown.heat, this.data.heat_side, this.data.heat_side);
     const frame = h("i", { class: "frame", style: {
       left: `${(100 * left) / side}%`, top: `${(100 * top) / side}%`, width: `${(100 * (right - left)) / side}%`, height: `${(100 * (bottom - top)) / side}%`,
     } });

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from purelens.artifacts import SINGLE, Writer
 from purelens.dataset import Images, open_images
@@ -81,7 +80,7 @@ def rows_of_file(path: str, images: Images) -> np.ndarray:
 def _embed(work: Work, images: Images, embedder: Embedder, device: torch.device, batch_size: int | None) -> None:
     def embed(start: int, stop: int, size: int) -> np.ndarray:
         pixels = images.file["pixels"][start:stop]
-        fitting = np.stack([embedder.geometry.apply(Image.fromarray(image)) for image in pixels])
+        fitting = embedder.geometry.apply_all(pixels)
         return embedder.embed(torch.from_numpy(filled(fitting, size)).to(device)).cpu().numpy()[: stop - start]
 
     batches = in_batches(embed, len(images), device, embedder.geometry.size, batch_size, work.done)

@@ -15,7 +15,7 @@ from purelens.embedders import Embedder
 from purelens.errors import UserError
 from purelens.images import BadImageError, open_source
 from purelens.lens.attacks import KINDS, class_difference
-from purelens.lens.effects import load_clip
+from purelens.lens.effects import finite, load_clip
 from purelens.progress import Progress
 from purelens.statistics import estimate
 from purelens.tables import read_table, write_table
@@ -102,9 +102,7 @@ def taken_for_the_other(
                     logger.warning("%s is left out: %s", source.paths[index], error)
                 progress.advance(1)
             if pixels:
-                embedding = clip.embed(torch.from_numpy(np.stack(pixels)).to(device))
-                if not torch.isfinite(embedding).all():
-                    raise UserError("lens: the CLIP gives NaN or infinite embeddings of images; check its weights")
+                embedding = finite(clip.embed(torch.from_numpy(np.stack(pixels)).to(device)))
                 yield (embedding @ direction > 0).cpu().numpy()
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from purelens.artifacts import read, strings
 from purelens.embedders import encode_texts
-from purelens.lens.discovery import word_weights
+from purelens.lens.stored import directions_of, word_weights
 from purelens.lens.texts import unit
 from purelens.tables import write_table
 
@@ -51,7 +52,8 @@ def attacks(
     Gandelsman et al. 2024, section 5.1, eq. 6: the 100 neurons with the largest product of direction and difference of the two
     classes; the score of a word is the sum over them of its weight times that product.
     """
-    directions, weights, names = _neurons(directions_h5, words_h5)
+    directions = directions_of(directions_h5)
+    weights, names = _words_of(words_h5)
     rng = np.random.default_rng(seed)
     rows, prompts = [], []
     for attack, settings in wanted.items():
@@ -80,17 +82,14 @@ def class_difference(embedder: Mapping[str, Any], shown: str, taken_for: str, se
     return vectors[1] - vectors[0]
 
 
-def _neurons(directions_h5: Sequence[str], words_h5: Sequence[str]) -> tuple[np.ndarray, Any, list[str]]:
-    """Directions (n, d) of all blocks' neurons, weights (n, M) of their words, and the words."""
-    from scipy import sparse
-
-    directions, weights, names = [], [], []
-    for path, path_of_words in zip(directions_h5, words_h5, strict=True):
-        with read(path, "directions") as file, read(path_of_words, "words") as words:
-            names = strings(words["text"])
-            directions.append(file["direction"][...])
-            weights.append(word_weights(words, len(names)))
-    return np.concatenate(directions), sparse.vstack(weights, format="csr"), names
+def _words_of(paths: Sequence[str]) -> tuple[sparse.csr_array, list[str]]:
+    """Weights (n, M) of the words of all blocks' neurons, and the words."""
+    weights, names = [], []
+    for path in paths:
+        with read(path, "words") as file:
+            names = strings(file["text"])
+            weights.append(word_weights(file, len(names)))
+    return sparse.vstack(weights, format="csr"), names
 
 
 def allowed_words(names: Sequence[str], scores: np.ndarray, forbidden: Sequence[str]) -> list[tuple[str, float]]:

@@ -62,15 +62,10 @@ def basis(tower: Tower) -> torch.Tensor:
 
 def effects_of(tower: Tower, seen: Pass) -> Effects:
     """Head scalars, scale and shared term of a forward pass."""
-    length = seen.embedding.norm(dim=1)
-    scale = COEFFICIENT / (length * _deviation(seen.last, tower.visual.ln_post.eps))
-    scalars = []
-    for number in tower.above:
-        above = seen.above[number]
-        weights = above.attention / _deviation(above.stream, tower.blocks[number].ln_1.eps)[:, None]
-        scalars.append(weights @ seen.hidden)
+    scalars = [_token_weights(tower, seen, number) @ seen.hidden for number in tower.above]
     shared = sum((_shared(tower, seen, number) for number in tower.above), torch.zeros_like(seen.embedding))
-    return Effects(torch.cat(scalars, dim=1), scale, shared, COEFFICIENT * seen.embedding / length[:, None])
+    embedding = COEFFICIENT * seen.embedding / seen.embedding.norm(dim=1, keepdim=True)
+    return Effects(torch.cat(scalars, dim=1), _scale(tower, seen), shared, embedding)
 
 
 def completeness(tower: Tower, seen: Pass, found: Effects, basis_of_heads: torch.Tensor) -> torch.Tensor:
@@ -104,9 +99,8 @@ def _shared(tower: Tower, seen: Pass, number: int) -> torch.Tensor:
 
 def _through(tower: Tower, seen: Pass, number: int, written: torch.Tensor) -> torch.Tensor:
     """What the heads of a block make of vectors (b, T, d') in the residual stream, without means and biases: (b, d)."""
-    block, above = tower.blocks[number], seen.above[number]
-    weights = above.attention / _deviation(above.stream, block.ln_1.eps)[:, None]
-    mixed = weights @ (block.ln_1.weight * written)
+    block = tower.blocks[number]
+    mixed = _token_weights(tower, seen, number) @ (block.ln_1.weight * written)
     total = torch.zeros_like(seen.last)
     for head in range(block.attn.num_heads):
         value, output = _head(block, head)
@@ -139,9 +133,18 @@ def _last_share(tower: Tower, seen: Pass) -> torch.Tensor:
 
 def _read_out(tower: Tower, seen: Pass, vectors: torch.Tensor) -> torch.Tensor:
     """What vectors (b, d') or (d',) at the class token add to the embedding."""
-    deviation = _deviation(seen.last, tower.visual.ln_post.eps)
-    scale = COEFFICIENT / (seen.embedding.norm(dim=1) * deviation)
-    return scale[:, None] * ((tower.visual.ln_post.weight * vectors) @ tower.visual.proj)
+    return _scale(tower, seen)[:, None] * ((tower.visual.ln_post.weight * vectors) @ tower.visual.proj)
+
+
+def _scale(tower: Tower, seen: Pass) -> torch.Tensor:
+    """What the last normalisation and the length of the embedding multiply by: (b,)."""
+    return COEFFICIENT / (seen.embedding.norm(dim=1) * _deviation(seen.last, tower.visual.ln_post.eps))
+
+
+def _token_weights(tower: Tower, seen: Pass, number: int) -> torch.Tensor:
+    """Weight (b, H, T) of each token in the class token's mixture, its normalisation included."""
+    above = seen.above[number]
+    return above.attention / _deviation(above.stream, tower.blocks[number].ln_1.eps)[:, None]
 
 
 def _head(block: Any, head: int) -> tuple[torch.Tensor, torch.Tensor]:

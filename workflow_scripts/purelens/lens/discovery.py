@@ -12,7 +12,7 @@ from scipy import sparse
 from purelens.artifacts import Writer, create, read, strings
 from purelens.device import choose_device
 from purelens.errors import UserError
-from purelens.lens.stored import SLAB_BYTES, centred_effects
+from purelens.lens.stored import SLAB_BYTES, centred_effects, word_weights
 from purelens.progress import Progress
 from purelens.provenance import Provenance
 
@@ -86,13 +86,6 @@ def active_neurons(effects: h5py.File, directions: h5py.File, device: torch.devi
             progress.advance(part.significant.numel())
     where = tuple(np.concatenate(place) for place in zip(*places, strict=True))
     return sparse.csr_array((np.concatenate(values), where), shape=(n_images, n_neurons))
-
-
-def word_weights(words: h5py.File, n_texts: int) -> sparse.csr_array:
-    """Weights of the texts (n, M) of each neuron."""
-    word, weight = words["word"][...], words["weight"][...]
-    rows, ranks = np.nonzero(word >= 0)
-    return sparse.csr_array((weight[rows, ranks], (rows, word[rows, ranks])), shape=(len(word), n_texts))
 
 
 def _write(

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from purelens.artifacts import SINGLE, Writer
 from purelens.dataset import Images, open_images
@@ -103,6 +102,19 @@ def load_clip(embedder: Mapping[str, Any], device: torch.device, seed: int = 0) 
     return loaded
 
 
+def finite(embedding: torch.Tensor) -> torch.Tensor:
+    """The embeddings of images.
+
+    Raises
+    ------
+    UserError
+        If one is NaN or infinite.
+    """
+    if not torch.isfinite(embedding).all():
+        raise UserError("lens: the CLIP gives NaN or infinite embeddings of images; check its weights")
+    return embedding
+
+
 class Lens:
     """A CLIP and the basis of a block's effects."""
 
@@ -114,7 +126,7 @@ class Lens:
 
     def __call__(self, pixels: np.ndarray, sampled: np.ndarray, device: torch.device) -> dict[str, np.ndarray]:
         """Tables of a batch of images (b, S, S, 3); ``sampled`` (b,) says which are checked for completeness."""
-        fitting = np.stack([self.clip.geometry.apply(Image.fromarray(image)) for image in pixels])
+        fitting = self.clip.geometry.apply_all(pixels)
         seen = self.tower.forward(self.clip.network.normalize(torch.from_numpy(fitting).to(device)))
         found = effects_of(self.tower, seen)
         error = torch.full_like(found.scale, torch.nan)

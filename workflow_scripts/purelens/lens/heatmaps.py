@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from purelens.artifacts import create, read, strings
 from purelens.dataset import open_images
 from purelens.device import choose_device
 from purelens.lens.effects import load_clip
-from purelens.lens.segmentation import IMAGES_AT_A_TIME, Segmenter, directions_of
+from purelens.lens.segmentation import IMAGES_AT_A_TIME, Segmenter
+from purelens.lens.stored import directions_of
 from purelens.progress import Progress
 from purelens.provenance import Provenance
 
@@ -64,7 +64,7 @@ def heatmaps(
             segmenter = Segmenter(clip, blocks, directions_of(directions_h5), classes, neurons, where)
             with Progress(len(images), "heatmaps", "images") as progress:
                 for start, pixels in images.batches(IMAGES_AT_A_TIME):
-                    fitting = np.stack([clip.geometry.apply(Image.fromarray(image)) for image in pixels])
+                    fitting = clip.geometry.apply_all(pixels)
                     part = slice(start, start + len(pixels))
                     found[part], grids = segmenter.grids(fitting)
                     heat[part] = np.rint(255 * grids["towards"])

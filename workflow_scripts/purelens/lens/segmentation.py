@@ -12,10 +12,10 @@ from torch.nn import functional
 from purelens.artifacts import read, strings
 from purelens.device import choose_device
 from purelens.embedders import Embedder
-from purelens.errors import UserError
-from purelens.lens.effects import load_clip
+from purelens.lens.effects import finite, load_clip
 from purelens.lens.masks import Segmented, fitted_batch, open_masks
 from purelens.lens.segmentation_scores import COUNTS, average_precision, centre_blob, counts, stretched, summary
+from purelens.lens.stored import directions_of
 from purelens.lens.tower import watched
 from purelens.progress import Progress
 from purelens.tables import write_table
@@ -88,15 +88,6 @@ def segmentation(
     write_table(summary_csv, _summary(table, bootstrap, confidence, seed))
 
 
-def directions_of(paths: Sequence[str]) -> np.ndarray:
-    """Directions (blocks, n, d) of all neurons."""
-    found = []
-    for path in paths:
-        with read(path, "directions") as file:
-            found.append(file["direction"][...])
-    return np.stack(found)
-
-
 class Segmenter:
     """A CLIP whose neurons draw heatmaps of the class that it finds.
 
@@ -132,7 +123,7 @@ class Segmenter:
         self._visual = visual
         self._watched = {str(block): visual.transformer.resblocks[block].mlp.gelu for block in blocks}
         self._classes = torch.from_numpy(classes).to(device)
-        every = torch.from_numpy(directions.reshape(-1, directions.shape[2])).to(device)
+        every = torch.from_numpy(directions).to(device)
         contrast = (self._classes - self._classes.mean(dim=0)) @ every.T
         sizes = {"towards": contrast, "published": (self._classes @ every.T).abs()}
         # a stable sort: equal products by number
@@ -154,9 +145,7 @@ class Segmenter:
 
     def _active(self, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
         with watched({}, self._watched) as seen:
-            embedding = self._visual(self.clip.network.normalize(torch.from_numpy(pixels).to(self._device)))
-        if not torch.isfinite(embedding).all():
-            raise UserError("lens: the CLIP gives NaN or infinite embeddings of images; check its weights")
+            embedding = finite(self._visual(self.clip.network.normalize(torch.from_numpy(pixels).to(self._device))))
         found = (embedding @ self._classes.T).argmax(dim=1)
         hidden = torch.cat([seen[name][:, 1:] for name in self._watched], dim=2)
         active = {

@@ -1,13 +1,14 @@
 """Effects as they are stored: read a block of neurons at a time, never as one table of images, neurons and components."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import h5py
 import numpy as np
 import torch
+from scipy import sparse
 
-from purelens.artifacts import Rows
+from purelens.artifacts import Rows, read
 from purelens.split import TEST, split_images
 
 BLOCK_BYTES = 2**28
@@ -121,3 +122,19 @@ def centred_effects(
             length = torch.linalg.vector_norm(centred, dim=2)
             along = torch.einsum("ind,nd->in", centred, direction[few])
             yield Effect(ids, few, centred, length >= threshold[few], along)
+
+
+def directions_of(paths: Sequence[str]) -> np.ndarray:
+    """Directions (n, d) of the neurons of all blocks, from the artifact of each."""
+    found = []
+    for path in paths:
+        with read(path, "directions") as file:
+            found.append(file["direction"][...])
+    return np.concatenate(found)
+
+
+def word_weights(words: h5py.File, n_texts: int) -> sparse.csr_array:
+    """Weights of the texts (n, M) of each neuron."""
+    word, weight = words["word"][...], words["weight"][...]
+    rows, ranks = np.nonzero(word >= 0)
+    return sparse.csr_array((weight[rows, ranks], (rows, word[rows, ranks])), shape=(len(word), n_texts))

@@ -80,6 +80,7 @@ def lens_pages(
         _write_images(made, key, images, found, heatmaps, texts, image_size)
         segmented = read_table(segmentation_csv).to_dict("records")
         values = {"dataset": dataset, "embedder": embedder, "key": key, "blocks": facts, "n_images": len(images)}
+        values["images_per_file"] = IMAGES_OF_A_FILE
         values |= {"classes": strings(images.file["class_name"]), "attacks": _attacks(attacks_csv)}
         values |= {"segmentation": [row | {"what": METHODS[row["method"]]} for row in segmented]}
         write_data(made / "lens.js", f"{key}/lens", values)
