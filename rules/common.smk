@@ -298,8 +298,17 @@ def all_lens_pages():
 
 
 def attack_tables(wildcards):
-    """Words of attacks, if there are any."""
-    return [path("attacks", **dict(wildcards))] if study.lens.attacks else []
+    """What is made of attacks on a CLIP: words, sentences, and scores of images."""
+    return [path(kind, **dict(wildcards)) for kind in attack_kinds()]
+
+
+def attack_kinds():
+    """Tables about attacks that a study makes."""
+    attacks = study.lens.attacks.values()
+    if not attacks:
+        return []
+    scored = study.lens.pipeline or any(attack.images for attack in attacks)
+    return ["attacks", "attack_prompts", *(["attack_images"] if scored else [])]
 
 
 def targets():
@@ -321,10 +330,7 @@ def targets():
 
 def lens_targets():
     """What a study makes of each CLIP under the lens."""
-    kinds = ["discovery", "segmentation_summary"]
-    kinds += ["attacks"] if study.lens.attacks else []
-    if study.lens.pipeline or any(a.images for a in study.lens.attacks.values()):
-        kinds += ["attack_images"]
+    kinds = ["discovery", "segmentation_summary", *attack_kinds()]
     return [path(kind, **names) for names in all_lenses() for kind in kinds]
 
 

@@ -2,7 +2,7 @@
 
 REQUIRED INPUTS  {dataset}/images.h5
 OUTPUTS          {dataset}/lens/{embedder}/{block}/effects.h5, directions.h5, words.h5, replacements.csv,
-                 {dataset}/lens/{embedder}/texts.h5, discovery.h5, heatmaps.h5, segmentation*.csv, attack*.csv
+                 {dataset}/lens/{embedder}/texts.h5, classes.h5, discovery.h5, heatmaps.h5, segmentation*.csv, attack*.csv
 """
 
 
@@ -75,7 +75,6 @@ rule texts:
     input:
         weights_file=embedder_file,
         pool_file=existing([study.lens.texts or ""]),
-        images_h5=path("dataset"),
         changed=changed(path("texts")),
     output:
         texts_h5=update(path("texts")),
@@ -94,7 +93,6 @@ rule texts:
         embedder=lambda w: embedder_settings(w.embedder),
         factory_digest=embedder_digest,
         pool=lambda w: study.lens.texts or "",
-        class_templates=study.lens.class_templates,
         device=study.device,
         seed=study.seed,
         code=code_digest("lens.texts"),
@@ -102,6 +100,37 @@ rule texts:
         "embedding the texts of the lens with {wildcards.embedder}"
     script:
         "../workflow_scripts/texts.py"
+
+
+rule classes:
+    input:
+        weights_file=embedder_file,
+        images_h5=path("dataset"),
+        changed=changed(path("classes")),
+    output:
+        classes_h5=update(path("classes")),
+    log:
+        log_path("classes/{dataset}/{embedder}"),
+    benchmark:
+        benchmark_path("classes/{dataset}/{embedder}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: study.threads
+    resources:
+        gpu=1,
+        mem_mb=memory("classes"),
+        runtime=runtime("classes"),
+    params:
+        embedder=lambda w: embedder_settings(w.embedder),
+        factory_digest=embedder_digest,
+        class_templates=study.lens.class_templates,
+        device=study.device,
+        seed=study.seed,
+        code=code_digest("lens.classes"),
+    message:
+        "embedding the classes of {wildcards.dataset} with {wildcards.embedder}"
+    script:
+        "../workflow_scripts/classes.py"
 
 
 rule words:
@@ -138,7 +167,7 @@ rule replacements:
         images_h5=path("dataset"),
         effects_h5=path("effects"),
         directions_h5=path("directions"),
-        texts_h5=path("texts"),
+        classes_h5=path("classes"),
         words_h5=path("words"),
         changed=changed(path("replacements")),
     output:
@@ -210,7 +239,7 @@ rule segmentation:
         masks_file=existing([study.lens.segmentation.file or ""]),
         images_h5=path("dataset"),
         directions_h5=lambda w: of_blocks("directions", w),
-        texts_h5=path("texts"),
+        classes_h5=path("classes"),
         changed=changed(path("segmentation")),
     output:
         segmentation_csv=update(path("segmentation")),
@@ -253,7 +282,7 @@ rule heatmaps:
         weights_file=embedder_file,
         images_h5=path("dataset"),
         directions_h5=lambda w: of_blocks("directions", w),
-        texts_h5=path("texts"),
+        classes_h5=path("classes"),
         changed=changed(path("heatmaps")),
     output:
         heatmaps_h5=update(path("heatmaps")),

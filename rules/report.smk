@@ -64,7 +64,7 @@ rule lens_pages:
         discovery_h5=path("discovery"),
         heatmaps_h5=path("heatmaps"),
         segmentation_csv=path("segmentation_summary"),
-        attacks_csv=attack_tables,
+        attack_tables=attack_tables,
         changed=changed(path("lens_pages")),
     output:
         folder=update(path("lens_pages")),
@@ -82,6 +82,7 @@ rule lens_pages:
         dataset="{dataset}",
         embedder="{embedder}",
         blocks=lambda w: study.lens.models[w.embedder].blocks,
+        attacks=attack_settings({"avoid", "images"}),
         image_size=study.report.image_size,
         code=code_digest("report.lens_pages"),
     message:

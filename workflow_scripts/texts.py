@@ -1,4 +1,4 @@
-"""Embed a pool of texts and the classes of a dataset (rule texts)."""
+"""Embed a pool of texts (rule texts)."""
 
 from purelens.job import run
 from purelens.lens.texts import texts

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from purelens.alignment import alignment
 from purelens.artifacts import create
 from purelens.files import write_json
 from purelens.interpretability import interpretability
+from purelens.lens.attack_images import attack_images
 from purelens.lens.attacks import attacks
+from purelens.lens.classes import classes
 from purelens.lens.directions import directions
 from purelens.lens.discovery import discovery
 from purelens.lens.effects import effects
@@ -204,21 +207,30 @@ def write_lens(folder: Path, images_h5: Path, pool: list[str], root: Path, datas
         str(images_h5),
         {name: [f"{folder}/{name}{block}" for block in (0, 1)] for name in ("e", "d", "w", "r")},
     )
-    texts(images, f"{folder}/t.h5", clip, f"{folder}/pool.json")
+    texts(f"{folder}/t.h5", clip, f"{folder}/pool.json")
+    classes(images, f"{folder}/c.h5", clip)
     for block, (e, d, w, r) in enumerate(zip(*every.values(), strict=True)):
         effects(images, e, clip, block)
         directions(e, d, top_images=20, split_below=0.85)
         words(d, f"{folder}/t.h5", w, n_words=4)
-        replacements(images, e, d, f"{folder}/t.h5", w, r, bootstrap=20)
+        replacements(images, e, d, f"{folder}/c.h5", w, r, bootstrap=20)
     e, d, w, r = every.values()
     discovery(e, d, w, f"{folder}/discovery.h5", [0, 1])
-    heatmaps(images, d, f"{folder}/t.h5", f"{folder}/heatmaps.h5", clip, [0, 1], 10)
-    segmentation(images, d, f"{folder}/t.h5", f"{folder}/s.csv", f"{folder}/ss.csv", clip, [0, 1], 10, bootstrap=20)
-    wanted = {"one": {"shown": "cat", "taken_for": "dog", "avoid": [], "images": None}}
-    attacks(d, w, f"{folder}/a.csv", f"{folder}/p.csv", clip, wanted)
+    heatmaps(images, d, f"{folder}/c.h5", f"{folder}/heatmaps.h5", clip, [0, 1], 10)
+    segmentation(images, d, f"{folder}/c.h5", f"{folder}/s.csv", f"{folder}/ss.csv", clip, [0, 1], 10, bootstrap=20)
+    (folder / "cats/cat").mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (20, 20), (90 * number, 80, 20)).save(folder / f"cats/cat/{number}.png")
+    wanted = {
+        "one": {"shown": "cat", "taken_for": "dog", "avoid": [], "images": f"{folder}/cats"},
+        "mute": {"shown": "cat", "taken_for": "zebra", "avoid": pool, "images": None},
+    }
+    tables = [f"{folder}/{name}.csv" for name in ("attacks", "prompts", "images")]
+    attacks(d, w, *tables[:2], clip, wanted)
+    attack_images(*tables[1:], clip, wanted, bootstrap=20)
     made = f"{root}/lens/{dataset}/small_clip"
     lens_pages(
-        images, e, d, w, r, f"{folder}/discovery.h5", f"{folder}/heatmaps.h5", f"{folder}/ss.csv", [f"{folder}/a.csv"], made,
-        dataset, "small_clip", [0, 1], 32,
+        images, e, d, w, r, f"{folder}/discovery.h5", f"{folder}/heatmaps.h5", f"{folder}/ss.csv", tables, made,
+        dataset, "small_clip", [0, 1], wanted, 32,
     )  # fmt: skip
     return made

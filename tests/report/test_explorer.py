@@ -440,6 +440,15 @@ def test_a_clip_under_the_lens(watched: Watched, report: Path) -> None:
     assert page.url.endswith("#lens/small_clip/0?q=zebra")
     for text in ("significant effects by their means", "a blob in the middle of every image"):
         assert page.get_by_text(text).is_visible()
+    attack, mute = facts["attacks"]
+    for word, _ in attack["lens"][:12]:
+        assert page.locator("#lens details bdi", has_text=word).first.is_visible()
+    assert len(attack["prompts"]) == 3
+    for text in [*attack["prompts"], "images of yours"]:
+        assert page.get_by_text(text, exact=True).is_visible()
+    assert [row["n_images"] for row in attack["images"]] == [3]
+    assert (mute["lens"], mute["prompts"], mute["images"]) == ([], [], [])
+    assert page.get_by_text("No word of the neurons that push most does.").is_visible()
     page.get_by_role("link", name="1", exact=True).click()
     page.locator("#lens .switch a[aria-current]", has_text="1").wait_for()
 

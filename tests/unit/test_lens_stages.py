@@ -17,19 +17,20 @@ from sklearn.metrics import average_precision_score
 
 from helpers import data_of
 from purelens.artifacts import create
-from purelens.embedders import build_clip
+from purelens.embedders import build_clip, encode_texts
 from purelens.errors import UserError
 from purelens.gather import gather
 from purelens.images import Geometry
 from purelens.lens.attack_images import attack_images
 from purelens.lens.attacks import allowed_words, attacks
+from purelens.lens.classes import classes, read_classes
 from purelens.lens.directions import directions, principal
 from purelens.lens.discovery import discovery
-from purelens.lens.effects import effects
+from purelens.lens.effects import effects, load_clip
 from purelens.lens.heatmaps import heatmaps
 from purelens.lens.masks import fitted, open_masks
 from purelens.lens.replacements import REPLACEMENTS, replacements
-from purelens.lens.segmentation import segmentation
+from purelens.lens.segmentation import Segmenter, segmentation
 from purelens.lens.segmentation_scores import COUNTS, average_precision, counts, stretched, summary
 from purelens.lens.shapes import clip_shape
 from purelens.lens.texts import texts
@@ -48,7 +49,7 @@ CLIP = {
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
 }
 POOL = ["a circle", "a square", "", "red", "red", "null", "nan", "blue sky", "night"]
-CLASSES = ["circle", "square", "star"]
+CLASSES, TEMPLATES = ["circle", "square", "star"], ["a {}", "one {}"]
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +89,12 @@ def made(tmp_path_factory: pytest.TempPathFactory, clip: dict[str, Any]) -> dict
     """All artifacts of one block."""
     folder = tmp_path_factory.mktemp("lens")
     (folder / "pool.txt").write_text("\n".join(POOL))
-    paths = {name: str(folder / f"{name}.h5") for name in ("effects", "directions", "texts", "words")}
+    paths = {name: str(folder / f"{name}.h5") for name in ("effects", "directions", "texts", "classes", "words")}
     paths |= {"images": draw_images(folder / "images.h5"), "pool": str(folder / "pool.txt")}
     effects(paths["images"], paths["effects"], clip, BLOCK)
     directions(paths["effects"], paths["directions"], top_images=20, split_below=0.9, n_parts=(2, 3))
-    texts(paths["images"], paths["texts"], clip, paths["pool"], ["a {}", "one {}"])
+    texts(paths["texts"], clip, paths["pool"])
+    classes(paths["images"], paths["classes"], clip, TEMPLATES)
     words(paths["directions"], paths["texts"], paths["words"], n_words=4)
     return paths
 
@@ -191,7 +193,7 @@ def test_too_few_images_for_the_directions(made: dict[str, str], tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_texts_are_told_once_and_classes_are_means(made: dict[str, str]) -> None:
+def test_texts_are_told_once_and_classes_are_means(made: dict[str, str], clip: dict[str, Any]) -> None:
     with h5py.File(made["texts"]) as file:
         assert [name.decode() for name in file["text"][...]] == [
             "a circle",
@@ -202,9 +204,14 @@ def test_texts_are_told_once_and_classes_are_means(made: dict[str, str]) -> None
             "blue sky",
             "night",
         ]
-        assert [name.decode() for name in file["class_name"][...]] == CLASSES
-        for name in ("text_embedding", "class_embedding"):
-            np.testing.assert_allclose(np.linalg.norm(file[name][...], axis=1), 1, rtol=1e-5)
+        np.testing.assert_allclose(np.linalg.norm(file["text_embedding"][...], axis=1), 1, rtol=1e-5)
+    names, found = read_classes(made["classes"])
+    assert names == CLASSES
+    sentences = [template.format(name) for name in CLASSES for template in TEMPLATES]
+    vectors = encode_texts(clip["architecture"], "random", sentences)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    means = vectors.reshape(len(CLASSES), len(TEMPLATES), -1).mean(axis=1)
+    np.testing.assert_allclose(found, means / np.linalg.norm(means, axis=1, keepdims=True), rtol=1e-5, atol=1e-6)
 
 
 def test_words_rebuild_directions(made: dict[str, str]) -> None:
@@ -233,13 +240,13 @@ def test_a_pool_smaller_than_the_words_wanted(made: dict[str, str], tmp_path: Pa
 
 def test_a_pool_of_one_text(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("red\n\nred\n")
-    texts(made["images"], f"{tmp_path}/texts.h5", clip, f"{tmp_path}/one.txt")
+    texts(f"{tmp_path}/texts.h5", clip, f"{tmp_path}/one.txt")
     with pytest.raises(UserError, match="has 1 text; texts are told apart by their differences"):
         words(made["directions"], f"{tmp_path}/texts.h5", f"{tmp_path}/words.h5")
 
 
 def test_replacements_are_those_of_whole_tables(made: dict[str, str], tmp_path: Path) -> None:
-    paths = [made[name] for name in ("images", "effects", "directions", "texts", "words")]
+    paths = [made[name] for name in ("images", "effects", "directions", "classes", "words")]
     replacements(*paths, f"{tmp_path}/r.csv", bootstrap=50)
     table = read_table(f"{tmp_path}/r.csv").set_index("replacement")
     assert list(table.index) == list(REPLACEMENTS)
@@ -267,8 +274,7 @@ def test_replacements_are_those_of_whole_tables(made: dict[str, str], tmp_path: 
             "words": z - centred.sum(axis=1) + along(unit),
             "words_released": z - centred.sum(axis=1) + along(rebuilt),
         }
-    with h5py.File(made["texts"]) as known:
-        classifier = torch.from_numpy(known["class_embedding"][...]).double()
+    classifier = torch.from_numpy(read_classes(made["classes"])[1]).double()
     for name, embedding in embeddings.items():
         expected = definition.zero_shot(torch.from_numpy(embedding), classifier, torch.from_numpy(test % 3))
         assert table.accuracy[name] == pytest.approx(100 * expected), name
@@ -277,7 +283,7 @@ def test_replacements_are_those_of_whole_tables(made: dict[str, str], tmp_path: 
 
 def test_images_without_classes_have_no_accuracy(made: dict[str, str], tmp_path: Path) -> None:
     images = draw_images(tmp_path / "images.h5", label=np.full(N_IMAGES, -1, dtype="i4"))
-    replacements(images, made["effects"], made["directions"], made["texts"], made["words"], f"{tmp_path}/r.csv")
+    replacements(images, made["effects"], made["directions"], made["classes"], made["words"], f"{tmp_path}/r.csv")
     assert len(read_table(f"{tmp_path}/r.csv")) == 0
 
 
@@ -383,7 +389,7 @@ def test_segmentation_looks_where_the_neurons_are_active(
 ) -> None:
     table, scores = tmp_path / "s.csv", tmp_path / "summary.csv"
     segmentation(
-        made["images"], [made["directions"]], made["texts"], str(table), str(scores), clip, [BLOCK], 5, bootstrap=20
+        made["images"], [made["directions"]], made["classes"], str(table), str(scores), clip, [BLOCK], 5, bootstrap=20
     )
     found = pd.read_csv(table)
     assert len(found) == 3 * N_IMAGES
@@ -393,20 +399,20 @@ def test_segmentation_looks_where_the_neurons_are_active(
     cfg = open_clip().get_model_preprocess_cfg(visual)
     with (
         h5py.File(made["images"]) as file,
-        h5py.File(made["texts"]) as known,
         h5py.File(made["directions"]) as directed,
     ):
         mean, std = (torch.tensor(cfg[key])[:, None, None] for key in ("mean", "std"))
         image = (torch.from_numpy(file["pixels"][4]).permute(2, 0, 1) / 255 - mean) / std
-        mask, classes, direction = file["mask"][4], known["class_embedding"][...], directed["direction"][...]
+        mask, direction = file["mask"][4], directed["direction"][...]
+    _, of_classes = read_classes(made["classes"])
     with torch.inference_mode():
         trace = definition.Trace(visual, image)
-    place = np.argmax(classes @ trace.embedding.numpy())
+    place = np.argmax(of_classes @ trace.embedding.numpy())
     hidden = trace.hidden[BLOCK][1:].numpy()
-    most = np.argsort(-np.abs(direction @ classes[place]), kind="stable")[:5]
-    nearest = np.argsort(-(direction @ (classes[place] - classes.mean(axis=0))), kind="stable")[:5]
+    most = np.argsort(-np.abs(direction @ of_classes[place]), kind="stable")[:5]
+    nearest = np.argsort(-(direction @ (of_classes[place] - of_classes.mean(axis=0))), kind="stable")[:5]
     standard = (hidden - hidden.mean(axis=0)) / hidden.std(axis=0)
-    nearest = [neuron for neuron in nearest if direction[neuron] @ (classes[place] - classes.mean(axis=0)) > 0]
+    nearest = [neuron for neuron in nearest if direction[neuron] @ (of_classes[place] - of_classes.mean(axis=0)) > 0]
     for method, heat in (("towards", standard[:, nearest].mean(axis=1)), ("published", hidden[:, most].mean(axis=1))):
         grid = torch.from_numpy(heat.reshape(1, 1, 4, 4)).float()
         large = torch.nn.functional.interpolate(grid, size=(SIZE, SIZE), mode="bilinear")
@@ -421,7 +427,7 @@ def test_images_without_masks_are_not_segmented(made: dict[str, str], clip: dict
     with h5py.File(path, "r+") as file:
         del file["mask"]
     paths = [str(tmp_path / name) for name in ("s.csv", "summary.csv")]
-    segmentation(path, [made["directions"]], made["texts"], *paths, clip, [BLOCK], 5)
+    segmentation(path, [made["directions"]], made["classes"], *paths, clip, [BLOCK], 5)
     assert [len(read_table(name)) for name in paths] == [0, 0]
 
 
@@ -535,13 +541,13 @@ def test_prompts_are_drawn_and_scored(clip: dict[str, Any], tmp_path: Path, monk
 
 def test_images_without_any_class(clip: dict[str, Any], made: dict[str, str], tmp_path: Path) -> None:
     images = draw_images(tmp_path / "images.h5", label=np.full(N_IMAGES, -1, dtype="i4"), class_name=[])
-    texts(images, f"{tmp_path}/texts.h5", clip, made["pool"])
+    classes(images, f"{tmp_path}/classes.h5", clip)
     paths = [str(tmp_path / name) for name in ("s.csv", "summary.csv")]
-    segmentation(images, [made["directions"]], f"{tmp_path}/texts.h5", *paths, clip, [BLOCK], 5)
-    heatmaps(images, [made["directions"]], f"{tmp_path}/texts.h5", f"{tmp_path}/h.h5", clip, [BLOCK], 5)
+    segmentation(images, [made["directions"]], f"{tmp_path}/classes.h5", *paths, clip, [BLOCK], 5)
+    heatmaps(images, [made["directions"]], f"{tmp_path}/classes.h5", f"{tmp_path}/h.h5", clip, [BLOCK], 5)
     with h5py.File(f"{tmp_path}/h.h5") as file:
         assert (file["class"][...] == -1).all()
-    inputs = (images, made["effects"], made["directions"], f"{tmp_path}/texts.h5", made["words"])
+    inputs = (images, made["effects"], made["directions"], f"{tmp_path}/classes.h5", made["words"])
     replacements(*inputs, f"{tmp_path}/r.csv")
     assert [len(read_table(path)) for path in (*paths, f"{tmp_path}/r.csv")] == [0, 0, 0]
 
@@ -552,7 +558,7 @@ def test_texts_that_are_not_finite(made: dict[str, str], clip: dict[str, Any], t
         model.text_projection[0, 0] = torch.nan
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, tmp_path / "w.safetensors")
     with pytest.raises(UserError, match="NaN or infinite embeddings of texts"):
-        texts(made["images"], f"{tmp_path}/t.h5", {**clip, "weights": f"{tmp_path}/w.safetensors"}, made["pool"])
+        texts(f"{tmp_path}/t.h5", {**clip, "weights": f"{tmp_path}/w.safetensors"}, made["pool"])
 
 
 def test_equal_images_have_no_effects(clip: dict[str, Any], tmp_path: Path) -> None:
@@ -563,6 +569,38 @@ def test_equal_images_have_no_effects(clip: dict[str, Any], tmp_path: Path) -> N
         assert (file["direction"][...] == 0).all()
         assert np.isnan(file["explained"][...]).all()
         assert np.isinf(file["threshold"][...]).all()
+
+
+def test_neurons_that_write_nothing_have_no_direction(clip: dict[str, Any], tmp_path: Path) -> None:
+    model = build_clip(clip["architecture"], "random")
+    with torch.no_grad():
+        model.visual.transformer.resblocks[BLOCK].mlp.c_proj.weight[:, [2, 5]] = 0
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, tmp_path / "w.safetensors")
+    images = draw_images(tmp_path / "images.h5")
+    effects(images, f"{tmp_path}/e.h5", {**clip, "weights": f"{tmp_path}/w.safetensors"}, BLOCK)
+    directions(f"{tmp_path}/e.h5", f"{tmp_path}/d.h5", top_images=20)
+    every = effects_of(f"{tmp_path}/e.h5")
+    with h5py.File(f"{tmp_path}/d.h5") as file:
+        idle = (file["direction"][...] == 0).all(axis=1)
+        assert np.flatnonzero(idle).tolist() == [2, 5]
+        assert (np.isinf(file["threshold"][...]) == idle).all()
+        np.testing.assert_allclose(file["mean"][...], every[fitting_images()].mean(axis=0), atol=1e-5)
+
+
+def test_patches_that_do_not_cover_the_image(tmp_path: Path) -> None:
+    """A patch is drawn where it lies; the edge that no patch sees gets what is nearest."""
+    path = tmp_path / "uncovered_lens_clip.json"
+    path.write_text(json.dumps({**CLIP, "vision_cfg": {**CLIP["vision_cfg"], "image_size": 19}}))
+    clip = load_clip({"source": "open_clip", "architecture": str(path), "weights": "random"}, torch.device("cpu"))
+    segmenter = Segmenter(clip, [BLOCK], np.eye(32, 12, dtype="f4"), np.eye(3, 12, dtype="f4"), 4, torch.device("cpu"))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 19, 19, 3), dtype=np.uint8)
+    found, maps = segmenter(pixels)
+    again, grids = segmenter.grids(pixels)
+    assert found.tolist() == again.tolist()
+    for method, grid in grids.items():
+        large = torch.nn.functional.interpolate(torch.from_numpy(grid)[:, None], size=(16, 16), mode="bilinear")
+        expected = stretched(np.pad(large[:, 0].numpy(), ((0, 0), (0, 3), (0, 3)), mode="edge"))
+        np.testing.assert_allclose(maps[method], expected, atol=1e-5)
 
 
 def test_a_file_of_masks_that_do_not_fit(tmp_path: Path) -> None:

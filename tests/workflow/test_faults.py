@@ -46,6 +46,7 @@ STAGES = {
     "effects": f"{BLOCK}/effects.h5",
     "directions": f"{BLOCK}/directions.h5",
     "texts": f"{LENS}/texts.h5",
+    "classes": f"{LENS}/classes.h5",
     "words": f"{BLOCK}/words.h5",
     "replacements": f"{BLOCK}/replacements.csv",
     "discovery": f"{LENS}/discovery.h5",
@@ -68,7 +69,7 @@ def without_results(folder: Path, finished: Path) -> Workplace:
     return Workplace(folder)
 
 
-def complete_artifacts(results: Path, wanted: dict[str, dict[str, bytes]]) -> int:
+def complete_artifacts(results: Path, wanted: dict[str, dict[str, str]]) -> int:
     """Every file that can be seen is whole: the bytes of its data are those of an undisturbed run."""
     found = results_of(results)
     for name, data in found.items():
@@ -138,16 +139,19 @@ RERUNS = {
 """A change of the study that makes a stage's files anew."""
 
 
-@pytest.mark.parametrize("stage", ["patches", "neuron_figures"])
+@pytest.mark.parametrize(
+    ("stage", "part"), [("patches", ".patches.h5.part"), ("neuron_figures", "figures/.neurons.part")]
+)
 def test_a_rerun_that_is_killed_leaves_the_old_artifact(
-    finished: Path, tiny: dict[str, Any], tmp_path: Path, stage: str
+    finished: Path, tiny: dict[str, Any], tmp_path: Path, stage: str, part: str
 ) -> None:
     shutil.copytree(finished, tmp_path / "results")
     workplace, old = Workplace(tmp_path), results_of(tmp_path / "results")
     change, patterns = RERUNS[stage]
     process = workplace.start({**tiny, **change})
-    assert wait_for_job(workplace, process, stage)
-    time.sleep(1)
+    while not (tmp_path / LAYER / part).exists():  # what the job works on until it is whole
+        assert process.poll() is None
+        time.sleep(0.01)
     kill(process)
     found = results_of(tmp_path / "results")
     names = [str(path.relative_to(finished)) for pattern in patterns for path in finished.rglob(pattern)]

@@ -43,7 +43,7 @@ LENS_TABLES = {"replacements": 1, "segmentation": 1, **LENS_REPORT}
 AFTER_WORDS = {"replacements": 1, "discovery": 1, "attacks": 1, **LENS_REPORT}
 AFTER_DIRECTIONS = {"words": 1, "segmentation": 1, "heatmaps": 1, **AFTER_WORDS}
 AFTER_EFFECTS = {"directions": 1, **AFTER_DIRECTIONS}
-LENS = {"effects": 1, "texts": 1, **AFTER_EFFECTS}  # of one of the two sets of images
+LENS = {"effects": 1, "texts": 1, "classes": 1, **AFTER_EFFECTS}  # of one of the two sets of images
 EVERYTHING = {**WORLD, **PREPARE, **CONCEPTS, **LENS, "activations": 2, **AFTER_ACTIVATIONS}
 
 
@@ -197,12 +197,19 @@ KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
         REPORT,
     ),
     "words of a direction": ({"lens/words": 3}, {"words": 1, **AFTER_WORDS}),
-    "another pool": ({"lens/class_templates": ["{}"]}, {"texts": 1, **AFTER_DIRECTIONS}),
+    "another pool": (
+        {"lens/texts": "workflow_scripts/purelens/world/concepts.csv"},
+        {"texts": 1, "words": 1, **AFTER_WORDS},
+    ),
+    "sentences of the classes": (
+        {"lens/class_templates": ["{}"]},
+        {"classes": 1, "heatmaps": 1, **LENS_TABLES},
+    ),
     "images of a direction": ({"lens/top_images": 15}, AFTER_EFFECTS),
     "neurons of the segmentation": ({"lens/segmentation/neurons": 10}, {"segmentation": 1, "heatmaps": 1, **LENS_REPORT}),
     "another block": (
         {"lens/models/scene_clip/blocks": [0, 1]},
-        {name: n for name, n in LENS.items() if name != "texts"},
+        {name: n for name, n in LENS.items() if name not in ("texts", "classes")},
     ),
     "blur": ({"patches/blur": 7}, {"patches": 2, **AFTER_PATCHES}),
     "normalisation of relevances": ({"relevances/normalize": "none"}, {"relevances": 2, **AFTER_RELEVANCES}),

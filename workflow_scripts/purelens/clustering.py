@@ -187,7 +187,8 @@ def silhouettes(distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
     np.put_along_axis(others, own, np.inf, axis=2)
     between = others.min(axis=2)
     larger = np.maximum(within, between)
-    score = np.where((own_size > 1) & (larger > 0), (between - within) / np.where(larger > 0, larger, 1), 0)
+    counts = (own_size > 1) & (larger > 0) & np.isfinite(between)
+    score = np.divide(between - within, larger, out=np.zeros_like(within), where=counts)
     valid = labels >= 0
     several = (size > 0).sum(axis=1) > 1
     mean = np.where(valid & several[:, None], score, 0).sum(axis=1) / np.maximum(valid.sum(axis=1), 1)

@@ -32,6 +32,7 @@ TEMPLATES = {
     "words": "{dataset}/lens/{embedder}/{block}/words.h5",
     "replacements": "{dataset}/lens/{embedder}/{block}/replacements.csv",
     "texts": "{dataset}/lens/{embedder}/texts.h5",
+    "classes": "{dataset}/lens/{embedder}/classes.h5",
     "discovery": "{dataset}/lens/{embedder}/discovery.h5",
     "heatmaps": "{dataset}/lens/{embedder}/heatmaps.h5",
     "lens_pages": "report/lens/{dataset}/{embedder}.provenance.json",  # of the folder

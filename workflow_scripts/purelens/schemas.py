@@ -262,11 +262,17 @@ SCHEMAS = {
         },
     ),
     "texts": Schema(
-        1,
+        2,
         "texts",
         {
             "text": Variable(("text_number",), "str", "the pool"),
             "text_embedding": Variable(("text_number", "component"), "f4", "embedding of a text, of length 1"),
+        },
+    ),
+    "classes": Schema(
+        1,
+        "classes",
+        {
             "class_name": Variable(("class",), "str", "names of the classes"),
             "class_embedding": Variable(
                 ("class", "component"), "f4", "mean embedding of the sentences about a class, of length 1"

@@ -89,12 +89,23 @@ PureLens.lens = {
       parts.push(h("h3", {}, "zero-shot segmentation (%)"), this.table(["method", ...rows[0].map(({ quantity }) => quantity.replaceAll("_", " "))],
         rows.map((row) => [row[0].what, ...row.map(({ value, low, high }) => this.interval(value, low, high))])));
     }
-    for (const { shown, taken_for: other, lens, random } of attacks) {
-      parts.push(h("h3", {}, "words that make ", h("bdi", {}, shown), " look like ", h("bdi", {}, other)), h("p", {}, this.words(lens, 12)),
-        h("p", { class: "note" }, "of random neurons: ", this.words(random, 6)));
-    }
+    parts.push(...attacks.flatMap((attack) => this.attack(attack)));
     const exact = complete === null ? "" : `All effects together are the attentions' own to ${complete.toExponential(0)}.`;
     return h("details", { class: "card", open: true }, h("summary", {}, `How much these directions carry. ${exact}`), parts);
+  },
+
+  /** Words that mislead the CLIP, sentences with them, and how many images were taken for the other class. */
+  attack({ shown, taken_for: other, lens, random, prompts, images }) {
+    const { h } = PureLens;
+    const kinds = { given: "images of yours", lens: "drawn from such sentences", random: "drawn from words of random neurons" };
+    return [
+      h("h3", {}, "words that make ", h("bdi", {}, shown), " look like ", h("bdi", {}, other)),
+      h("p", {}, lens.length ? this.words(lens, 12) : "No word of the neurons that push most does."),
+      random.length ? h("p", { class: "note" }, "of random neurons: ", this.words(random, 6)) : "",
+      prompts.length ? h("ul", { class: "note" }, prompts.map((text) => h("li", {}, h("bdi", {}, text)))) : "",
+      images.length ? this.table(["images", "how many", `taken for ${other} (%)`], images.map((row) =>
+        [kinds[row.kind], String(row.n_images), this.interval(row.share, row.low, row.high)])) : "",
+    ];
   },
 
   /** Rows of the neurons that are searched for, in their order. */

@@ -14,7 +14,7 @@ from purelens.device import choose_device
 from purelens.embedders import Embedder
 from purelens.errors import UserError
 from purelens.images import BadImageError, open_source
-from purelens.lens.attacks import KINDS, class_difference
+from purelens.lens.attacks import KINDS, class_differences
 from purelens.lens.effects import finite, load_clip
 from purelens.progress import Progress
 from purelens.statistics import estimate
@@ -68,11 +68,11 @@ def attack_images(
     folders = {(name, GIVEN): settings["images"] for name, settings in wanted.items() if settings["images"]}
     if pipeline:
         folders |= draw(prompts_csv, Path(images_csv).with_suffix(""), pipeline, where, seed)
+    towards = class_differences(embedder, wanted, seed)
     rows = []
     for (attack, kind), folder in folders.items():
         settings = wanted[attack]
-        towards = class_difference(embedder, settings["shown"], settings["taken_for"], seed)
-        taken = np.concatenate([np.zeros(0, bool), *taken_for_the_other(clip, folder, towards, where)])
+        taken = np.concatenate([np.zeros(0, bool), *taken_for_the_other(clip, folder, towards[attack], where)])
         if not len(taken):
             raise UserError(f"lens.attacks.{attack}: none of the images of {folder} can be read")
         share = estimate(100.0 * taken, bootstrap, confidence, seed)

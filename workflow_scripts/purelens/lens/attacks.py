@@ -10,16 +10,16 @@ import pandas as pd
 from scipy import sparse
 
 from purelens.artifacts import read, strings
-from purelens.embedders import encode_texts
 from purelens.lens.stored import directions_of, word_weights
-from purelens.lens.texts import unit
+from purelens.lens.texts import embedded
 from purelens.tables import write_table
 
 logger = logging.getLogger("purelens")
 
 N_NEURONS, N_WORDS, N_PROMPTS, WORDS_OF_A_PROMPT = 100, 25, 20, 3
 PROMPT = "a photo of a {shown} with {words}"
-KINDS = ("lens", "random")
+LENS, RANDOM = "lens", "random"
+KINDS = (LENS, RANDOM)
 """Words of the neurons that push most, and of as many others drawn at random."""
 
 
@@ -54,32 +54,35 @@ def attacks(
     """
     directions = directions_of(directions_h5)
     weights, names = _words_of(words_h5)
+    differences = class_differences(embedder, wanted, seed)
     rng = np.random.default_rng(seed)
     rows, prompts = [], []
     for attack, settings in wanted.items():
         shown, taken_for = settings["shown"], settings["taken_for"]
-        push = directions @ class_difference(embedder, shown, taken_for, seed)
+        push = directions @ differences[attack]
         forbidden = [*settings["avoid"], *(set(taken_for.casefold().split()) - set(shown.casefold().split()))]
         chosen = {
-            "lens": np.argsort(-np.abs(push), kind="stable")[:N_NEURONS],
-            "random": rng.permutation(len(push))[:N_NEURONS],
+            LENS: np.argsort(-np.abs(push), kind="stable")[:N_NEURONS],
+            RANDOM: rng.permutation(len(push))[:N_NEURONS],
         }
         for kind, neurons in chosen.items():
             scores = weights[neurons].T @ push[neurons]
             found = allowed_words(names, scores, forbidden)
             rows += [[attack, shown, taken_for, kind, rank, word, score] for rank, (word, score) in enumerate(found)]
             prompts += [[attack, kind, text] for text in sentences(shown, [word for word, _ in found], rng)]
-        logger.info("%s: %s", attack, ", ".join(row[5] for row in rows if row[0] == attack and row[3] == "lens"))
+        logger.info("%s: %s", attack, ", ".join(row[5] for row in rows if row[0] == attack and row[3] == LENS))
     columns = ["attack", "shown", "taken_for", "kind", "rank", "word", "score"]
     write_table(attacks_csv, pd.DataFrame(rows, columns=columns))
     write_table(prompts_csv, pd.DataFrame(prompts, columns=["attack", "kind", "prompt"]))
 
 
-def class_difference(embedder: Mapping[str, Any], shown: str, taken_for: str, seed: int = 0) -> np.ndarray:
-    """Embedding (d,) of one class's name minus that of the other."""
-    names = [shown, taken_for]
-    vectors = unit(encode_texts(str(embedder["architecture"]), str(embedder["weights"]), names, seed=seed))
-    return vectors[1] - vectors[0]
+def class_differences(
+    embedder: Mapping[str, Any], wanted: Mapping[str, Mapping[str, Any]], seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Embedding (d,) of the class that each attack aims at, minus that of the class that is shown."""
+    names = [settings[key] for settings in wanted.values() for key in ("shown", "taken_for")]
+    vectors = embedded(names, embedder, seed=seed)
+    return dict(zip(wanted, vectors[1::2] - vectors[::2], strict=True))
 
 
 def _words_of(paths: Sequence[str]) -> tuple[sparse.csr_array, list[str]]:

@@ -92,7 +92,11 @@ def _effects(file: h5py.File, images: np.ndarray, device: torch.device):  # type
             basis = torch.from_numpy(file["basis"][:, block]).to(device)
             for few in few_neurons(len(shared), shared.shape[1], block.stop - block.start):
                 heads = basis[:, few].transpose(0, 1)
-                effects = torch.baddbmm(shared.expand(len(heads), -1, -1), weights[few].to(device), heads)
+                scalars = weights[few].to(device)
+                effects = torch.baddbmm(shared.expand(len(heads), -1, -1), scalars, heads)
+                # what a neuron that does nothing shares in means and biases is not its own
+                idle = (scalars.abs().amax(dim=(1, 2)) == 0) | (heads.abs().amax(dim=(1, 2)) == 0)
+                effects[idle] = effects[idle].mean(dim=1, keepdim=True)
                 yield np.arange(block.start + few.start, block.start + few.stop), effects
                 progress.advance(few.stop - few.start)
 
@@ -259,7 +263,11 @@ def _write(out: Writer, file: h5py.File, image_ids: np.ndarray, found: Sequence[
     out.variable("image_id", data=image_ids[joined("top")])
     out.attribute("n_images", len(image_ids))
     n_split = int((joined("part").max(axis=1) > 0).sum())
-    logger.info(
-        "one direction explains %.0f %% of a neuron's largest effects (median); %d of %d neurons are split",
-        100 * np.nanmedian(explained[:, 0]), n_split, len(explained),
-    )  # fmt: skip
+    share = explained[np.isfinite(explained[:, 0]), 0]
+    if len(share) < len(explained):
+        logger.info("%d of %d neurons have no effect", len(explained) - len(share), len(explained))
+    if len(share):
+        logger.info(
+            "one direction explains %.0f %% of a neuron's largest effects (median); %d of %d neurons are split",
+            100 * np.median(share), n_split, len(share),
+        )  # fmt: skip

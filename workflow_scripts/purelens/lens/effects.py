@@ -15,7 +15,7 @@ from purelens.embedders import Embedder, load_embedder
 from purelens.errors import UserError
 from purelens.lens.closed_form import basis, completeness, effects_of, heads_above
 from purelens.lens.shapes import trained_with_quick_gelu
-from purelens.lens.tower import Tower, check_activations, check_tower
+from purelens.lens.tower import Tower, check_activations, check_tower, uses_quick_gelu
 from purelens.progress import Progress
 from purelens.provenance import Provenance
 from purelens.resumable import Work, resume
@@ -98,7 +98,12 @@ def load_clip(embedder: Mapping[str, Any], device: torch.device, seed: int = 0) 
     settings = dict(embedder)
     loaded = load_embedder(settings.pop("source"), settings, device, seed)
     check_tower(loaded.network.module.visual)
-    check_activations(loaded.network.module, trained_with_quick_gelu(embedder["architecture"], embedder["weights"]))
+    architecture, weights = embedder["architecture"], embedder["weights"]
+    trained = trained_with_quick_gelu(architecture, weights)
+    check_activations(loaded.network.module, trained)
+    if trained is None and weights != "random" and not architecture.endswith(".json"):
+        kind = "QuickGELU" if uses_quick_gelu(loaded.network.module.visual) else "GELU"
+        logger.info("%s uses %s; whether %s were trained with it is not known", architecture, kind, weights)
     return loaded
 
 

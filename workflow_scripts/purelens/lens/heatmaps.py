@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from purelens.artifacts import create, read, strings
+from purelens.artifacts import create
 from purelens.dataset import open_images
 from purelens.device import choose_device
+from purelens.lens.classes import read_classes
 from purelens.lens.effects import load_clip
 from purelens.lens.segmentation import IMAGES_AT_A_TIME, Segmenter
 from purelens.lens.stored import directions_of
@@ -19,7 +20,7 @@ from purelens.provenance import Provenance
 def heatmaps(
     images_h5: str,
     directions_h5: Sequence[str],
-    texts_h5: str,
+    classes_h5: str,
     heatmaps_h5: str,
     embedder: Mapping[str, Any],
     blocks: Sequence[int],
@@ -32,8 +33,8 @@ def heatmaps(
 
     Parameters
     ----------
-    images_h5, texts_h5
-        Artifacts of the rules ``dataset`` and ``texts``.
+    images_h5, classes_h5
+        Artifacts of the rules ``dataset`` and ``classes``.
     directions_h5
         The artifact of each block.
     heatmaps_h5
@@ -48,8 +49,7 @@ def heatmaps(
         What the artifact is made from.
     """
     where = choose_device(device)
-    with read(texts_h5, "texts") as texts:
-        names, classes = strings(texts["class_name"]), texts["class_embedding"][...]
+    names, classes = read_classes(classes_h5)
     with (
         open_images(images_h5) as images,
         create(heatmaps_h5, "heatmaps", provenance, str(where)) as out,

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from purelens.artifacts import read, strings
+from purelens.artifacts import read
 from purelens.dataset import open_images
 from purelens.device import choose_device
+from purelens.lens.classes import read_classes
 from purelens.lens.stored import centred_effects, fitted_images
 from purelens.lens.texts import unit
 from purelens.progress import Progress
@@ -36,7 +37,7 @@ def replacements(
     images_h5: str,
     effects_h5: str,
     directions_h5: str,
-    texts_h5: str,
+    classes_h5: str,
     words_h5: str,
     replacements_csv: str,
     bootstrap: int = 2000,
@@ -48,7 +49,7 @@ def replacements(
 
     Parameters
     ----------
-    images_h5, effects_h5, directions_h5, texts_h5, words_h5
+    images_h5, effects_h5, directions_h5, classes_h5, words_h5
         Artifacts of the rules of these names.
     replacements_csv
         A row for each replacement: accuracy and its change, in percent, with bootstrap intervals over images.
@@ -60,21 +61,20 @@ def replacements(
         Of the split of the images, and of the resamples.
     """
     where = choose_device(device)
+    classes, classifier = read_classes(classes_h5)
     with (
         open_images(images_h5) as images,
         read(effects_h5, "effects") as effects,
         read(directions_h5, "directions") as directions,
-        read(texts_h5, "texts") as texts,
         read(words_h5, "words") as words,
     ):
-        label, classes = images.file["label"][...], strings(texts["class_name"])
+        label = images.file["label"][...]
         chosen = ~fitted_images(len(label), seed) & (label >= 0)
         rows = []
         if len(classes) < 2 or not chosen.any():
             logger.warning("lens: the images have no classes to tell apart, so no accuracy is measured")
         else:
             embeddings = replaced(effects, directions, words, chosen, where)
-            classifier = texts["class_embedding"][...]
             right = {name: (z @ classifier.T).argmax(axis=1) == label[chosen] for name, z in embeddings.items()}
             rows = _rows(right, bootstrap, confidence, seed)
     columns = ["replacement", "accuracy", "low", "high", "change", "change_low", "change_high", "n_images"]

@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 from torch.nn import functional
 
-from purelens.artifacts import read, strings
 from purelens.device import choose_device
 from purelens.embedders import Embedder
+from purelens.lens.classes import read_classes
 from purelens.lens.effects import finite, load_clip
 from purelens.lens.masks import Segmented, fitted_batch, open_masks
 from purelens.lens.segmentation_scores import COUNTS, average_precision, centre_blob, counts, stretched, summary
@@ -34,7 +34,7 @@ METHODS = {
 def segmentation(
     images_h5: str,
     directions_h5: Sequence[str],
-    texts_h5: str,
+    classes_h5: str,
     segmentation_csv: str,
     summary_csv: str,
     embedder: Mapping[str, Any],
@@ -50,8 +50,8 @@ def segmentation(
 
     Parameters
     ----------
-    images_h5, texts_h5
-        Artifacts of the rules ``dataset`` and ``texts``.
+    images_h5, classes_h5
+        Artifacts of the rules ``dataset`` and ``classes``.
     directions_h5
         The artifact of each block.
     segmentation_csv, summary_csv
@@ -74,8 +74,7 @@ def segmentation(
     where = choose_device(device)
     with open_masks(images_h5, file) as scenes, torch.inference_mode():
         rows: list[dict[str, Any]] = []
-        with read(texts_h5, "texts") as texts:
-            names, classes = strings(texts["class_name"]), texts["class_embedding"][...]
+        names, classes = read_classes(classes_h5)
         if scenes is None or len(names) < 2:
             logger.info("nothing to segment: the images have no masks, or no classes that could be told apart")
         else:
@@ -161,8 +160,12 @@ class Segmenter:
         return found.cpu().numpy(), {name: heat.reshape(shape) for name, heat in maps.items()}
 
     def _enlarged(self, heat: torch.Tensor) -> np.ndarray:
-        size = self._visual.image_size
-        return stretched(functional.interpolate(heat, size=size, mode="bilinear")[:, 0].float().cpu().numpy())
+        (rows, columns), (height, width) = self._visual.grid_size, self._visual.patch_size
+        covered = functional.interpolate(heat, size=(rows * height, columns * width), mode="bilinear")
+        # patches need not cover the lower and the right edge of an image
+        below, beside = (size - part for size, part in zip(self._visual.image_size, covered.shape[2:], strict=True))
+        whole = functional.pad(covered, (0, beside, 0, below), mode="replicate")
+        return stretched(whole[:, 0].float().cpu().numpy())
 
 
 def _look(segmenter: Segmenter, scenes: Segmented, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The rule ``texts``: a pool of texts and the names of the classes, as a CLIP knows them."""
+"""The rule ``texts``: a pool of texts as a CLIP knows them."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from purelens.artifacts import create, strings
-from purelens.dataset import open_images
+from purelens.artifacts import create
 from purelens.device import choose_device
 from purelens.embedders import encode_texts
 from purelens.errors import UserError
@@ -18,29 +17,23 @@ logger = logging.getLogger("purelens")
 
 
 def texts(
-    images_h5: str,
     texts_h5: str,
     embedder: Mapping[str, Any],
     pool: str,
-    class_templates: Sequence[str] = ("{}",),
     device: str = "auto",
     seed: int = 0,
     provenance: Provenance | None = None,
 ) -> None:
-    """Embed a pool of texts, and the classes of a dataset.
+    """Embed a pool of texts.
 
     Parameters
     ----------
-    images_h5
-        Artifact of the rule ``dataset``, which names the classes.
     texts_h5
         The artifact.
     embedder
         Configuration of an open_clip model.
     pool
         The list of texts (see `purelens.vocabulary.read_texts`).
-    class_templates
-        Sentences; {} is the name of a class. The embedding of a class is the mean of those of its sentences.
     device
         See `purelens.device`.
     seed
@@ -55,22 +48,24 @@ def texts(
     """
     where = str(choose_device(device))
     found = read_texts(pool)
-    with open_images(images_h5) as images:
-        classes = strings(images.file["class_name"])
-    sentences = [template.replace("{}", name) for name in classes for template in class_templates]
-    logger.info("%d different texts, %d classes of %d sentences", len(found.names), len(classes), len(class_templates))
-    every = [*found.prompts, *sentences]
-    vectors = unit(encode_texts(str(embedder["architecture"]), str(embedder["weights"]), every, where, seed))
-    of_pool, of_classes = np.split(vectors, [len(found.names)])
-    of_classes = unit(of_classes.reshape(len(classes), len(class_templates), vectors.shape[1]).mean(axis=1))
+    logger.info("%d different texts", len(found.names))
+    vectors = embedded(found.prompts, embedder, where, seed)
     with create(texts_h5, "texts", provenance, where) as out:
         out.coordinate("text_number", len(found.names))
-        out.coordinate("class", len(classes))
         out.coordinate("component", vectors.shape[1])
         out.variable("text", data=found.names)
-        out.variable("text_embedding", data=of_pool)
-        out.variable("class_name", data=classes)
-        out.variable("class_embedding", data=of_classes)
+        out.variable("text_embedding", data=vectors)
+
+
+def embedded(sentences: Sequence[str], embedder: Mapping[str, Any], device: str = "cpu", seed: int = 0) -> np.ndarray:
+    """Embeddings (n, d) of sentences by a CLIP, of length 1.
+
+    Raises
+    ------
+    UserError
+        If the model embeds no texts, or a component is NaN or infinite.
+    """
+    return unit(encode_texts(str(embedder["architecture"]), str(embedder["weights"]), sentences, device, seed))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

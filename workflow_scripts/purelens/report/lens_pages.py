@@ -1,7 +1,7 @@
 """The rule ``lens_pages``: the data and pictures of a CLIP's neurons and images under the lens, for the explorer."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from purelens.artifacts import read, strings
 from purelens.dataset import Images, open_images
 from purelens.files import replace_folder_when_whole
+from purelens.lens.attacks import KINDS, LENS
 from purelens.lens.replacements import REPLACEMENTS
 from purelens.lens.segmentation import METHODS
 from purelens.progress import Progress
@@ -21,7 +22,7 @@ from purelens.tables import read_table
 
 NEURONS_OF_A_FILE = 64
 IMAGES_OF_A_FILE = 64
-TOP_IMAGES, OF_A_PART, WORDS_OF_A_CARD = 12, 6, 3
+TOP_IMAGES, OF_A_PART, WORDS_OF_A_CARD, PROMPTS_OF_AN_ATTACK = 12, 6, 3, 3
 
 
 def lens_pages(
@@ -33,11 +34,12 @@ def lens_pages(
     discovery_h5: str,
     heatmaps_h5: str,
     segmentation_csv: str,
-    attacks_csv: Sequence[str],
+    attack_tables: Sequence[str],
     folder: str,
     dataset: str,
     embedder: str,
     blocks: Sequence[int],
+    attacks: Mapping[str, Mapping[str, str]],
     image_size: int = 160,
 ) -> None:
     """Write what the explorer shows of a CLIP under the lens.
@@ -50,12 +52,14 @@ def lens_pages(
         Those of each block.
     segmentation_csv
         Scores of the segmentation.
-    attacks_csv
-        Words of attacks; empty where there are none.
+    attack_tables
+        Words of attacks, sentences with them, and scores of images where there are any; empty without attacks.
     folder
         Where it goes: ``lens.js``, ``neurons/<block>-<part>.js``, ``images/<part>.js`` and ``pictures/<image>.jpg``.
     dataset, embedder, blocks
         Names, and the numbers of the blocks.
+    attacks
+        Classes ``shown`` and ``taken_for`` of attacks, by name.
     image_size
         Side of the pictures, in pixels.
     """
@@ -81,7 +85,7 @@ def lens_pages(
         segmented = read_table(segmentation_csv).to_dict("records")
         values = {"dataset": dataset, "embedder": embedder, "key": key, "blocks": facts, "n_images": len(images)}
         values["images_per_file"] = IMAGES_OF_A_FILE
-        values |= {"classes": strings(images.file["class_name"]), "attacks": _attacks(attacks_csv)}
+        values |= {"classes": strings(images.file["class_name"]), "attacks": _attacks(attacks, attack_tables)}
         values |= {"segmentation": [row | {"what": METHODS[row["method"]]} for row in segmented]}
         write_data(made / "lens.js", f"{key}/lens", values)
 
@@ -159,16 +163,20 @@ def _replacements(path: str) -> list[dict[str, Any]]:
     return [row | {"what": REPLACEMENTS[row["replacement"]]} for row in read_table(path).to_dict("records")]
 
 
-def _attacks(paths: Sequence[str]) -> list[dict[str, Any]]:
-    """Each attack with its words, of the lens and of random neurons."""
-    found: dict[str, dict[str, Any]] = {}
-    for path in paths:
-        for row in read_table(path).to_dict("records"):
-            attack = found.setdefault(
-                str(row["attack"]), {"shown": row["shown"], "taken_for": row["taken_for"], "lens": [], "random": []}
-            )
-            attack[str(row["kind"])].append([row["word"], number(np.float64(row["score"]), 3)])
-    return [{"name": name, **values} for name, values in found.items()]
+def _attacks(attacks: Mapping[str, Mapping[str, str]], tables: Sequence[str]) -> list[dict[str, Any]]:
+    """Each attack with its words, of the lens and of random neurons, a few sentences, and how images fared."""
+    words, sentences, images = ([*(read_table(path).to_dict("records") for path in tables), [], [], []])[:3]
+    found = []
+    for name, classes in attacks.items():
+        of_attack = [[row for row in rows if row["attack"] == name] for rows in (words, sentences, images)]
+        of_kind = {
+            kind: [[row["word"], number(np.float64(row["score"]), 3)] for row in of_attack[0] if row["kind"] == kind]
+            for kind in KINDS
+        }
+        prompts = [row["prompt"] for row in of_attack[1] if row["kind"] == LENS][:PROMPTS_OF_AN_ATTACK]
+        scores = [{key: row[key] for key in ("kind", "n_images", "share", "low", "high")} for row in of_attack[2]]
+        found.append({"name": name, **classes, **of_kind, "prompts": prompts, "images": scores})
+    return found
 
 
 def _write_images(

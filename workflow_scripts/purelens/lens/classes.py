@@ -1,0 +1,68 @@
+"""The rule ``classes``: the classes of a dataset as a CLIP knows them."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from purelens.artifacts import create, read, strings
+from purelens.dataset import open_images
+from purelens.device import choose_device
+from purelens.lens.texts import embedded, unit
+from purelens.provenance import Provenance
+
+logger = logging.getLogger("purelens")
+
+
+def classes(
+    images_h5: str,
+    classes_h5: str,
+    embedder: Mapping[str, Any],
+    class_templates: Sequence[str] = ("{}",),
+    device: str = "auto",
+    seed: int = 0,
+    provenance: Provenance | None = None,
+) -> None:
+    """Embed the names of a dataset's classes.
+
+    Parameters
+    ----------
+    images_h5
+        Artifact of the rule ``dataset``, which names the classes.
+    classes_h5
+        The artifact.
+    embedder
+        Configuration of an open_clip model.
+    class_templates
+        Sentences; {} is the name of a class. The embedding of a class is the mean of those of its sentences.
+    device
+        See `purelens.device`.
+    seed
+        Of random weights.
+    provenance
+        What the artifact is made from.
+
+    Raises
+    ------
+    UserError
+        If the model embeds no texts.
+    """
+    where = str(choose_device(device))
+    with open_images(images_h5) as images:
+        names = strings(images.file["class_name"])
+    logger.info("%d classes, %d sentences of each", len(names), len(class_templates))
+    sentences = [template.replace("{}", name) for name in names for template in class_templates]
+    vectors = embedded(sentences or [""], embedder, where, seed)[: len(sentences)]  # also of no classes (0, d)
+    of_classes = unit(vectors.reshape(len(names), len(class_templates), vectors.shape[1]).mean(axis=1))
+    with create(classes_h5, "classes", provenance, where) as out:
+        out.coordinate("class", len(names))
+        out.coordinate("component", vectors.shape[1])
+        out.variable("class_name", data=names)
+        out.variable("class_embedding", data=of_classes)
+
+
+def read_classes(classes_h5: str) -> tuple[list[str], np.ndarray]:
+    """Names of the classes (C), and their embeddings (C, d)."""
+    with read(classes_h5, "classes") as file:
+        return strings(file["class_name"]), file["class_embedding"][...]
