@@ -67,7 +67,7 @@ class Lens(Section):
     words: Positive = Field(32, description="most texts of a direction")
     scaling: Literal["unit", "released"] = Field(
         "unit",
-        description="texts of unit length, or components scaled as in the released program, whose weights are 100 times smaller",
+        description="texts of unit length, or components scaled as in the released program, with 100 times its weights",
     )
     top_images: Positive = Field(100, description="images with the largest effects, from which a direction is found")
     significant: Fraction = Field(0.02, description="share of the images on which a neuron's effect is significant")
