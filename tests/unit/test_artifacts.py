@@ -130,3 +130,18 @@ def test_half_precision_is_read_in_single(tmp_path: Path) -> None:
             found = Rows(file, "mean")[0:3]
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, values, rtol=2**-11 if storage == "half" else 0)
+
+
+def test_scattered_rows_are_read_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("purelens.artifacts.WINDOW_BYTES", 3 * 4 * 4)
+    values = np.arange(44, dtype="f4").reshape(11, 4)
+    with create(tmp_path / "a.h5", "activations") as out:
+        out.coordinate("image", 11)
+        out.coordinate("neuron", 4)
+        out.variable("mean", data=values)
+    rows, columns = np.array([0, 1, 5, 8, 10]), np.array([3, 0])
+    with h5py.File(tmp_path / "a.h5") as file:
+        table = Rows(file, "mean")
+        np.testing.assert_array_equal(table.take(rows), values[rows])
+        np.testing.assert_array_equal(table.take(rows, columns), values[rows][:, columns])
+        assert table.take(rows[:0], columns).shape == (0, 2)

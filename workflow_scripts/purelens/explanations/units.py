@@ -44,7 +44,7 @@ class Units:
 
         A virtual neuron has its neuron's mean activation on images whose nearest circuit is its own, and 0 on others.
         """
-        values = self._mean.take(images)[:, self.neuron[units]].astype(np.float64)
+        values = self._mean.take(images, self.neuron[units]).astype(np.float64)
         for column, (neuron, part) in enumerate(zip(self.neuron[units], self.part[units], strict=True)):
             if part != WHOLE:
                 values[:, column] *= self._gate[self._gated[int(neuron)], images] == part
