@@ -5,12 +5,12 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from purelens.files import digest_of
 
@@ -20,6 +20,8 @@ BEFORE_EACH_JOB = ("seeding",)
 NOT_IN_RESULTS = {"errors", "progress", "schemas"}
 
 logger = logging.getLogger("purelens")
+
+Item = TypeVar("Item")
 
 
 @cache
@@ -84,13 +86,18 @@ def imported_modules(module: str) -> frozenset[str]:
 
 
 def _closure(module: str) -> set[str]:
-    seen: set[str] = set()
-    waiting = [module, *(name for name in BEFORE_EACH_JOB if _file(name).is_file())]
+    return _reached([module, *(name for name in BEFORE_EACH_JOB if _file(name).is_file())], imported_modules)
+
+
+def _reached(starts: Iterable[Item], following: Callable[[Item], Iterable[Item]]) -> set[Item]:
+    """All that can be reached from some items."""
+    seen: set[Item] = set()
+    waiting = [*starts]
     while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
-            waiting.extend(imported_modules(name))
+        item = waiting.pop()
+        if item not in seen:
+            seen.add(item)
+            waiting.extend(following(item))
     return seen
 
 
@@ -118,15 +125,12 @@ def architecture_digest(architecture: str) -> str | None:
 
 def _program(file: Path) -> set[Path]:
     """A file and all that it imports from its folder."""
-    seen: set[Path] = set()
-    waiting = [file]
-    while waiting:
-        path = waiting.pop()
-        if path not in seen:
-            seen.add(path)
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            waiting += [found for name in _imported(tree) for found in _in_folder(file.parent, name)]
-    return seen
+
+    def imports(path: Path) -> list[Path]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        return [found for name in _imported(tree) for found in _in_folder(file.parent, name)]
+
+    return _reached([file], imports)
 
 
 def _imported(tree: ast.Module) -> set[str]:
