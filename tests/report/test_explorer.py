@@ -434,10 +434,15 @@ def test_a_clip_under_the_lens(watched: Watched, report: Path) -> None:
     page.get_by_role("button", name="more").click()
     assert page.locator("#lens .lens-wall .neuron").count() == 80
     page.get_by_label("search").fill("zebra")
-    named = [row for row, words in enumerate(facts["blocks"][0]["words"]) if "zebra" in words]
+    named = [row for row, words in enumerate(facts["blocks"][0]["words"]) if any(word == "zebra" for word, _ in words)]
     assert named
     assert page.get_by_role("status").inner_text() == f"{len(named)} of 80 neurons"
     assert page.url.endswith("#lens/small_clip/0?q=zebra")
+    row = next(row for row, words in enumerate(facts["blocks"][0]["words"]) if any(weight < 0 for _, weight in words))
+    page.get_by_label("search").fill(str(row))
+    card = page.locator("#lens .lens-wall .neuron").filter(has=page.locator("b", has_text=re.compile(f"^{row}$")))
+    shown = [float(text.split()[-1].replace("\u2212", "-")) for text in card.locator(".named").all_inner_texts()]
+    assert [weight < 0 for _, weight in facts["blocks"][0]["words"][row]] == [weight < 0 for weight in shown]
     for text in ("significant effects by their means", "a blob in the middle of every image"):
         assert page.get_by_text(text).is_visible()
     attack, mute = facts["attacks"]

@@ -112,7 +112,7 @@ PureLens.lens = {
   rows() {
     const { words, ...columns } = this.block, q = this.input.value.trim().toLowerCase();
     const all = columns.explained.map((_, row) => row);
-    const found = all.filter((row) => !q || String(row) === q || words[row].some((word) => word.toLowerCase().includes(q)));
+    const found = all.filter((row) => !q || String(row) === q || words[row].some(([word]) => word.toLowerCase().includes(q)));
     const by = this.sort.value;
     return by === "number" ? found : found.sort((a, b) => (columns[by][b] ?? -1) - (columns[by][a] ?? -1) || a - b);
   },
@@ -129,7 +129,7 @@ PureLens.lens = {
     this.wall.replaceChildren(...rows.slice(0, this.shown).map((row) => h("a", { class: "neuron", role: "listitem", href: this.link(facts.block, "neuron", row) },
       h("span", { class: "head" }, h("b", {}, String(row)), h("span", {}, facts.explained[row] === null ? "no effect" : PureLens.percent(facts.explained[row]) + (facts.parts[row] > 1 ? ` · ${facts.parts[row]} parts` : ""))),
       h("span", { class: "row" }, facts.images[row].map((image) => h("img", { src: PureLens.url(`${this.lens.key}/pictures/${image}.jpg`), alt: "", loading: "lazy" }))),
-      h("span", { class: "what" }, facts.words[row].map((word) => PureLens.name(word))))));
+      h("span", { class: "what" }, this.words(facts.words[row])))));
   },
 
   async neuron(number) {
@@ -180,7 +180,7 @@ PureLens.lens = {
           h("h3", {}, "neurons that move it most, and how far along their direction"),
           h("ul", {}, data.neurons.map(([block, neuron, along]) => h("li", {},
             h("a", { href: this.link(block, "neuron", neuron) }, `block ${block}, neuron ${neuron}`), ` ${PureLens.number(along, 2)} `,
-            ((this.data.blocks.find((facts) => facts.block === block) || { words: [] }).words[neuron] || []).map((word) => PureLens.name(word, " "))))))),
+            this.words((this.data.blocks.find((facts) => facts.block === block) || { words: [] }).words[neuron] || [])))))),
     ];
   },
 };

@@ -111,7 +111,7 @@ class Block:
             "length": rounded(self._of["length"][:, 0], 3),
             "likeness": rounded(self._words["likeness"], 3),
             "parts": (self._of["part"].max(axis=1) + 1).tolist(),
-            "words": [[word for word, _ in self._named("", row)[:WORDS_OF_A_CARD]] for row in range(len(self))],
+            "words": [self._named("", row)[:WORDS_OF_A_CARD] for row in range(len(self))],
             "images": self._of["image_id"][:, :4].tolist(),
             "per_file": NEURONS_OF_A_FILE,
         }
