@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
 from purelens.checks import (
     check_files,
+    check_inputs_of_the_lens,
     check_lens_models,
     check_study,
     made_by_the_world,
@@ -21,7 +22,7 @@ from purelens.digests import (
     file_digest,
 )
 from purelens.errors import UserError
-from purelens.freshness import source_digest, sweep
+from purelens.freshness import folder_digest, source_digest, sweep
 from purelens.paths import artifact_path
 
 MEMORY = Path(".snakemake") / "purelens"  # what is kept from run to run; may be removed
@@ -256,7 +257,17 @@ def attack_settings(without):
 def digests_of_attacks():
     """Digests of the images that attacks are scored on."""
     folders = [attack.images for attack in study.lens.attacks.values()]
-    return [source_digest(folder, digests) for folder in folders if folder]
+    return [
+        source_digest(folder, digests) or digests.of(folder)
+        for folder in folders
+        if folder
+    ]
+
+
+def digest_of_pipeline():
+    """Digest of the pipeline that draws, if there is one."""
+    pipeline = study.lens.pipeline
+    return folder_digest(pipeline, digests) if pipeline else None
 
 
 def all_lenses():
@@ -344,6 +355,7 @@ def check_inputs():
     """Stop before the first job if images or weights are missing, or images too few."""
     try:
         check_files(study)
+        check_inputs_of_the_lens(study)
         sweep(freshness, study.results)
     except UserError as error:
         sys.exit(f"purelens: {error}")

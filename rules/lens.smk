@@ -366,6 +366,7 @@ rule attack_images:
         images_digest=lambda w: digests_of_attacks(),
         wanted=attack_settings(set()),
         pipeline=study.lens.pipeline,
+        pipeline_digest=lambda w: digest_of_pipeline(),
         bootstrap=study.evaluation.bootstrap,
         confidence=study.evaluation.confidence,
         device=study.device,

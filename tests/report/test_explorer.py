@@ -482,7 +482,7 @@ def test_the_concepts_of_an_image(watched: Watched, report: Path) -> None:
     number = max(range(60), key=lambda row: len(rows[row]["words"]))
     page = watched.open(report / "index.html", f"#lens/small_clip/image/{number}")
     card = page.locator("#lens .card").filter(has_text="Its concepts")
-    assert card.locator(".words bdi").all_inner_texts() == [word for word, _ in rows[number]["words"]]
+    assert card.locator("p .words bdi").all_inner_texts() == [word for word, _ in rows[number]["words"]]
     assert card.locator("li a").count() == len(rows[number]["neurons"])
     heat = page.locator("#lens canvas")
     assert heat.is_visible()

@@ -9,6 +9,7 @@ import yaml
 
 from helpers import ROOT
 from purelens import config_reference
+from purelens.checks import check_inputs_of_the_lens
 from purelens.config import load_config
 from purelens.errors import UserError
 from purelens.neurons import neuron_ids
@@ -72,6 +73,7 @@ def test_ready_studies_are_valid(path: Path) -> None:
         ("explain/concepts/truth/scale", 2.0, ["explain.concepts.truth", "'labels' takes no scale"]),
         ("lens/texts", None, ["lens", "models need texts"]),
         ("lens/class_templates", ["a thing"], ["'a thing' must contain {}"]),
+        ("lens/top_images", 5, ["n_parts: 5 parts need more images than 5 (top_images)"]),
         ("lens/scaling", "axis", ["lens.scaling", "'released'"]),
         ("lens/attacks/a", {"shown": "x", "taken_for": "x"}, ["lens.attacks.a", "both 'x'"]),
         ("lens/attacks/a", {"shown": "x", "taken_for": "y", "avoids": []}, ["lens.attacks.a.avoids", "'avoid'"]),
@@ -160,3 +162,22 @@ def test_a_study_of_nothing(study: dict[str, Any]) -> None:
     assert load_config({**study, "models": {}}).lens.models
     with pytest.raises(UserError, match="there is nothing to study; give models, or lens.models"):
         load_config({**study, "models": {}, "lens": {}})
+
+
+def test_what_the_lens_reads_late_is_opened_first(study: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("a circle\n\na circle\n")
+    (tmp_path / "masks.mat").write_text("no masks")
+    check_inputs_of_the_lens(load_config(study))
+    for key, value, message in (
+        ("texts", f"{tmp_path}/one.txt", "lens.texts: .*one.txt has 1 different text"),
+        ("texts", f"{tmp_path}", "lens.texts: cannot read .*Is a directory"),
+        (
+            "segmentation",
+            {"file": f"{tmp_path}/masks.mat"},
+            "lens.segmentation.file: .*masks.mat is not in ImageNet-Seg",
+        ),
+        ("pipeline", f"{tmp_path}", "lens.pipeline: diffusers is not installed"),
+    ):
+        with pytest.raises(UserError, match=message):
+            check_inputs_of_the_lens(load_config({**study, "lens": {**study["lens"], key: value}}))
+    check_inputs_of_the_lens(load_config({**study, "lens": {}}))

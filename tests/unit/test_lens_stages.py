@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import h5py
 import numpy as np
@@ -459,6 +459,48 @@ def test_attacks(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> 
     wanted["first"]["images"] = None
     with pytest.raises(UserError, match="diffusers is not installed"):
         attack_images(tables[1], f"{tmp_path}/images.csv", clip, wanted, pipeline=str(tmp_path))
+
+
+def test_words_of_an_attack_do_not_name_what_it_aims_at(
+    made: dict[str, str], clip: dict[str, Any], tmp_path: Path
+) -> None:
+    """Also where the name of the class that is shown holds it; and one attack does not change another."""
+    wanted = {"a": {"shown": "red circle", "taken_for": "circle", "avoid": [], "images": None}}
+    tables = [str(tmp_path / name) for name in ("attacks.csv", "prompts.csv")]
+    attacks([made["directions"]], [made["words"]], *tables, clip, wanted)
+    before = [read_table(table) for table in tables]
+    assert len(before[0])
+    assert not before[0].word.str.contains("circle").any()
+    more = {"first": {"shown": "night", "taken_for": "star", "avoid": [], "images": None}, **wanted}
+    attacks([made["directions"]], [made["words"]], *tables, clip, more)
+    for old, table in zip(before, tables, strict=True):
+        new = read_table(table)
+        pd.testing.assert_frame_equal(new[new.attack == "a"].reset_index(drop=True), old)
+
+
+def test_random_neurons_are_others(
+    made: dict[str, str], clip: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr("purelens.lens.attacks.N_NEURONS", 16)
+    monkeypatch.setattr(
+        "purelens.lens.attacks.allowed_words", lambda names, scores, _: chosen.append(len(scores)) or []
+    )
+    monkeypatch.setattr("purelens.lens.attacks._words_of", lambda _: (Numbered(), ["a", "b"]))
+    wanted = {"a": {"shown": "circle", "taken_for": "star", "avoid": [], "images": None}}
+    attacks([made["directions"]], [made["words"]], f"{tmp_path}/a.csv", f"{tmp_path}/p.csv", clip, wanted)
+    pushing, random = Numbered.asked[-2:]
+    assert sorted([*pushing, *random]) == list(range(32))
+
+
+class Numbered:
+    """Weights that remember which neurons were asked for."""
+
+    asked: ClassVar[list[list[int]]] = []
+
+    def __getitem__(self, neurons: np.ndarray) -> np.ndarray:
+        self.asked.append(neurons.tolist())
+        return np.zeros((len(neurons), 2))
 
 
 def test_words_of_an_attack() -> None:

@@ -4,6 +4,7 @@ Building networks takes seconds, so the result is kept in ``.snakemake``, by eve
 """
 
 import hashlib
+import importlib.util
 import json
 import os
 import tempfile
@@ -18,6 +19,7 @@ from purelens.digests import architecture_digest, code_digest
 from purelens.errors import UserError, listed, nearest
 from purelens.images import open_source
 from purelens.neurons import neuron_ids
+from purelens.vocabulary import FEWEST_TEXTS, read_texts
 
 CACHE = Path(".snakemake") / "purelens"
 SECONDS_OF_SKEW = 60
@@ -97,8 +99,8 @@ def check_lens_models(config: Config) -> dict[str, dict[str, int]]:
         for block in model.blocks:
             if block > last:
                 raise UserError(
-                    f"config: lens.models.{name}.blocks: neurons act through the attention of later blocks; {block} is not "
-                    f"within 0-{last}"
+                    f"config: lens.models.{name}.blocks: neurons act through the attention of later blocks; "
+                    f"{f'{block} is not within 0-{last}' if last >= 0 else 'this CLIP has only one'}"
                 )
     return known
 
@@ -131,7 +133,7 @@ def check_files(config: Config) -> None:
     for dataset in config.datasets.values():
         if not made_by_the_world(config, dataset.images):
             n_images = open_source(dataset.images).n_images
-            if n_images < config.references:
+            if config.models and n_images < config.references:
                 raise UserError(
                     f"images: {dataset.images} has {n_images} images, fewer than the {config.references} references wanted"
                 )
@@ -157,6 +159,36 @@ def files_of_the_lens(config: Config) -> dict[str, str]:
     named["lens.pipeline"] = config.lens.pipeline
     named |= {f"lens.attacks.{name}.images": attack.images for name, attack in config.lens.attacks.items()}
     return {key: file for key, file in named.items() if file} if config.lens.models else {}
+
+
+def check_inputs_of_the_lens(config: Config) -> None:
+    """Open what the lens reads late: the pool of texts, the masks, the library that draws.
+
+    Raises
+    ------
+    UserError
+        Naming the key.
+    """
+    if not config.lens.models:
+        return
+    try:
+        found = read_texts(str(config.lens.texts))
+    except UserError as error:
+        raise UserError(f"config: lens.texts: {str(error).removeprefix('concepts: ')}") from None
+    if len(found.names) < FEWEST_TEXTS:
+        raise UserError(
+            f"config: lens.texts: {config.lens.texts} has {len(found.names)} different text(s); {FEWEST_TEXTS} at least "
+            "are wanted, because texts are told apart by their differences"
+        )
+    if config.lens.segmentation.file is not None:
+        from purelens.lens.masks import open_masks
+
+        with open_masks("", config.lens.segmentation.file):
+            pass
+    if config.lens.pipeline is not None and importlib.util.find_spec("diffusers") is None:
+        raise UserError(
+            "config: lens.pipeline: diffusers is not installed; pip install diffusers, or set pipeline: null"
+        )
 
 
 def _check_date(key: str, file: Path) -> None:

@@ -245,12 +245,12 @@ class Config(Section):
                         f"models.{name}.datasets: no dataset {dataset!r}{nearest(dataset, self.datasets)}; "
                         f"there are {listed(self.datasets)}"
                     )
-        if self.world.probe_scenes < self.references:
+        if self.models and self.world.probe_scenes < self.references:
             raise ValueError(
                 f"references: {self.references} wanted, but world.probe_scenes is {self.world.probe_scenes}"
             )
         most = max(self.virtual_neurons.n_clusters)
-        if most >= self.references:
+        if self.models and most >= self.references:
             raise ValueError(
                 f"virtual_neurons.n_clusters: {most} clusters need more than {most} references, "
                 f"but references is {self.references}"

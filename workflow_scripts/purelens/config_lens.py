@@ -41,8 +41,8 @@ class Attack(Section):
 
     shown: str = Field(description="name of the class that is shown")
     taken_for: str = Field(description="name of the class that it is to be taken for")
-    avoid: list[str] = Field([], description="words that must not be used, besides the name of the class")
-    images: str | None = Field(None, description="folder of class folders of images that are to be scored")
+    avoid: list[str] = Field([], description="words that must not be used, besides the name taken_for")
+    images: str | None = Field(None, description="images that are to be scored: a folder, .csv or .h5 as of datasets")
 
     @model_validator(mode="after")
     def _two(self) -> "Attack":
@@ -91,6 +91,8 @@ class Lens(Section):
         for template in self.class_templates:
             if "{}" not in template:
                 raise ValueError(f"class_templates: {template!r} must contain {{}}, where the name goes")
+        if max(self.n_parts) >= self.top_images:
+            raise ValueError(f"n_parts: {max(self.n_parts)} parts need more images than {self.top_images} (top_images)")
         return self
 
 

@@ -240,6 +240,12 @@ def planned(freshness: Freshness, find_step: Callable[[str], Step | None], targe
     return list(found.values())
 
 
+def folder_digest(folder: str | Path, digests: Digests) -> str:
+    """Digest of the names and bytes of all files in a folder."""
+    files = sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+    return digests.of_all(folder, files)
+
+
 def source_digest(images: str | Path, digests: Digests) -> str | None:
     """Digest of names and bytes of the image files of a folder or CSV source; None for anything else."""
     path = Path(images)

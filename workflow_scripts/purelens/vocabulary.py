@@ -12,6 +12,9 @@ import numpy as np
 
 from purelens.errors import UserError, listed, nearest
 
+FEWEST_TEXTS = 2
+"""Directions are written as sums of texts that are told apart by their differences."""
+
 
 @dataclass(frozen=True)
 class Texts:

@@ -24,7 +24,8 @@ PureLens.lens = {
     this.lens = lens;
     this.data = data;
     if (!data) return view.replaceChildren(h("h1", { tabindex: -1 }, lens.embedder), h("p", { class: "lead" }, "The folder of the report (index.html) holds this CLIP."));
-    this.block = data.blocks.find((facts) => facts.block === block) || data.blocks[0];
+    this.block = block === null || block === undefined ? data.blocks[0] : data.blocks.find((facts) => facts.block === block);
+    if (!this.block) return view.replaceChildren(h("h1", { tabindex: -1 }, lens.embedder), h("p", { class: "lead" }, "There is no such block. ", h("a", { class: "up", href: this.link() }, lens.route)));
     const body = image !== undefined ? await this.image(image) : neuron !== undefined ? await this.neuron(neuron) : this.all(settings);
     if (!late()) view.replaceChildren(...body);
   },
@@ -173,7 +174,7 @@ PureLens.lens = {
       h("div", { class: "below" },
         h("section", { class: "card" }, h("div", { class: "image" }, h("img", { src: PureLens.url(`${this.lens.key}/pictures/${number}.jpg`), alt: "" }), canvas),
           h("p", {}, h("bdi", {}, data.path)), h("p", {}, "class: ", name(data.label), "; the CLIP says: ", name(data.class)),
-          h("p", {}, h("label", {}, heat, " where the neurons nearest to that class are active"))),
+          data.class >= 0 ? h("p", {}, h("label", {}, heat, " where the neurons nearest to that class are active")) : ""),
         h("section", { class: "card" }, h("h2", {}, "Its concepts"),
           h("p", { class: "note" }, `${data.active} neurons have a significant effect on it.`),
           data.words.length ? h("p", {}, this.words(data.words)) : h("p", {}, "No neuron that has words is activated."),

@@ -45,7 +45,7 @@ def attacks(
     wanted
         Attacks by name (see `purelens.config_lens.Attack`).
     seed
-        Of the random neurons, of the words of each sentence, and of random weights.
+        Of the random neurons and the words of each sentence, with the attack's name, and of random weights.
 
     Notes
     -----
@@ -55,16 +55,18 @@ def attacks(
     directions = directions_of(directions_h5)
     weights, names = _words_of(words_h5)
     differences = class_differences(embedder, wanted, seed)
-    rng = np.random.default_rng(seed)
     rows, prompts = [], []
     for attack, settings in wanted.items():
         shown, taken_for = settings["shown"], settings["taken_for"]
         push = directions @ differences[attack]
-        forbidden = [*settings["avoid"], *(set(taken_for.casefold().split()) - set(shown.casefold().split()))]
-        chosen = {
-            LENS: np.argsort(-np.abs(push), kind="stable")[:N_NEURONS],
-            RANDOM: rng.permutation(len(push))[:N_NEURONS],
-        }
+        forbidden = [
+            *settings["avoid"],
+            taken_for,
+            *(set(taken_for.casefold().split()) - set(shown.casefold().split())),
+        ]
+        order = np.argsort(-np.abs(push), kind="stable")
+        rng = np.random.default_rng([seed, *attack.encode()])
+        chosen = {LENS: order[:N_NEURONS], RANDOM: rng.permutation(np.sort(order[N_NEURONS:]))[:N_NEURONS]}
         for kind, neurons in chosen.items():
             scores = weights[neurons].T @ push[neurons]
             found = allowed_words(names, scores, forbidden)

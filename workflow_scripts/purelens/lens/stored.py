@@ -11,7 +11,7 @@ from scipy import sparse
 from purelens.artifacts import Rows, read
 from purelens.split import TEST, split_images
 
-BLOCK_BYTES = 2**28
+BLOCK_BYTES = 2**29
 SLAB_BYTES = 2**26
 
 
@@ -41,11 +41,14 @@ def neuron_blocks(file: h5py.File, images: np.ndarray) -> Iterator[tuple[slice, 
     scale = file["scale"][...]
     for start in range(0, n_neurons, n_at_a_time):
         block = slice(start, min(start + n_at_a_time, n_neurons))
-        parts = [
-            scalars[rows][images[rows]][:, :, block] * scale[rows][images[rows]][:, None, None]
-            for rows in _slabs(n_images, 4 * n_heads * n_neurons)
-        ]
-        yield block, torch.from_numpy(np.concatenate(parts)).permute(2, 0, 1)
+        found = np.empty((int(images.sum()), n_heads, block.stop - start), dtype=np.float32)
+        first = 0
+        for rows in _slabs(n_images, 4 * n_heads * n_neurons):
+            chosen = images[rows]
+            part = slice(first, first + int(chosen.sum()))
+            found[part] = scalars[rows][chosen][:, :, block] * scale[rows][chosen][:, None, None]
+            first = part.stop
+        yield block, torch.from_numpy(found).permute(2, 0, 1)
 
 
 def _slabs(n_rows: int, row_bytes: int) -> list[slice]:
@@ -55,7 +58,7 @@ def _slabs(n_rows: int, row_bytes: int) -> list[slice]:
 
 def few_neurons(n_images: int, n_components: int, n_neurons: int) -> list[slice]:
     """Divide a block of neurons so that their effects (n, I, d) fit."""
-    step = max(1, BLOCK_BYTES // 2 // (4 * n_images * n_components))
+    step = max(1, BLOCK_BYTES // 4 // (4 * n_images * n_components))
     return [slice(start, min(start + step, n_neurons)) for start in range(0, n_neurons, step)]
 
 

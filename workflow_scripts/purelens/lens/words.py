@@ -12,11 +12,11 @@ from purelens.errors import UserError
 from purelens.lens.pursuit import pursue, unit_atoms
 from purelens.progress import Progress
 from purelens.provenance import Provenance
+from purelens.vocabulary import FEWEST_TEXTS
 
 logger = logging.getLogger("purelens")
 
 AT_A_TIME = 512
-FEWEST_TEXTS = 2
 LEAST_DIFFERENCE = 1e-6
 
 
