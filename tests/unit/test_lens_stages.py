@@ -413,7 +413,10 @@ def test_segmentation_looks_where_the_neurons_are_active(
     nearest = np.argsort(-(direction @ (of_classes[place] - of_classes.mean(axis=0))), kind="stable")[:5]
     standard = (hidden - hidden.mean(axis=0)) / hidden.std(axis=0)
     nearest = [neuron for neuron in nearest if direction[neuron] @ (of_classes[place] - of_classes.mean(axis=0)) > 0]
-    for method, heat in (("towards", standard[:, nearest].mean(axis=1)), ("published", hidden[:, most].mean(axis=1))):
+    for method, heat in (
+        ("towards", standard[:, nearest].clip(min=0).mean(axis=1)),
+        ("published", hidden[:, most].mean(axis=1)),
+    ):
         grid = torch.from_numpy(heat.reshape(1, 1, 4, 4)).float()
         large = torch.nn.functional.interpolate(grid, size=(SIZE, SIZE), mode="bilinear")
         expected = counts(stretched(large[0].numpy()), mask[None])

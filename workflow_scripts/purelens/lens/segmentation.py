@@ -25,7 +25,7 @@ logger = logging.getLogger("purelens")
 IMAGES_AT_A_TIME = 16
 LEAST_SPREAD = 1e-6
 METHODS = {
-    "towards": "neurons that push towards the class more than towards others, each in units of its own spread",
+    "towards": "neurons that push towards the class more than towards others, where each is above its own average",
     "published": "neurons that push towards the class or away from it, as they are",
     "centre": "a blob in the middle of every image",
 }
@@ -105,7 +105,8 @@ class Segmenter:
     -----
     As published, those neurons draw whose directions have the largest product with the class, in size: those that push away
     from it too, and those that push towards every class. Here those draw that push towards the class more than towards the
-    mean of all classes, and none of them drowns the others.
+    mean of all classes; each draws where it is more active than on the image's average, in units of its spread, so that
+    none drowns the others, and that one is silent somewhere says nothing against another that is not.
     """
 
     def __init__(
@@ -154,7 +155,7 @@ class Segmenter:
         spread = active["towards"].std(dim=1, keepdim=True, unbiased=False).clamp(min=LEAST_SPREAD)
         standard = (active["towards"] - active["towards"].mean(dim=1, keepdim=True)) / spread
         pushes = self._pushes[found][:, None]
-        towards = (standard * pushes).sum(dim=2) / pushes.sum(dim=2).clamp(min=1)
+        towards = (standard.clamp(min=0) * pushes).sum(dim=2) / pushes.sum(dim=2).clamp(min=1)
         maps = {"towards": towards, "published": active["published"].mean(dim=2)}
         shape = (len(found), 1, *self._visual.grid_size)
         return found.cpu().numpy(), {name: heat.reshape(shape) for name, heat in maps.items()}
