@@ -87,7 +87,7 @@ PureLens.lens = {
     }
     if (segmentation.length) {
       const rows = [...new Set(segmentation.map(({ method }) => method))].map((method) => segmentation.filter((row) => row.method === method));
-      parts.push(h("h3", {}, "zero-shot segmentation (%)"), this.table(["method", ...rows[0].map(({ quantity }) => quantity.replaceAll("_", " "))],
+      parts.push(h("h3", {}, "zero-shot segmentation (%)"), this.table(["method", ...rows[0].map(({ quantity }) => quantity.replaceAll("_", " ").replace("iou", "IoU"))],
         rows.map((row) => [row[0].what, ...row.map(({ value, low, high }) => this.interval(value, low, high))])));
     }
     parts.push(...attacks.flatMap((attack) => this.attack(attack)));
