@@ -256,11 +256,11 @@ def attack_settings(without):
 
 def digests_of_attacks():
     """Digests of the images that attacks are scored on."""
-    folders = [attack.images for attack in study.lens.attacks.values()]
+    sources = [attack.images for attack in study.lens.attacks.values()]
     return [
-        source_digest(folder, digests) or digests.of(folder)
-        for folder in folders
-        if folder
+        source_digest(source, digests) or digests.of(source)
+        for source in sources
+        if source
     ]
 
 

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import h5py
 import numpy as np
@@ -484,25 +484,23 @@ def test_words_of_an_attack_do_not_name_what_it_aims_at(
 def test_random_neurons_are_others(
     made: dict[str, str], clip: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen: list[int] = []
+    weights = Asked()
     monkeypatch.setattr("purelens.lens.attacks.N_NEURONS", 16)
-    monkeypatch.setattr(
-        "purelens.lens.attacks.allowed_words", lambda names, scores, _: chosen.append(len(scores)) or []
-    )
-    monkeypatch.setattr("purelens.lens.attacks._words_of", lambda _: (Numbered(), ["a", "b"]))
+    monkeypatch.setattr("purelens.lens.attacks._words_of", lambda _: (weights, ["a", "b"]))
     wanted = {"a": {"shown": "circle", "taken_for": "star", "avoid": [], "images": None}}
     attacks([made["directions"]], [made["words"]], f"{tmp_path}/a.csv", f"{tmp_path}/p.csv", clip, wanted)
-    pushing, random = Numbered.asked[-2:]
+    pushing, random = weights.neurons
     assert sorted([*pushing, *random]) == list(range(32))
 
 
-class Numbered:
-    """Weights that remember which neurons were asked for."""
+class Asked:
+    """Weights, all 0, that remember of which neurons they were wanted."""
 
-    asked: ClassVar[list[list[int]]] = []
+    def __init__(self) -> None:
+        self.neurons: list[list[int]] = []
 
     def __getitem__(self, neurons: np.ndarray) -> np.ndarray:
-        self.asked.append(neurons.tolist())
+        self.neurons.append(neurons.tolist())
         return np.zeros((len(neurons), 2))
 
 

@@ -98,9 +98,9 @@ def check_lens_models(config: Config) -> dict[str, dict[str, int]]:
         last = known[name]["layers"] - 2
         for block in model.blocks:
             if block > last:
+                reason = f"{block} is not within 0-{last}" if last >= 0 else "this CLIP has only one"
                 raise UserError(
-                    f"config: lens.models.{name}.blocks: neurons act through the attention of later blocks; "
-                    f"{f'{block} is not within 0-{last}' if last >= 0 else 'this CLIP has only one'}"
+                    f"config: lens.models.{name}.blocks: neurons act through the attention of later blocks; {reason}"
                 )
     return known
 

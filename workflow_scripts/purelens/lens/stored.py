@@ -12,6 +12,7 @@ from purelens.artifacts import Rows, read
 from purelens.split import TEST, split_images
 
 BLOCK_BYTES = 2**29
+EFFECTS_BYTES = 2**27
 SLAB_BYTES = 2**26
 
 
@@ -58,7 +59,7 @@ def _slabs(n_rows: int, row_bytes: int) -> list[slice]:
 
 def few_neurons(n_images: int, n_components: int, n_neurons: int) -> list[slice]:
     """Divide a block of neurons so that their effects (n, I, d) fit."""
-    step = max(1, BLOCK_BYTES // 4 // (4 * n_images * n_components))
+    step = max(1, EFFECTS_BYTES // (4 * n_images * n_components))
     return [slice(start, min(start + step, n_neurons)) for start in range(0, n_neurons, step)]
 
 

@@ -75,11 +75,13 @@ class Tower:
         check_tower(visual)
         self.visual, self.blocks, self.block = visual, list(visual.transformer.resblocks), block
         if not 0 <= block < len(self.blocks) - 1:
-            few = f"take blocks 0-{len(self.blocks) - 2} of these {len(self.blocks)}"
-            raise UserError(
-                f"lens: block {block}: neurons act through the attention of later blocks, "
-                f"{'so ' + few if len(self.blocks) > 1 else 'and there is only one block'}"
+            n_blocks = len(self.blocks)
+            advice = (
+                f"so take blocks 0-{n_blocks - 2} of these {n_blocks}"
+                if n_blocks > 1
+                else "and there is only one block"
             )
+            raise UserError(f"lens: block {block}: neurons act through the attention of later blocks, {advice}")
 
     @property
     def above(self) -> range:

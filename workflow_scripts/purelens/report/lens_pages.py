@@ -165,7 +165,10 @@ def _replacements(path: str) -> list[dict[str, Any]]:
 
 def _attacks(attacks: Mapping[str, Mapping[str, str]], tables: Sequence[str]) -> list[dict[str, Any]]:
     """Each attack with its words, of the lens and of random neurons, a few sentences, and how images fared."""
-    words, sentences, images = ([*(read_table(path).to_dict("records") for path in tables), [], [], []])[:3]
+    if not attacks:
+        return []
+    words, sentences, *scored = (read_table(path).to_dict("records") for path in tables)
+    images = scored[0] if scored else []
     found = []
     for name, classes in attacks.items():
         of_attack = [[row for row in rows if row["attack"] == name] for rows in (words, sentences, images)]
