@@ -30,7 +30,7 @@ rule contests:
         },
         repeats=study.bench.repeats,
         seed=study.seed,
-        code=code_digest("bench.contests"),
+        code=code_digest("contests"),
     message:
         "timing every stage in every way"
     script:

@@ -15,12 +15,8 @@ from purelens.checks import (
     made_by_the_world,
 )
 from purelens.config import load_config
-from purelens.digests import (
-    Digests,
-    architecture_digest,
-    code_digest,
-    file_digest,
-)
+from purelens.code_digests import code_digest
+from purelens.digests import Digests, architecture_digest, file_digest
 from purelens.errors import UserError
 from purelens.freshness import folder_digest, source_digest, sweep
 from purelens.paths import artifact_path

@@ -31,7 +31,7 @@ rule image_embeddings:
         batch_size=study.batch_size,
         seed=study.seed,
         storage=study.storage,
-        code=code_digest("explanations.image_embeddings"),
+        code=code_digest("image_embeddings"),
     message:
         "embedding the images of {wildcards.dataset} with {wildcards.embedder}"
     script:
@@ -63,7 +63,7 @@ rule concepts:
         embedder=embedder_of,
         elsewhere=lambda w: elsewhere_of(w.concepts),
         seed=study.seed,
-        code=code_digest("explanations.concepts"),
+        code=code_digest("concepts"),
     message:
         "finding the concepts {wildcards.concepts} on the images of {wildcards.dataset}"
     script:
@@ -100,7 +100,7 @@ rule gates:
         normalize=study.relevances.normalize,
         device=study.device,
         batch_size=study.batch_size,
-        code=code_digest("explanations.gates"),
+        code=code_digest("gates"),
     message:
         "finding the virtual neurons of {wildcards.model} {wildcards.layer} at work on {wildcards.dataset}"
     script:
@@ -133,7 +133,7 @@ rule network_dissection:
         device=study.device,
         batch_size=study.batch_size,
         seed=study.seed,
-        code=code_digest("explanations.network_dissection"),
+        code=code_digest("network_dissection"),
     message:
         "dissecting {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
     script:
@@ -172,7 +172,7 @@ rule explain:
         width=study.explain.width,
         tolerance=study.explain.tolerance,
         inhibitory=study.explain.inhibitory,
-        code=code_digest("explanations.explain"),
+        code=code_digest("explain"),
     message:
         "explaining {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
     script:
@@ -210,7 +210,7 @@ rule simulate:
         bootstrap=study.evaluation.bootstrap,
         confidence=study.evaluation.confidence,
         seed=study.seed,
-        code=code_digest("explanations.simulate"),
+        code=code_digest("simulate"),
     message:
         "simulating {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
     script:
@@ -250,7 +250,7 @@ rule ablate:
         bootstrap=study.evaluation.bootstrap,
         confidence=study.evaluation.confidence,
         seed=study.seed,
-        code=code_digest("explanations.ablate"),
+        code=code_digest("ablate"),
     message:
         "replacing the neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
     script:

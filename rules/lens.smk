@@ -33,7 +33,7 @@ rule effects:
         shard=shard_of("effects"),
         storage=study.storage,
         seed=study.seed,
-        code=code_digest("lens.effects"),
+        code=code_digest("effects"),
     message:
         "recording the second-order effects of {wildcards.embedder}, block {wildcards.block}, on {wildcards.dataset}"
     script:
@@ -64,7 +64,7 @@ rule directions:
         n_parts=study.lens.n_parts,
         device=study.device,
         seed=study.seed,
-        code=code_digest("lens.directions"),
+        code=code_digest("directions"),
     message:
         "finding the directions of {wildcards.embedder}, block {wildcards.block}, on {wildcards.dataset}"
     script:
@@ -95,7 +95,7 @@ rule texts:
         pool=lambda w: study.lens.texts or "",
         device=study.device,
         seed=study.seed,
-        code=code_digest("lens.texts"),
+        code=code_digest("texts"),
     message:
         "embedding the texts of the lens with {wildcards.embedder}"
     script:
@@ -126,7 +126,7 @@ rule classes:
         class_templates=study.lens.class_templates,
         device=study.device,
         seed=study.seed,
-        code=code_digest("lens.classes"),
+        code=code_digest("classes"),
     message:
         "embedding the classes of {wildcards.dataset} with {wildcards.embedder}"
     script:
@@ -155,7 +155,7 @@ rule words:
         n_words=study.lens.words,
         scaling=study.lens.scaling,
         device=study.device,
-        code=code_digest("lens.words"),
+        code=code_digest("words"),
     message:
         "describing the neurons of {wildcards.embedder}, block {wildcards.block}, on {wildcards.dataset}"
     script:
@@ -197,7 +197,7 @@ rule replacements:
         confidence=study.evaluation.confidence,
         device=study.device,
         seed=study.seed,
-        code=code_digest("lens.replacements"),
+        code=code_digest("replacements"),
     message:
         "replacing the effects of {wildcards.embedder}, block {wildcards.block}, on {wildcards.dataset}"
     script:
@@ -226,7 +226,7 @@ rule discovery:
     params:
         blocks=lambda w: study.lens.models[w.embedder].blocks,
         device=study.device,
-        code=code_digest("lens.discovery"),
+        code=code_digest("discovery"),
     message:
         "finding the concepts of the images of {wildcards.dataset} by the neurons of {wildcards.embedder}"
     script:
@@ -270,7 +270,7 @@ rule segmentation:
         confidence=study.evaluation.confidence,
         device=study.device,
         seed=study.seed,
-        code=code_digest("lens.segmentation"),
+        code=code_digest("segmentation"),
     message:
         "segmenting the images of {wildcards.dataset} by the neurons of {wildcards.embedder}"
     script:
@@ -304,7 +304,7 @@ rule heatmaps:
         neurons=study.lens.segmentation.neurons,
         device=study.device,
         seed=study.seed,
-        code=code_digest("lens.heatmaps"),
+        code=code_digest("heatmaps"),
     message:
         "drawing where the neurons of {wildcards.embedder} are active on {wildcards.dataset}"
     script:
@@ -335,7 +335,7 @@ rule attacks:
         factory_digest=embedder_digest,
         wanted=attack_settings({"images"}),
         seed=study.seed,
-        code=code_digest("lens.attacks"),
+        code=code_digest("attacks"),
     message:
         "finding words that mislead {wildcards.embedder}"
     script:
@@ -371,7 +371,7 @@ rule attack_images:
         confidence=study.evaluation.confidence,
         device=study.device,
         seed=study.seed,
-        code=code_digest("lens.attack_images"),
+        code=code_digest("attack_images"),
     message:
         "scoring images that are to mislead {wildcards.embedder}"
     script:

@@ -47,7 +47,7 @@ rule pages:
         n_circuit=study.report.circuit,
         patch_size=study.report.patch_size,
         image_size=study.report.image_size,
-        code=code_digest("report.pages"),
+        code=code_digest("pages"),
     message:
         "writing the pages of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
     script:
@@ -84,7 +84,7 @@ rule lens_pages:
         blocks=lambda w: study.lens.models[w.embedder].blocks,
         attacks=attack_settings({"avoid", "images"}),
         image_size=study.report.image_size,
-        code=code_digest("report.lens_pages"),
+        code=code_digest("lens_pages"),
     message:
         "writing the pages of {wildcards.embedder} under the lens on {wildcards.dataset}"
     script:
@@ -120,7 +120,7 @@ rule explorer:
         single_file_megabytes=study.report.single_file_megabytes,
         ratios_digest=file_digest(path("bench_ratios")),
         templates_digest=folder_digest("workflow_scripts/report"),
-        code=code_digest("report.explorer"),
+        code=code_digest("explorer"),
     message:
         "writing the explorer"
     script:

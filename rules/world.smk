@@ -26,7 +26,7 @@ rule world_scenes:
         part="{part}",
         n_scenes=lambda w: getattr(study.world, f"{w.part}_scenes"),
         seed=study.seed,
-        code=code_digest("world.world_scenes"),
+        code=code_digest("world_scenes"),
     message:
         "drawing the {wildcards.part} scenes of the embedded world"
     script:
@@ -54,7 +54,7 @@ rule world_cnn:
     params:
         epochs=study.world.cnn_epochs,
         seed=study.seed,
-        code=code_digest("world.world_cnn"),
+        code=code_digest("world_cnn"),
     message:
         "training the CNN of the embedded world"
     script:
@@ -85,7 +85,7 @@ rule world_clip:
             f"{workflow.basedir}/workflow_scripts/purelens/world/scene_clip.json"
         ),
         seed=study.seed,
-        code=code_digest("world.world_clip"),
+        code=code_digest("world_clip"),
     message:
         "training the CLIP of the embedded world"
     script:

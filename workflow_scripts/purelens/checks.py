@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from purelens.config import Config, Embedder, Layer, Model
-from purelens.digests import architecture_digest, code_digest
+from purelens.code_digests import definition_digest
+from purelens.digests import architecture_digest
 from purelens.errors import UserError, listed, nearest
 from purelens.images import open_source
 from purelens.neurons import neuron_ids
@@ -214,7 +215,9 @@ def made_by_the_world(config: Config, file: str) -> bool:
 
 def _cached(facts: dict[str, Any], architecture: str, compute: Any) -> dict[str, dict[str, Any]]:
     """Look a result up by the facts, the file they name and this code; compute it if it is not known."""
-    key = json.dumps([facts, architecture_digest(architecture), code_digest("checks")], sort_keys=True, default=str)
+    here = __name__.removeprefix("purelens.")
+    code = [definition_digest(here, name) for name in ("check_study", "check_lens_models")]
+    key = json.dumps([facts, architecture_digest(architecture), code], sort_keys=True, default=str)
     path = CACHE / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     with suppress(OSError, ValueError):
         return json.loads(path.read_text(encoding="utf-8"))

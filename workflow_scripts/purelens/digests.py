@@ -1,4 +1,4 @@
-"""Digests that decide whether a step is stale: of the code it runs, and of files."""
+"""Digests of files: of their bytes, or of what a Python file of the user's computes."""
 
 import ast
 import hashlib
@@ -8,53 +8,16 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from purelens.files import digest_of
 
-PACKAGE = Path(__file__).parent
 FILES_WORTH_A_WORD = 1000
-BEFORE_EACH_JOB = ("seeding",)
-NOT_IN_RESULTS = {"errors", "progress", "schemas"}
 
 logger = logging.getLogger("purelens")
 
 Item = TypeVar("Item")
-
-
-@cache
-def code_digest(module: str) -> str:
-    """Digest the syntax tree of a module of this package and of all it imports from the package.
-
-    Comments, docstrings and formatting do not count, nor do the modules that only tell users how work goes, or describe what
-    is stored (a change of an artifact's layout is a new version of its schema).
-
-    Parameters
-    ----------
-    module
-        Dotted name inside the package, e.g. ``relevances`` or ``world.scenes``.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(_closure(module) - NOT_IN_RESULTS):
-        digest.update(f"{name}\n{_syntax(name)}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _file(module: str) -> Path:
-    path = PACKAGE.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-@cache
-def _tree(module: str) -> ast.Module:
-    return ast.parse(_file(module).read_text(encoding="utf-8"))
-
-
-@cache
-def _syntax(module: str) -> str:
-    return _without_docstrings(_file(module))
 
 
 def _without_docstrings(path: Path) -> str:
@@ -70,23 +33,6 @@ def _without_docstrings(path: Path) -> str:
 
 def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-@cache
-def imported_modules(module: str) -> frozenset[str]:
-    """Modules of this package that a module imports, anywhere in it."""
-    found = set()
-    for node in ast.walk(_tree(module)):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "purelens":
-            prefix = node.module.removeprefix("purelens").lstrip(".")
-            for alias in node.names:
-                inner = f"{prefix}.{alias.name}".lstrip(".")
-                found.add(inner if _file(inner).is_file() else prefix)
-    return frozenset(found - {""})
-
-
-def _closure(module: str) -> set[str]:
-    return _reached([module, *(name for name in BEFORE_EACH_JOB if _file(name).is_file())], imported_modules)
 
 
 def _reached(starts: Iterable[Item], following: Callable[[Item], Iterable[Item]]) -> set[Item]:
