@@ -34,7 +34,7 @@ format: .venv/.complete
 
 # Writes config.schema.json and the table of keys in README.md from the configuration model.
 docs: .venv/.complete
-	PYTHONPATH=workflow_scripts $(BIN)/python -m purelens.config_reference
+	PYTHONPATH=workflow_scripts $(BIN)/python -m purelens.config.reference
 
 # The pictures of the explorer in README.md; needs Chromium and the results of the demo.
 screenshots: .venv/.complete

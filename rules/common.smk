@@ -7,19 +7,19 @@ import sys
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
-from purelens.checks import (
+from purelens.workflow.preflight import (
     check_files,
     check_inputs_of_the_lens,
     check_lens_models,
     check_study,
     made_by_the_world,
 )
-from purelens.config import load_config
-from purelens.code_digests import code_digest
-from purelens.digests import Digests, architecture_digest, file_digest
+from purelens.config.study import load_config
+from purelens.reruns.code_digests import code_digest
+from purelens.reruns.digests import Digests, architecture_digest, file_digest
 from purelens.errors import UserError
-from purelens.freshness import folder_digest, source_digest, sweep
-from purelens.paths import artifact_path
+from purelens.reruns.staleness import folder_digest, source_digest, sweep
+from purelens.storage.paths import artifact_path
 
 MEMORY = Path(".snakemake") / "purelens"  # what is kept from run to run; may be removed
 

@@ -2,15 +2,15 @@
 
 from functools import cache
 
-from purelens.estimates import (
+from purelens.workflow.estimates import (
     Sizes,
     artifact_bytes,
     measured_seconds,
     memory_mb,
     minutes,
 )
-from purelens.freshness import planned
-from purelens.images import open_source
+from purelens.reruns.staleness import planned
+from purelens.data.images import open_source
 
 
 @cache

@@ -3,8 +3,8 @@
 from snakemake.io import apply_wildcards
 from snakemake.iocontainers import Wildcards
 
-from purelens.freshness import Freshness, Marks, Step
-from purelens.job import input_paths
+from purelens.reruns.staleness import Freshness, Marks, Step
+from purelens.workflow.job import input_paths
 
 
 def find_step(file):

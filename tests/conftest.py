@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from helpers import CIFAR_RESNET, randomize
-from purelens.dataset import dataset
-from purelens.model import model
-from purelens.models import load_factory
+from purelens.data.dataset import dataset
+from purelens.networks.loading import load_factory
+from purelens.networks.model import model
 
 
 @pytest.fixture(scope="session", autouse=True)

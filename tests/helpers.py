@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from purelens.artifacts import variables
-from purelens.models import load_factory
-from purelens.provenance import check_lineage
+from purelens.networks.loading import load_factory
+from purelens.storage.artifacts import variables
+from purelens.storage.provenance import check_lineage
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("PURELENS_DATA", ROOT / "data"))

@@ -1,6 +1,6 @@
 """Score explanations by ablation (rule ablate)."""
 
 from purelens.explanations.ablate import ablate
-from purelens.job import run
+from purelens.workflow.job import run
 
 run(ablate, snakemake)

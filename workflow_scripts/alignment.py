@@ -1,6 +1,6 @@
 """Correlate distances between circuits with distances between embeddings (rule alignment)."""
 
-from purelens.alignment import alignment
-from purelens.job import run
+from purelens.circuits.alignment import alignment
+from purelens.workflow.job import run
 
 run(alignment, snakemake)

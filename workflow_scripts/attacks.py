@@ -1,6 +1,6 @@
 """Find words that mislead a CLIP (rule attacks)."""
 
-from purelens.job import run
 from purelens.lens.attacks import attacks
+from purelens.workflow.job import run
 
 run(attacks, snakemake)

@@ -1,6 +1,6 @@
 """Draw the benchmark (rule bench_figures)."""
 
-from purelens.bench_figures import bench_figures
-from purelens.job import run
+from purelens.figures.bench_figures import bench_figures
+from purelens.workflow.job import run
 
 run(bench_figures, snakemake)

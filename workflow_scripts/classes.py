@@ -1,6 +1,6 @@
 """Embed the classes of a dataset (rule classes)."""
 
-from purelens.job import run
 from purelens.lens.classes import classes
+from purelens.workflow.job import run
 
 run(classes, snakemake)

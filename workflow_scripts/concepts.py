@@ -1,6 +1,6 @@
 """Say which concepts are on which image (rule concepts)."""
 
 from purelens.explanations.concepts import concepts
-from purelens.job import run
+from purelens.workflow.job import run
 
 run(concepts, snakemake)

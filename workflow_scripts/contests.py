@@ -1,6 +1,6 @@
 """Time every stage in every way (rule contests)."""
 
-from purelens.bench.contests import contests
-from purelens.job import run
+from purelens.bench.comparisons import contests
+from purelens.workflow.job import run
 
 run(contests, snakemake)

@@ -1,6 +1,6 @@
 """Decode every image once (rule dataset)."""
 
-from purelens.dataset import dataset
-from purelens.job import run
+from purelens.data.dataset import dataset
+from purelens.workflow.job import run
 
 run(dataset, snakemake)

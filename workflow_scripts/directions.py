@@ -1,6 +1,6 @@
 """Find the directions of their largest effects (rule directions)."""
 
-from purelens.job import run
 from purelens.lens.directions import directions
+from purelens.workflow.job import run
 
 run(directions, snakemake)

@@ -1,6 +1,6 @@
 """Embed the patches (rule embeddings)."""
 
-from purelens.embeddings import embeddings
-from purelens.job import run
+from purelens.circuits.embeddings import embeddings
+from purelens.workflow.job import run
 
 run(embeddings, snakemake)

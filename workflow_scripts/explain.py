@@ -1,6 +1,6 @@
 """Explain neurons in words (rule explain)."""
 
 from purelens.explanations.explain import explain
-from purelens.job import run
+from purelens.workflow.job import run
 
 run(explain, snakemake)

@@ -1,6 +1,6 @@
 """Write the page that opens all others (rule explorer)."""
 
-from purelens.job import run
 from purelens.report.explorer import explorer
+from purelens.workflow.job import run
 
 run(explorer, snakemake)

@@ -1,6 +1,6 @@
 """Find the virtual neuron at work on each image (rule gates)."""
 
-from purelens.explanations.gates import gates
-from purelens.job import run
+from purelens.explanations.assignments import gates
+from purelens.workflow.job import run
 
 run(gates, snakemake)

@@ -1,6 +1,6 @@
 """Put the parts of an artifact together (rule gather)."""
 
-from purelens.gather import gather
-from purelens.job import run
+from purelens.storage.gather import gather
+from purelens.workflow.job import run
 
 run(gather, snakemake)

@@ -1,6 +1,6 @@
 """Draw where the neurons nearest to the class of each image are active (rule heatmaps)."""
 
-from purelens.job import run
 from purelens.lens.heatmaps import heatmaps
+from purelens.workflow.job import run
 
 run(heatmaps, snakemake)

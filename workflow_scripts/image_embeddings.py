@@ -1,6 +1,6 @@
 """Embed all images of a dataset (rule image_embeddings)."""
 
 from purelens.explanations.image_embeddings import image_embeddings
-from purelens.job import run
+from purelens.workflow.job import run
 
 run(image_embeddings, snakemake)

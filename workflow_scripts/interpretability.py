@@ -1,6 +1,6 @@
 """Measure distances within and between virtual neurons (rule interpretability)."""
 
-from purelens.interpretability import interpretability
-from purelens.job import run
+from purelens.circuits.interpretability import interpretability
+from purelens.workflow.job import run
 
 run(interpretability, snakemake)

@@ -1,6 +1,6 @@
 """Compare the methods on a layer (rule layer_figures)."""
 
-from purelens.job import run
-from purelens.layer_figures import layer_figures
+from purelens.figures.layer_figures import layer_figures
+from purelens.workflow.job import run
 
 run(layer_figures, snakemake)

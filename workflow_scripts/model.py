@@ -1,6 +1,6 @@
 """Load a network with its weights (rule model)."""
 
-from purelens.job import run
-from purelens.model import model
+from purelens.networks.model import model
+from purelens.workflow.job import run
 
 run(model, snakemake)

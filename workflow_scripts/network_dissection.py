@@ -1,6 +1,6 @@
 """Compare where neurons are active with where concepts are (rule network_dissection)."""
 
 from purelens.explanations.network_dissection import network_dissection
-from purelens.job import run
+from purelens.workflow.job import run
 
 run(network_dissection, snakemake)

@@ -1,6 +1,6 @@
 """Write the pages of all neurons of a layer (rule pages)."""
 
-from purelens.job import run
 from purelens.report.pages import pages
+from purelens.workflow.job import run
 
 run(pages, snakemake)

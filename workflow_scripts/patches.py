@@ -1,6 +1,6 @@
 """Locate the patch of each reference (rule patches)."""
 
-from purelens.job import run
-from purelens.patches import patches
+from purelens.circuits.patches import patches
+from purelens.workflow.job import run
 
 run(patches, snakemake)

@@ -1,6 +1,6 @@
 """Print what a run would do (rule plan)."""
 
-from purelens.job import run
-from purelens.plan import plan
+from purelens.reruns.plan import plan
+from purelens.workflow.job import run
 
 run(plan, snakemake)

@@ -1,6 +1,6 @@
 """Lay the references of each neuron out in a plane (rule projections)."""
 
-from purelens.job import run
-from purelens.projections import projections
+from purelens.circuits.projections import projections
+from purelens.workflow.job import run
 
 run(projections, snakemake)

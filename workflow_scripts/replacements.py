@@ -1,6 +1,6 @@
 """Measure zero-shot accuracy with effects replaced (rule replacements)."""
 
-from purelens.job import run
 from purelens.lens.replacements import replacements
+from purelens.workflow.job import run
 
 run(replacements, snakemake)

@@ -1,6 +1,6 @@
 """Segment images by a CLIP's neurons (rule segmentation)."""
 
-from purelens.job import run
 from purelens.lens.segmentation import segmentation
+from purelens.workflow.job import run
 
 run(segmentation, snakemake)

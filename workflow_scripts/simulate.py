@@ -1,6 +1,6 @@
 """Score explanations by simulation (rule simulate)."""
 
 from purelens.explanations.simulate import simulate
-from purelens.job import run
+from purelens.workflow.job import run
 
 run(simulate, snakemake)

@@ -1,6 +1,6 @@
 """Embed a pool of texts (rule texts)."""
 
-from purelens.job import run
 from purelens.lens.texts import texts
+from purelens.workflow.job import run
 
 run(texts, snakemake)

@@ -1,6 +1,6 @@
 """Describe directions by texts (rule words)."""
 
-from purelens.job import run
 from purelens.lens.words import words
+from purelens.workflow.job import run
 
 run(words, snakemake)

@@ -14,12 +14,12 @@ import pytest
 from helpers import ROOT
 from purelens.bench import clustering, definitions, growth, sizes, stages
 from purelens.bench.clustering import contest_clustering
-from purelens.bench.contest import IMPLEMENTATIONS, Contest, hold, ratios
-from purelens.bench.contests import contests
+from purelens.bench.comparison import IMPLEMENTATIONS, Contest, hold, ratios
+from purelens.bench.comparisons import contests
 from purelens.bench.explanations import contest_ranking, contest_selection, make_up, write
 from purelens.bench.setting import References, Setting, prepare
-from purelens.bench_figures import bench_figures
-from purelens.config_bench import BenchStudy
+from purelens.config.bench import BenchStudy
+from purelens.figures.bench_figures import bench_figures
 
 SMALL = BenchStudy(
     architecture="torchvision:resnet18", size=64, layer="layer4", lower_layer="layer3", device="cpu", references=4,

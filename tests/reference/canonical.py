@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 from zennit.layer import Sum
 
-from purelens.models import load_factory
+from purelens.networks.loading import load_factory
 
 
 def with_sums(network: torch.nn.Module) -> torch.nn.Module:

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from purelens.alignment import alignment
-from purelens.artifacts import create
-from purelens.files import write_json
-from purelens.interpretability import interpretability
+from purelens.circuits.alignment import alignment
+from purelens.circuits.interpretability import interpretability
+from purelens.circuits.projections import projections
+from purelens.circuits.virtual_neurons import virtual_neurons
 from purelens.lens.attack_images import attack_images
 from purelens.lens.attacks import attacks
 from purelens.lens.classes import classes
@@ -24,11 +24,11 @@ from purelens.lens.replacements import replacements
 from purelens.lens.segmentation import segmentation
 from purelens.lens.texts import texts
 from purelens.lens.words import words
-from purelens.projections import projections
 from purelens.report.lens_pages import lens_pages
 from purelens.report.pages import pages
-from purelens.tables import write_table
-from purelens.virtual_neurons import virtual_neurons
+from purelens.storage.artifacts import create
+from purelens.storage.files import write_json
+from purelens.storage.tables import write_table
 
 EMBEDDER = "clip"
 HEAT = 8

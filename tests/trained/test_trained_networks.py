@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from helpers import CIFAR_RESNET, DATA, ROOT, needs_data
-from purelens.activations import activations
-from purelens.dataset import dataset
-from purelens.model import model
-from purelens.models import load_network
-from purelens.patches import patches
-from purelens.relevances import relevances
-from purelens.vision import torchvision
+from purelens.bench.reference.boxes import published_box
+from purelens.circuits.activations import activations
+from purelens.circuits.patches import patches
+from purelens.circuits.relevances import relevances
+from purelens.data.dataset import dataset
+from purelens.networks.imports import torchvision
+from purelens.networks.loading import load_network
+from purelens.networks.model import model
 from reference import canonical
-from reference.boxes import published_box
 
 pytestmark = needs_data
 
@@ -187,7 +187,7 @@ def test_boxes_are_those_of_zennit_crp(made: tuple[Case, dict[str, str]]) -> Non
 
 
 def test_the_trunk_of_a_pre_activation_network_can_be_studied() -> None:
-    from purelens.inspection import Inspection
+    from purelens.networks.inspection import Inspection
 
     inspection = Inspection(f"{ROOT}/configs/networks/resnet_v2.py:resnet50_v2_trunk", {}, 224)
     assert inspection.check_layer("layer3", ["layer3.4", "layer2"], "auto")["layer3"] == 1024

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import xarray
 
-from purelens.artifacts import Rows, create, read, storage_of, strings
 from purelens.errors import UserError
-from purelens.files import write_json
-from purelens.provenance import Provenance
+from purelens.storage.artifacts import Rows, create, read, storage_of, strings
+from purelens.storage.files import write_json
+from purelens.storage.provenance import Provenance
 
 
 def write(path: Path, **provenance: object) -> None:
@@ -133,7 +133,7 @@ def test_half_precision_is_read_in_single(tmp_path: Path) -> None:
 
 
 def test_scattered_rows_are_read_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("purelens.artifacts.WINDOW_BYTES", 3 * 4 * 4)
+    monkeypatch.setattr("purelens.storage.artifacts.WINDOW_BYTES", 3 * 4 * 4)
     values = np.arange(44, dtype="f4").reshape(11, 4)
     with create(tmp_path / "a.h5", "activations") as out:
         out.coordinate("image", 11)

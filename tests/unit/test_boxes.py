@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from purelens.boxes import blurred, boxes, thumbnails
-from purelens.vision import torchvision
+from purelens.circuits.boxes import blurred, boxes, thumbnails
+from purelens.networks.imports import torchvision
 
 
 def heat_of(top: int, left: int, bottom: int, right: int, size: int = 20) -> torch.Tensor:

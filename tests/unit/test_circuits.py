@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from helpers import CIFAR_RESNET
-from purelens.activations import activations
-from purelens.models import load_network
-from purelens.pairs import select_pairs
-from purelens.patches import patches
-from purelens.relevances import relevances
-from purelens.virtual_neurons import virtual_neurons
-from purelens.vision import torchvision
-from reference import canonical, circuits
-from reference.boxes import published_box
+from purelens.bench.reference import circuits
+from purelens.bench.reference.boxes import published_box
+from purelens.circuits.activations import activations
+from purelens.circuits.pairs import select_pairs
+from purelens.circuits.patches import patches
+from purelens.circuits.relevances import relevances
+from purelens.circuits.virtual_neurons import virtual_neurons
+from purelens.networks.imports import torchvision
+from purelens.networks.loading import load_network
+from reference import canonical
 
 LAYER, LOWER = "layer3", ["layer3.0", "layer2"]
 
@@ -79,8 +80,8 @@ def test_every_image_is_forwarded_once_and_nothing_flows_below(
             block.register_full_backward_hook(lambda *_: counts.update(below=counts["below"] + 1))
         return network
 
-    monkeypatch.setattr("purelens.activations.load_network", counting)
-    monkeypatch.setattr("purelens.relevances.load_network", counting)
+    monkeypatch.setattr("purelens.circuits.activations.load_network", counting)
+    monkeypatch.setattr("purelens.circuits.relevances.load_network", counting)
     references = run_stage(activations, layer=LAYER, n_references=5, batch_size=8)
     assert counts == {"stem": 40, "below": 0}
     counts.update(stem=0)

@@ -7,10 +7,10 @@ from scipy.stats import pearsonr
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from purelens import clustering
-from purelens.alignment import correlations, pair_moments
-from purelens.interpretability import cluster_distances
-from purelens.virtual_neurons import centroids, random_labels
+from purelens.circuits.alignment import correlations, pair_moments
+from purelens.circuits.interpretability import cluster_distances
+from purelens.circuits.virtual_neurons import centroids, random_labels
+from purelens.numerics import clustering
 
 
 def blobs(n_sets: int, n: int, k: int, spread: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

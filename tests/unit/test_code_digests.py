@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from purelens import code_digests
-from purelens.code_digests import CodeDigests
-from purelens.definitions import Definition, Package
+from purelens.reruns import code_digests
+from purelens.reruns.code_digests import CodeDigests
+from purelens.reruns.definitions import Definition, Package
 
 FILES = {
     "a.py": '"""Doc."""\nimport numpy as np\nfrom pkg.b import f\n\n\ndef g(x):\n    """Doc."""\n    return f(np.abs(x))\n',
@@ -117,7 +117,8 @@ def test_a_local_name_is_not_that_of_the_module(tmp_path: Path, binding: str) ->
 
 
 def test_a_name_in_a_class_body_is_not_seen_by_its_methods(tmp_path: Path) -> None:
-    text = "from pkg.b import f\n\nclass Box:\n    f = 1\n    def get(self):\n        return f(2)\n\ndef start(x):\n    return Box()\n"
+    box = "class Box:\n    f = 1\n    def get(self):\n        return f(2)\n"
+    text = f"from pkg.b import f\n\n{box}\ndef start(x):\n    return Box()\n"
     files = FILES | {"inner/c.py": text}
     assert digest(tmp_path, files | {"b.py": "def f(x):\n    return 7\n"}) != digest(tmp_path, files)
 
@@ -147,7 +148,8 @@ def test_names_that_are_bound_together_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_methods_are_told_apart(tmp_path: Path) -> None:
-    text = "class Box:\n    def one(self):\n        return 1\n    def two(self):\n        return 2\n\ndef start(x):\n    return Box().one()\n"
+    box = "class Box:\n    def one(self):\n        return 1\n    def two(self):\n        return 2\n"
+    text = f"{box}\ndef start(x):\n    return Box().one()\n"
     before = digest(tmp_path, FILES | {"inner/c.py": text})
     swapped = text.replace("def one", "def tmp").replace("def two", "def one").replace("def tmp", "def two")
     assert digest(tmp_path, FILES | {"inner/c.py": swapped}) != before

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from helpers import ROOT
-from purelens import config_reference
-from purelens.checks import check_inputs_of_the_lens
-from purelens.config import load_config
+from purelens.circuits.selection import neuron_ids
+from purelens.config import reference
+from purelens.config.study import load_config
 from purelens.errors import UserError
-from purelens.neurons import neuron_ids
+from purelens.workflow.preflight import check_inputs_of_the_lens
 
 STUDIES = sorted((ROOT / "configs").glob("*.yaml")) + [ROOT / "config.yaml"]
 
@@ -130,9 +130,9 @@ def test_neurons_are_numbers_and_ranges() -> None:
 
 
 def test_schema_and_readme_are_in_step() -> None:
-    assert config_reference.SCHEMA.read_text() == config_reference.schema_text(), "run: make docs"
-    readme = config_reference.README.read_text()
-    assert readme == config_reference.readme_text(readme), "run: make docs"
+    assert reference.SCHEMA.read_text() == reference.schema_text(), "run: make docs"
+    readme = reference.README.read_text()
+    assert readme == reference.readme_text(readme), "run: make docs"
 
 
 def test_schema_accepts_the_ready_studies() -> None:
@@ -140,7 +140,7 @@ def test_schema_accepts_the_ready_studies() -> None:
 
     import jsonschema
 
-    schema = json.loads(config_reference.SCHEMA.read_text())
+    schema = json.loads(reference.SCHEMA.read_text())
     for path in STUDIES:
         jsonschema.validate(yaml.safe_load(path.read_text()), schema)
 

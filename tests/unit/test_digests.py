@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from purelens import digests
+from purelens.reruns import digests
 
 
 def test_bytes_count_and_dates_do_not(tmp_path: Path) -> None:

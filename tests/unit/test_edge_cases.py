@@ -9,21 +9,21 @@ import pytest
 import torch
 
 from helpers import CIFAR_RESNET
-from purelens.activations import activations
-from purelens.alignment import alignment
-from purelens.artifacts import strings
-from purelens.device import choose_device, in_batches
-from purelens.embeddings import embeddings
+from purelens.circuits.activations import activations
+from purelens.circuits.alignment import alignment
+from purelens.circuits.embeddings import embeddings
+from purelens.circuits.interpretability import interpretability
+from purelens.circuits.patches import patches
+from purelens.circuits.projections import projections
+from purelens.circuits.relevances import relevances
+from purelens.circuits.virtual_neurons import virtual_neurons
 from purelens.errors import UserError
-from purelens.interpretability import interpretability
-from purelens.model import model
-from purelens.models import read_checkpoint
-from purelens.neuron_figures import neuron_figures
-from purelens.patches import patches
-from purelens.projections import projections
-from purelens.relevances import relevances
-from purelens.tables import read_table
-from purelens.virtual_neurons import virtual_neurons
+from purelens.figures.neuron_figures import neuron_figures
+from purelens.networks.batching import choose_device, in_batches
+from purelens.networks.loading import read_checkpoint
+from purelens.networks.model import model
+from purelens.storage.artifacts import strings
+from purelens.storage.tables import read_table
 
 DEAD, RARE = 3, 5
 

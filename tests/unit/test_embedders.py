@@ -11,13 +11,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from helpers import CIFAR_RESNET, ROOT
-from purelens.activations import activations
-from purelens.embedders import build_clip, load_embedder, read_embeddings
-from purelens.embeddings import embeddings, stretched, unique_patches
+from purelens.circuits.activations import activations
+from purelens.circuits.embeddings import embeddings, stretched, unique_patches
+from purelens.circuits.patches import patches
 from purelens.errors import UserError
-from purelens.models import build_network
-from purelens.patches import patches
-from purelens.vision import open_clip
+from purelens.networks.embedders import build_clip, load_embedder, read_embeddings
+from purelens.networks.imports import open_clip
+from purelens.networks.loading import build_network
 
 CPU = torch.device("cpu")
 SCENE_CLIP = str(ROOT / "workflow_scripts/purelens/world/scene_clip.json")

@@ -9,23 +9,23 @@ import pandas as pd
 import pytest
 import torch
 
-from purelens.activations import activations
-from purelens.artifacts import create, read, strings
-from purelens.dataset import dataset, open_images
+from purelens.circuits.activations import activations
+from purelens.circuits.relevances import Attribution, relevances
+from purelens.circuits.virtual_neurons import virtual_neurons
+from purelens.data.dataset import dataset, open_images
+from purelens.data.splits import TEST, split_images
 from purelens.errors import UserError
 from purelens.explanations.ablate import Ablation, ablate, find_head, losses, scaled_like
+from purelens.explanations.assignments import gates
 from purelens.explanations.concepts import concepts
 from purelens.explanations.explain import explain
-from purelens.explanations.gates import gates
 from purelens.explanations.network_dissection import network_dissection
 from purelens.explanations.simulate import givers, open_explanations, simulate, simulations
 from purelens.explanations.table import open_concepts
 from purelens.explanations.units import open_units
-from purelens.layers import Segment
-from purelens.models import load_network
-from purelens.relevances import Attribution, relevances
-from purelens.split import TEST, split_images
-from purelens.virtual_neurons import virtual_neurons
+from purelens.networks.loading import load_network
+from purelens.networks.subnetwork import Segment
+from purelens.storage.artifacts import create, read, strings
 
 CONCEPTS = ["red", "nan", "a <b>", "rare", "never", "everywhere"]
 N_IMAGES = 400

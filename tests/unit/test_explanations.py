@@ -11,7 +11,9 @@ from scipy import stats
 from sklearn.linear_model import ElasticNet, LogisticRegression
 from sklearn.metrics import average_precision_score
 
-from purelens.artifacts import create, strings
+from purelens.bench.reference import explanations as definition
+from purelens.data.splits import split_images
+from purelens.data.vocabulary import read_elsewhere, read_superclasses, read_texts
 from purelens.errors import UserError
 from purelens.explanations.ablate import losses, scaled_like
 from purelens.explanations.calibration import calibrate, probability
@@ -22,11 +24,9 @@ from purelens.explanations.network_dissection import in_rows
 from purelens.explanations.ranking import elastic_net, rank_concepts, ranked
 from purelens.explanations.scores import auprc_columns, pearson_columns
 from purelens.explanations.selection import Covariances, fits, select
-from purelens.layers import as_maps
+from purelens.networks.subnetwork import as_maps
 from purelens.report.words import main_words
-from purelens.split import split_images
-from purelens.vocabulary import read_elsewhere, read_superclasses, read_texts
-from reference import explanations as definition
+from purelens.storage.artifacts import create, strings
 
 
 def made_up(seed: int, n: int = 300, m: int = 40, noise: float = 0.3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

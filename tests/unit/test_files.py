@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from purelens import files
-from purelens.files import replace_folder_when_whole, replace_when_whole
+from purelens.storage import files
+from purelens.storage.files import replace_folder_when_whole, replace_when_whole
 
 
 def make(folder: Path, name: str) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from purelens.artifacts import create
-from purelens.digests import Digests
-from purelens.freshness import Freshness, Marks, Step, planned, source_digest, sweep
-from purelens.provenance import provenance_of, read_record, write_record
+from purelens.reruns.digests import Digests
+from purelens.reruns.staleness import Freshness, Marks, Step, planned, source_digest, sweep
+from purelens.storage.artifacts import create
+from purelens.storage.provenance import provenance_of, read_record, write_record
 
 
 class Study:

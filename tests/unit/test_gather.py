@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from helpers import data_of
-from purelens.activations import activations
-from purelens.artifacts import row_checksums
-from purelens.embeddings import embeddings
+from purelens.circuits.activations import activations
+from purelens.circuits.embeddings import embeddings
+from purelens.circuits.patches import patches
+from purelens.circuits.relevances import relevances
 from purelens.errors import UserError
-from purelens.gather import gather
-from purelens.patches import patches
-from purelens.provenance import Provenance, read_record
-from purelens.relevances import relevances
-from purelens.shards import part_of
+from purelens.storage.artifacts import row_checksums
+from purelens.storage.gather import gather
+from purelens.storage.provenance import Provenance, read_record
+from purelens.storage.shards import part_of
 
 
 def in_parts(stage: Callable[..., None], folder: Path, inputs: dict[str, Any], n_parts: int) -> str:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from purelens.artifacts import strings
-from purelens.dataset import dataset, open_images
+from purelens.data.dataset import dataset, open_images
+from purelens.data.images import BadImageError, Geometry, decode, open_source
 from purelens.errors import UserError
-from purelens.images import BadImageError, Geometry, decode, open_source
-from purelens.vision import torchvision
+from purelens.networks.imports import torchvision
+from purelens.storage.artifacts import strings
 
 
 def gradient(height: int = 24, width: int = 36) -> np.ndarray:

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from helpers import CIFAR_RESNET
+from purelens.bench.reference import circuits
+from purelens.circuits.relevances import Attribution
 from purelens.errors import UserError
-from purelens.inspection import Inspection
-from purelens.layers import Segment, as_maps, block_before, seed_like
-from purelens.models import build_architecture
-from purelens.relevances import Attribution
-from reference import circuits
+from purelens.networks.inspection import Inspection
+from purelens.networks.loading import build_architecture
+from purelens.networks.subnetwork import Segment, as_maps, block_before, seed_like
 
 
 @pytest.mark.parametrize(

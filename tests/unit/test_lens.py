@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 
+from purelens.bench.reference import lens as definition
 from purelens.errors import UserError
 from purelens.lens.closed_form import basis, completeness, effects_of
-from purelens.lens.tower import Tower
-from purelens.vision import open_clip
-from reference import lens as definition
+from purelens.lens.vision_tower import Tower
+from purelens.networks.imports import open_clip
 
 SHAPES = {
     "two blocks": {"width": 16, "layers": 2, "heads": 2, "image_size": 16, "patch_size": 8, "output_dim": 8},

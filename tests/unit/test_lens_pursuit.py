@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.linear_model import orthogonal_mp
 
+from purelens.bench.reference import lens as definition
 from purelens.lens.pursuit import pursue, unit_atoms
-from reference import lens as definition
 
 
 def random_atoms(n: int, d: int) -> torch.Tensor:

@@ -16,14 +16,14 @@ from safetensors.torch import save_file
 from sklearn.metrics import average_precision_score
 
 from helpers import data_of
-from purelens.artifacts import create
-from purelens.embedders import build_clip, encode_texts
+from purelens.bench.reference import lens as definition
+from purelens.data.images import Geometry
+from purelens.data.splits import TEST, split_images
 from purelens.errors import UserError
-from purelens.gather import gather
-from purelens.images import Geometry
 from purelens.lens.attack_images import attack_images
 from purelens.lens.attacks import allowed_words, attacks
 from purelens.lens.classes import classes, read_classes
+from purelens.lens.clip_shape import clip_shape
 from purelens.lens.directions import directions, principal
 from purelens.lens.discovery import discovery
 from purelens.lens.effects import effects, load_clip
@@ -32,15 +32,15 @@ from purelens.lens.masks import fitted, open_masks
 from purelens.lens.replacements import REPLACEMENTS, replacements
 from purelens.lens.segmentation import Segmenter, segmentation
 from purelens.lens.segmentation_scores import COUNTS, average_precision, counts, stretched, summary
-from purelens.lens.shapes import clip_shape
 from purelens.lens.texts import texts
-from purelens.lens.tower import check_activations
+from purelens.lens.vision_tower import check_activations
 from purelens.lens.words import words
-from purelens.provenance import Provenance
-from purelens.split import TEST, split_images
-from purelens.tables import read_table
-from purelens.vision import open_clip
-from reference import lens as definition
+from purelens.networks.embedders import build_clip, encode_texts
+from purelens.networks.imports import open_clip
+from purelens.storage.artifacts import create
+from purelens.storage.gather import gather
+from purelens.storage.provenance import Provenance
+from purelens.storage.tables import read_table
 
 N_IMAGES, SIZE, BLOCK = 60, 16, 0
 CLIP = {

@@ -9,10 +9,10 @@ from torch.nn import functional
 
 from helpers import randomize
 from purelens.errors import UserError
-from purelens.layers import Segment
-from purelens.lrp import Propagation, RelevanceSums, plan_rules
-from purelens.models import build_architecture
-from purelens.vision import torchvision
+from purelens.networks.imports import torchvision
+from purelens.networks.loading import build_architecture
+from purelens.networks.lrp import Propagation, RelevanceSums, plan_rules
+from purelens.networks.subnetwork import Segment
 
 
 def ours(network: nn.Module, layer: str, images: torch.Tensor, seed: Callable[[torch.Tensor], torch.Tensor]):  # type: ignore[no-untyped-def]

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from helpers import CIFAR_RESNET
 from purelens.errors import UserError
-from purelens.models import build_architecture, build_network, load_network, read_checkpoint
+from purelens.networks.loading import build_architecture, build_network, load_network, read_checkpoint
 
 
 @pytest.fixture(scope="module")

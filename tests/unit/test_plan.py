@@ -5,11 +5,11 @@ from pathlib import Path
 import h5py
 import pytest
 
-from purelens.activations import activations
-from purelens.estimates import Sizes, artifact_bytes, measured_seconds, memory_mb, minutes
-from purelens.patches import patches
-from purelens.plan import duration, size, table
-from purelens.relevances import relevances
+from purelens.circuits.activations import activations
+from purelens.circuits.patches import patches
+from purelens.circuits.relevances import relevances
+from purelens.reruns.plan import duration, size, table
+from purelens.workflow.estimates import Sizes, artifact_bytes, measured_seconds, memory_mb, minutes
 
 
 def test_sizes_of_artifacts_are_near_the_truth(small: dict[str, str], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -62,94 +63,37 @@ def imported_modules(path: Path) -> set[str]:
     return found - {""}
 
 
-BOTTOM = {
-    "errors",
-    "config",
-    "config_base",
-    "config_bench",
-    "config_explain",
-    "config_lens",
-    "config_report",
-    "paths",
-    "schemas",
-    "artifacts",
-    "digests",
-    "definitions",
-    "code_digests",
-    "progress",
-    "images",
-    "dataset",
-    "device",
-    "vision",
-}
-BOTTOM |= {"models", "layers", "topk", "pairs", "lrp", "boxes", "clustering", "representations", "statistics", "tables"}
-BOTTOM |= {
-    "embedders",
-    "files",
-    "provenance",
-    "resumable",
-    "shards",
-    "neurons",
-    "seeding",
-    "memory",
-    "split",
-    "vocabulary",
-}
-STAGES = {"model", "gather", "activations", "relevances", "patches", "embeddings", "virtual_neurons"}
-EVALUATION = {"interpretability", "alignment", "explanations", "lens"}
-TOP = {
-    "freshness",
-    "estimates",
-    "plan",
-    "verify",
-    "__main__",
-    "style",
-    "neuron_figures",
-    "layer_figures",
-    "projections",
-    "report",
-    "inspection",
-    "checks",
-    "config_reference",
-    "job",
-    "world",
-    "bench",
-    "bench_figures",
-}
+def packages_in_order() -> dict[str, int]:
+    """The rank of each package: the row in which ``docs/architecture.md`` lists it."""
+    text = (ROOT / "docs" / "architecture.md").read_text().partition("## Packages")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \|", text, re.M)
+    return {name: rank for rank, row in enumerate(rows) for name in re.findall(r"`(\w+)`", row)}
 
 
-def test_imports_go_one_way() -> None:
-    layers = [BOTTOM, STAGES, EVALUATION, TOP]
-    level = {name: number for number, names in enumerate(layers) for name in names}
-    for path in MODULES:
-        name = path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")
-        if path.name == "__init__.py":
-            continue
-        here = level[name.split(".")[0]]
-        for imported in imported_modules(path):
-            there = level[imported.split(".")[0]]
-            same_package = "." in name and imported.split(".")[0] == name.split(".")[0]
-            allowed = same_package or (there <= here if here in (0, 3) else there < here)
-            assert allowed, f"{name} imports {imported}"
+def imports() -> dict[str, set[str]]:
+    """Modules of the package, each with the modules that it imports."""
+    names = {path: path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".") for path in MODULES}
+    return {name: imported_modules(path) for path, name in names.items() if path.name != "__init__.py"}
+
+
+def test_imports_go_down_the_list_of_packages() -> None:
+    rank = packages_in_order()
+    for module, imported in imports().items():
+        home = module.split(".")[0]
+        for other in (name.split(".")[0] for name in imported):
+            assert other == home or rank[other] < rank[home], f"{module} imports {other}"
+    assert set(rank) == {module.split(".")[0] for module in imports()}
+
+
+def test_no_modules_import_each_other() -> None:
+    assert list(TopologicalSorter(imports()).static_order())  # an error names a circle
 
 
 def test_stages_without_a_gpu_do_not_import_torch() -> None:
-    modules = [
-        "dataset",
-        "gather",
-        "freshness",
-        "virtual_neurons",
-        "interpretability",
-        "alignment",
-        "neuron_figures",
-        "layer_figures",
-        "projections",
-        "explanations.explain",
-        "explanations.simulate",
-        "report.pages",
-        "report.explorer",
-    ]
-    modules += ["world.world_scenes", "config", "paths", "digests", "checks"]
+    modules = ["data.dataset", "storage.gather", "circuits.virtual_neurons", "circuits.interpretability"]
+    modules += ["circuits.alignment", "circuits.projections", "explanations.explain", "explanations.simulate"]
+    modules += ["figures.neuron_figures", "figures.layer_figures", "report.pages", "report.explorer"]
+    modules += ["world.world_scenes", "reruns.staleness", "config.study", "workflow.preflight"]
     imports = "; ".join(f"import purelens.{module}" for module in modules)
     code = f"import sys; {imports}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT / "workflow_scripts", check=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from helpers import identity_of
-from purelens.artifacts import create
 from purelens.errors import UserError
-from purelens.provenance import (
+from purelens.storage.artifacts import create
+from purelens.storage.provenance import (
     Provenance,
     check_lineage,
     content_digest,

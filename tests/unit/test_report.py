@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 from studies import MadeUpLayer, write_images
 
-from purelens.artifacts import strings
-from purelens.projections import projections, spread_out
+from purelens.circuits.projections import projections, spread_out
 from purelens.report.data import read_data
 from purelens.report.explorer import take_best
 from purelens.report.gallery import write_gallery
 from purelens.report.neurons import Neuron, shown
 from purelens.report.overview import benchmarks, found, ratios, route_names
 from purelens.report.pictures import strip
+from purelens.storage.artifacts import strings
 
 DEAD = 3
 

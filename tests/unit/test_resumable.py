@@ -14,11 +14,11 @@ import pytest
 import xarray
 
 from helpers import ROOT, data_of
-from purelens import resumable
-from purelens.artifacts import Rows, Writer, read
 from purelens.errors import UserError
-from purelens.provenance import Provenance
-from purelens.resumable import Work, resume
+from purelens.storage import resumable
+from purelens.storage.artifacts import Rows, Writer, read
+from purelens.storage.provenance import Provenance
+from purelens.storage.resumable import Work, resume
 
 VALUES = np.random.default_rng(0).normal(size=(12, 5)).astype("f4")
 
@@ -85,7 +85,7 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 sys.path[:0] = [{tests!r}, {library!r}]
-from purelens import resumable
+from purelens.storage import resumable
 import test_resumable as t
 resumable.SECONDS_BETWEEN_SAVES = 0
 with resumable.resume({path!r}, "embeddings", None, "cpu") as work:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import sem
 
-from purelens.statistics import estimate
+from purelens.numerics.bootstrap import estimate
 
 
 def test_standard_error_is_scipys() -> None:

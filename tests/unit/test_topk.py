@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from purelens.topk import References
-from reference import circuits
+from purelens.bench.reference import circuits
+from purelens.circuits.topk import References
 
 
 @pytest.mark.parametrize("seed", range(5))

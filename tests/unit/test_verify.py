@@ -12,9 +12,9 @@ import pytest
 
 from helpers import identity_of
 from purelens.__main__ import main
-from purelens.artifacts import create
-from purelens.provenance import Provenance, write_record
-from purelens.verify import report, verify
+from purelens.reruns.verify import report, verify
+from purelens.storage.artifacts import create
+from purelens.storage.provenance import Provenance, write_record
 
 
 def artifact(path: Path, provenance: Provenance | None = None) -> Path:
@@ -137,13 +137,13 @@ def test_a_variable_that_is_missing(results: Path) -> None:
 
 
 def test_a_file_that_holds_hdf5_for_ever_is_told_of(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("purelens.verify.SECONDS", 0.2)
-    monkeypatch.setattr("purelens.verify._misfits", lambda file, schema: time.sleep(100))
+    monkeypatch.setattr("purelens.reruns.verify.SECONDS", 0.2)
+    monkeypatch.setattr("purelens.reruns.verify._misfits", lambda file, schema: time.sleep(100))
     assert "its dimensions cannot be read" in problems_of(results)["first.h5"]
 
 
 def test_a_file_that_ends_the_process_is_told_of(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("purelens.verify._misfits", lambda file, schema: os._exit(139))
+    monkeypatch.setattr("purelens.reruns.verify._misfits", lambda file, schema: os._exit(139))
     assert "HDF5 crashed" in problems_of(results)["first.h5"]
 
 

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import torch
 
-from purelens.images import open_source
+from purelens.data.images import open_source
 from purelens.world.muon import orthogonalized
 from purelens.world.scenes import ATTRIBUTES, CLASSES, CONCEPTS, SIZE, draw_scene
 from purelens.world.world_clip import Scenes, build_model, prompts, zero_shot_accuracy

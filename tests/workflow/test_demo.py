@@ -11,7 +11,7 @@ import pytest
 import xarray
 from PIL import Image
 
-from purelens.provenance import text
+from purelens.storage.provenance import text
 from workplace import Workplace, contents, hidden
 
 LAYER = "scenes/scene_cnn/layer3"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from purelens.verify import verify
+from purelens.reruns.verify import verify
 from workplace import Workplace, hidden, results_of
 
 LAYER = "results/scenes/scene_cnn/layer3"

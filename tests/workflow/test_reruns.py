@@ -126,36 +126,36 @@ def edit(file: str, old: str, new: str) -> Callable[[Path], None]:
 
 
 CODE_EDITS = {
-    "a comment": (edit("clustering.py", r"\A", "# a comment\n"), {}),
-    "a docstring": (edit("relevances.py", r'"""Attribute each neuron', '"""Say of each neuron'), {}),
-    "formatting": (edit("topk.py", r"\(self\.value\.shape\[1\]\)", "(  self.value.shape[1]  )"), {}),
+    "a comment": (edit("numerics/clustering.py", r"\A", "# a comment\n"), {}),
+    "a docstring": (edit("circuits/relevances.py", r'"""Attribute each neuron', '"""Say of each neuron'), {}),
+    "formatting": (edit("circuits/topk.py", r"\(self\.value\.shape\[1\]\)", "(  self.value.shape[1]  )"), {}),
     "words of an error": (edit("errors.py", "did you mean", "do you mean"), {}),
     "the look of progress": (edit("progress.py", "SECONDS_BETWEEN_LINES = 15.0", "SECONDS_BETWEEN_LINES = 5.0"), {}),
     "clustering": (
-        edit("virtual_neurons.py", "np.nan$", "np.inf"),
+        edit("circuits/virtual_neurons.py", "np.nan$", "np.inf"),
         AFTER_CLUSTERS,
     ),
     "k-means": (
-        edit("clustering.py", r"^import numpy", "LEAST = 3\nimport numpy"),
+        edit("numerics/clustering.py", r"^import numpy", "LEAST = 3\nimport numpy"),
         {**AFTER_CLUSTERS, "alignment": 2, **AFTER_EFFECTS},
     ),
-    "a plot": (edit("neuron_figures.py", "COLUMNS = 10", "COLUMNS = 8"), {"neuron_figures": 2}),
+    "a plot": (edit("figures/neuron_figures.py", "COLUMNS = 10", "COLUMNS = 8"), {"neuron_figures": 2}),
     "the style of plots": (
-        edit("style.py", "LONG_NAME = ", "LONG_NAME = 1 + "),
+        edit("figures/style.py", "LONG_NAME = ", "LONG_NAME = 1 + "),
         {"neuron_figures": 2, "layer_figures": 2},
     ),
     "a metric": (
-        edit("alignment.py", r"^import numpy", "LEAST = 3\nimport numpy"),
+        edit("circuits/alignment.py", r"^import numpy", "LEAST = 3\nimport numpy"),
         {"alignment": 2, "layer_figures": 2, **REPORT},
     ),
     "the look of the explorer": (edit("../report/explorer.css", "scrollbar-gutter: stable;", ""), {"explorer": 1}),
     "the data of the explorer": (edit("report/neurons.py", "SLAB_NEURONS = 16", "SLAB_NEURONS = 8"), REPORT),
     "the LRP rule": (
-        edit("lrp.py", r"^import torch$", "import torch\nEPSILON = 1e-6"),
+        edit("networks/lrp.py", r"^import torch$", "import torch\nEPSILON = 1e-6"),
         {"patches": 2, **AFTER_PATCHES},
     ),
     "attribution": (
-        edit("relevances.py", "L1_FLOOR = 1e-10", "L1_FLOOR = 1e-9"),
+        edit("circuits/relevances.py", "L1_FLOOR = 1e-10", "L1_FLOOR = 1e-9"),
         {"relevances": 2, **AFTER_RELEVANCES},
     ),
     "the world's network": (
@@ -178,7 +178,7 @@ CODE_EDITS = {
         edit("lens/pursuit.py", "LEAST_PIVOT = 1e-8", "LEAST_PIVOT = 1e-9"),
         {"words": 1, **AFTER_WORDS},
     ),
-    "artifacts": (edit("artifacts.py", r"CHUNK_BYTES = 2\*\*18", "CHUNK_BYTES = 2**17"), EVERYTHING),
+    "artifacts": (edit("storage/artifacts.py", r"CHUNK_BYTES = 2\*\*18", "CHUNK_BYTES = 2**17"), EVERYTHING),
 }
 
 KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {

@@ -5,7 +5,7 @@ import logging
 import sys
 
 from purelens.errors import UserError
-from purelens.verify import as_json, report, verify
+from purelens.reruns.verify import as_json, report, verify
 
 
 def main(arguments: list[str] | None = None) -> int:

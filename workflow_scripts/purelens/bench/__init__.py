@@ -1,1 +1,1 @@
-"""The benchmark: the definition, the published way, PureLens and the floor, side by side in one run."""
+"""The benchmark: every stage beside its definition, the published programs and its floor."""

@@ -8,12 +8,12 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from purelens.alignment import alignment
-from purelens.artifacts import create
-from purelens.bench.contest import Contest
+from purelens.bench.comparison import Contest
 from purelens.bench.definitions import clusters
-from purelens.interpretability import interpretability
-from purelens.virtual_neurons import virtual_neurons
+from purelens.circuits.alignment import alignment
+from purelens.circuits.interpretability import interpretability
+from purelens.circuits.virtual_neurons import virtual_neurons
+from purelens.storage.artifacts import create
 
 N_REFERENCES = 100
 N_COMPARED = 50

@@ -1,19 +1,14 @@
-"""The definitions, as ``tests/reference`` has them, run over all that a benchmark looks at."""
+"""The definitions, as ``bench/reference`` has them, run over all that a benchmark looks at."""
 
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from purelens.bench.published import canonizers
+from purelens.bench.reference import circuits, clusters, explanations, heatmaps, lens
+from purelens.bench.reference.boxes import published_box
 from purelens.bench.setting import References, Setting
-
-sys.path.append(str(Path(__file__).parents[3] / "tests"))
-
-from reference import circuits, clusters, explanations, heatmaps, lens
-from reference.boxes import published_box
 
 __all__ = ["boxes", "clusters", "explanations", "lens", "references", "relevances"]
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from purelens.artifacts import create
-from purelens.bench.contest import Contest
+from purelens.bench.comparison import Contest
 from purelens.bench.definitions import explanations
+from purelens.data.splits import TRAIN, VALIDATION, split_images
 from purelens.explanations.explain import explain
 from purelens.explanations.moments import Moments, concept_moments, with_activations
 from purelens.explanations.ranking import rank_concepts, ranked
 from purelens.explanations.selection import Covariances, select
-from purelens.split import TRAIN, VALIDATION, split_images
+from purelens.storage.artifacts import create
 
 N_IMAGES, N_CONCEPTS = 5000, 1000
 L1, L1_RATIO, LENGTH, WIDTH, TOLERANCE = 0.05, 0.99, 10, 10, 0.02

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from purelens.bench.setting import Setting
-from purelens.layers import Segment
-from purelens.pairs import rounds
+from purelens.circuits.pairs import rounds
+from purelens.networks.subnetwork import Segment
 
 
 def bare_forward(setting: Setting) -> Callable[[], None]:

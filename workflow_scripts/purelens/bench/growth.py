@@ -12,9 +12,9 @@ from pathlib import Path
 
 from purelens.bench.runs import run_activations, run_patches, run_relevances
 from purelens.bench.setting import Setting, prepare
-from purelens.config_bench import BenchStudy
+from purelens.config.bench import BenchStudy
 from purelens.errors import UserError
-from purelens.memory import keep_freed_memory
+from purelens.workflow.malloc import keep_freed_memory
 
 FACTORS = (1, 2, 4)
 REFERENCES = 8

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from purelens.bench import definitions
-from purelens.bench.contest import Contest
-from purelens.embedders import build_clip
+from purelens.bench.comparison import Contest
 from purelens.lens.closed_form import basis, effects_of, heads_above
 from purelens.lens.pursuit import pursue, unit_atoms
-from purelens.lens.tower import Tower
+from purelens.lens.vision_tower import Tower
+from purelens.networks.embedders import build_clip
 
 ARCHITECTURE, BLOCK = "ViT-B-32", 9
 """The model of the paper, with random weights, and one of its blocks."""

@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw
 from torch.nn import functional
 
 from purelens.bench.setting import References, Setting
-from purelens.boxes import boxes
-from purelens.models import Network
-from purelens.vision import torchvision
+from purelens.circuits.boxes import boxes
+from purelens.networks.imports import torchvision
+from purelens.networks.loading import Network
 
 LRP_BATCH = 50
 KERNEL, THRESHOLD = 5, 0.02

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from purelens.activations import activations
-from purelens.artifacts import SINGLE
 from purelens.bench.setting import Setting
-from purelens.patches import patches
-from purelens.relevances import relevances
-from purelens.shards import WHOLE
-from purelens.virtual_neurons import virtual_neurons
+from purelens.circuits.activations import activations
+from purelens.circuits.patches import patches
+from purelens.circuits.relevances import relevances
+from purelens.circuits.virtual_neurons import virtual_neurons
+from purelens.storage.artifacts import SINGLE
+from purelens.storage.shards import WHOLE
 
 
 def run_activations(

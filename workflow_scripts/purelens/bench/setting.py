@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from purelens.activations import activations
-from purelens.config_bench import BenchStudy
-from purelens.dataset import dataset
-from purelens.device import choose_device, first_batch_size
-from purelens.model import model
-from purelens.models import Network, build_network, load_network
-from purelens.pairs import Pairs, select_pairs
+from purelens.circuits.activations import activations
+from purelens.circuits.pairs import Pairs, select_pairs
+from purelens.config.bench import BenchStudy
+from purelens.data.dataset import dataset
+from purelens.networks.batching import choose_device, first_batch_size
+from purelens.networks.loading import Network, build_network, load_network
+from purelens.networks.model import model
 
 PICTURE = (500, 375)
 """Width and height of a drawn image: what a photograph of ImageNet has most often."""

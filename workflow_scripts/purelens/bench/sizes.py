@@ -6,10 +6,10 @@ from typing import Any
 
 import h5py
 
-from purelens.artifacts import HALF, variables
 from purelens.bench.runs import run_activations, run_patches, run_relevances, split
 from purelens.bench.setting import prepare
-from purelens.config_bench import BenchStudy
+from purelens.config.bench import BenchStudy
+from purelens.storage.artifacts import HALF, variables
 
 FULL_IMAGES, FULL_REFERENCES = 50_000, 100
 EMBEDDERS, COMPONENTS = 2, 768

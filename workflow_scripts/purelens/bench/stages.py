@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from purelens.bench import definitions, floors, published
-from purelens.bench.contest import Contest
-from purelens.bench.figures import published_figure
+from purelens.bench.comparison import Contest
+from purelens.bench.published_figure import published_figure
 from purelens.bench.runs import run_activations, run_patches, run_relevances, split
 from purelens.bench.setting import References, Setting, pictures_of
-from purelens.config_bench import BenchStudy
-from purelens.dataset import dataset
-from purelens.images import Geometry, open_source
-from purelens.neuron_figures import neuron_figures
-from purelens.projections import projections
+from purelens.circuits.projections import projections
+from purelens.config.bench import BenchStudy
+from purelens.data.dataset import dataset
+from purelens.data.images import Geometry, open_source
+from purelens.figures.neuron_figures import neuron_figures
 
 
 def contest_decoding(study: BenchStudy, folder: Path, n_workers: int, seed: int) -> Contest:

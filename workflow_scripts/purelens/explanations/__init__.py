@@ -1,1 +1,1 @@
-"""Linear explanations: what a neuron means, in words, with a score (Oikarinen & Weng 2024)."""
+"""Neurons in words: Linear Explanations (Oikarinen & Weng 2024), CLIP-Dissect and Network Dissection, and their scores."""

@@ -10,18 +10,18 @@ import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from purelens.dataset import Images, open_images
-from purelens.device import choose_device, first_batch_size
+from purelens.data.dataset import Images, open_images
+from purelens.data.splits import TEST, VALIDATION
 from purelens.explanations.methods import SHUFFLED
 from purelens.explanations.simulate import Explanations, givers, open_explanations, simulations
 from purelens.explanations.table import open_concepts
 from purelens.explanations.units import WHOLE
-from purelens.layers import as_maps, find_layer
-from purelens.models import Network, load_network
+from purelens.networks.batching import choose_device, first_batch_size
+from purelens.networks.loading import Network, load_network
+from purelens.networks.subnetwork import as_maps, find_layer
+from purelens.numerics.bootstrap import estimate
 from purelens.progress import Progress
-from purelens.split import TEST, VALIDATION
-from purelens.statistics import estimate
-from purelens.tables import write_table
+from purelens.storage.tables import write_table
 
 logger = logging.getLogger("purelens")
 
@@ -63,9 +63,9 @@ def ablate(
     n_neurons
         How many neurons are replaced if no linear head follows the layer: each costs passes of the whole network.
     device, batch_size
-        See `purelens.device`.
+        See `purelens.networks.batching`.
     bootstrap, confidence, seed
-        See `purelens.statistics.estimate`.
+        See `purelens.numerics.bootstrap.estimate`.
 
     Notes
     -----

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from purelens.artifacts import Rows, Writer, create, read, strings
-from purelens.dataset import Images, open_images
-from purelens.embedders import encode_texts, read_embeddings
+from purelens.data.dataset import Images, open_images
+from purelens.data.splits import TRAIN, split_images
+from purelens.data.vocabulary import Texts, read_elsewhere, read_superclasses, read_texts
 from purelens.errors import UserError, listed
 from purelens.explanations.calibration import calibrate, probability
 from purelens.explanations.table import LABELS, TEXTS
-from purelens.provenance import Provenance
-from purelens.split import TRAIN, split_images
-from purelens.vocabulary import Texts, read_elsewhere, read_superclasses, read_texts
+from purelens.networks.embedders import encode_texts, read_embeddings
+from purelens.storage.artifacts import Rows, Writer, create, read, strings
+from purelens.storage.provenance import Provenance
 
 logger = logging.getLogger("purelens")
 
@@ -50,7 +50,7 @@ def concepts(
     concepts_h5
         The artifact.
     settings
-        The configuration of the set (see `purelens.config_explain.Concepts`).
+        The configuration of the set (see `purelens.config.explain.Concepts`).
     embedder
         Configuration of the embedder.
     elsewhere

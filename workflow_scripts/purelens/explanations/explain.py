@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from purelens.artifacts import create, read, strings
+from purelens.circuits.selection import neuron_ids
+from purelens.data.splits import TEST, TRAIN, VALIDATION
+from purelens.data.vocabulary import read_elsewhere
 from purelens.errors import UserError, listed
 from purelens.explanations.dissection import N_IMAGES, concept_shares, log_likelihood, soft_wpmi
 from purelens.explanations.methods import DISSECT, ELSEWHERE, LINEAR, NETWORK_DISSECTION
@@ -15,11 +17,9 @@ from purelens.explanations.ranking import rank_concepts, ranked
 from purelens.explanations.selection import Covariances, Explanation, select
 from purelens.explanations.table import ConceptTable, open_concepts
 from purelens.explanations.units import WHOLE, Units, open_units
-from purelens.neurons import neuron_ids
 from purelens.progress import Progress
-from purelens.provenance import Provenance
-from purelens.split import TEST, TRAIN, VALIDATION
-from purelens.vocabulary import read_elsewhere
+from purelens.storage.artifacts import create, read, strings
+from purelens.storage.provenance import Provenance
 
 logger = logging.getLogger("purelens")
 
@@ -33,7 +33,7 @@ LEAST_VARIANCE = 1e-12
 
 @dataclass(frozen=True)
 class Search:
-    """How linear explanations are looked for (see `purelens.config_explain.Explain`)."""
+    """How linear explanations are looked for (see `purelens.config.explain.Explain`)."""
 
     l1: float
     l1_ratio: float

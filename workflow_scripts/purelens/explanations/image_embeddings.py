@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from purelens.artifacts import SINGLE, Writer
-from purelens.dataset import Images, open_images
-from purelens.device import choose_device, filled, in_batches
-from purelens.embedders import Embedder, load_embedder, read_embeddings
+from purelens.data.dataset import Images, open_images
 from purelens.errors import UserError
+from purelens.networks.batching import choose_device, filled, in_batches
+from purelens.networks.embedders import Embedder, load_embedder, read_embeddings
 from purelens.progress import Progress
-from purelens.provenance import Provenance
-from purelens.resumable import Work, resume
+from purelens.storage.artifacts import SINGLE, Writer
+from purelens.storage.provenance import Provenance
+from purelens.storage.resumable import Work, resume
 
 
 def image_embeddings(
@@ -36,9 +36,9 @@ def image_embeddings(
     image_embeddings_h5
         The artifact.
     embedder
-        The embedder's configuration (see `purelens.config.Embedder`).
+        The embedder's configuration (see `purelens.config.study.Embedder`).
     device, batch_size
-        See `purelens.device`.
+        See `purelens.networks.batching`.
     storage
         ``half`` or ``single``: store the table in 16 or in 32 bits.
     seed

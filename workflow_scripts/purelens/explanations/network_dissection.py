@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from purelens.artifacts import Rows, create, read, strings
-from purelens.dataset import Images, open_images
-from purelens.device import choose_device, filled, in_batches
+from purelens.data.dataset import Images, open_images
+from purelens.data.splits import TEST, split_images
 from purelens.errors import UserError
-from purelens.layers import Segment, as_maps
-from purelens.models import Network, load_network
+from purelens.networks.batching import choose_device, filled, in_batches
+from purelens.networks.loading import Network, load_network
+from purelens.networks.subnetwork import Segment, as_maps
 from purelens.progress import Progress
-from purelens.provenance import Provenance
-from purelens.split import TEST, split_images
+from purelens.storage.artifacts import Rows, create, read, strings
+from purelens.storage.provenance import Provenance
 
 logger = logging.getLogger("purelens")
 
@@ -50,7 +50,7 @@ def network_dissection(
     layer, channels
         The layer, and where its neurons are.
     device, batch_size
-        See `purelens.device`.
+        See `purelens.networks.batching`.
     seed
         Of the split of the images; test images take no part.
     provenance

@@ -10,15 +10,15 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from purelens.artifacts import read, strings
+from purelens.data.splits import TEST
 from purelens.errors import listed
 from purelens.explanations.methods import SHUFFLED
 from purelens.explanations.scores import auprc_columns, pearson_columns
 from purelens.explanations.table import ConceptTable, open_concepts
 from purelens.explanations.units import WHOLE, Units, open_units
-from purelens.split import TEST
-from purelens.statistics import estimate
-from purelens.tables import write_table
+from purelens.numerics.bootstrap import estimate
+from purelens.storage.artifacts import read, strings
+from purelens.storage.tables import write_table
 
 logger = logging.getLogger("purelens")
 
@@ -116,7 +116,7 @@ def simulate(
     virtual_csv
         Neurons beside their virtual neurons.
     bootstrap, confidence, seed
-        See `purelens.statistics.estimate`.
+        See `purelens.numerics.bootstrap.estimate`.
 
     Notes
     -----

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
-from purelens.artifacts import Rows, read, strings
 from purelens.explanations.calibration import probability
-from purelens.provenance import text
+from purelens.storage.artifacts import Rows, read, strings
+from purelens.storage.provenance import text
 
 LABELS, TEXTS = "labels", "texts"
 
@@ -27,7 +27,7 @@ class ConceptTable:
     kept
         (M,) whether the filter keeps them.
     part
-        (N,) what each image is for (see `purelens.split`).
+        (N,) what each image is for (see `purelens.data.splits`).
     """
 
     file: h5py.File

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
-from purelens.artifacts import Rows, read
+from purelens.storage.artifacts import Rows, read
 
 WHOLE = -1
 UNITS_AT_A_TIME = 256

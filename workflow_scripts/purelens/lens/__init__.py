@@ -1,4 +1,1 @@
-"""What the neurons of a CLIP's vision transformer do to the image embedding: their second-order effects.
-
-The method of Gandelsman, Efros and Steinhardt (2024, arXiv:2406.04341).
-"""
+"""The second-order lens: what the MLP neurons of a CLIP do to the image embedding (Gandelsman et al. 2024)."""

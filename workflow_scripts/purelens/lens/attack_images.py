@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from purelens.device import choose_device
-from purelens.embedders import Embedder
+from purelens.data.images import BadImageError, open_source
 from purelens.errors import UserError
-from purelens.images import BadImageError, open_source
 from purelens.lens.attacks import KINDS, class_differences
 from purelens.lens.effects import finite, load_clip
+from purelens.networks.batching import choose_device
+from purelens.networks.embedders import Embedder
+from purelens.numerics.bootstrap import estimate
 from purelens.progress import Progress
-from purelens.statistics import estimate
-from purelens.tables import read_table, write_table
+from purelens.storage.tables import read_table, write_table
 
 logger = logging.getLogger("purelens")
 
@@ -54,7 +54,7 @@ def attack_images(
     bootstrap, confidence
         Of the intervals over images.
     device
-        See `purelens.device`.
+        See `purelens.networks.batching`.
     seed
         Of the images that are drawn.
 

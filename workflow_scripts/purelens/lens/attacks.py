@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from purelens.artifacts import read, strings
-from purelens.lens.stored import directions_of, word_weights
+from purelens.lens.effect_reader import directions_of, word_weights
 from purelens.lens.texts import embedded
-from purelens.tables import write_table
+from purelens.storage.artifacts import read, strings
+from purelens.storage.tables import write_table
 
 logger = logging.getLogger("purelens")
 
@@ -43,7 +43,7 @@ def attacks(
     embedder
         Configuration of the CLIP.
     wanted
-        Attacks by name (see `purelens.config_lens.Attack`).
+        Attacks by name (see `purelens.config.lens.Attack`).
     seed
         Of the random neurons and the words of each sentence, with the attack's name, and of random weights.
 

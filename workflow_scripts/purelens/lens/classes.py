@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from purelens.artifacts import create, read, strings
-from purelens.dataset import open_images
-from purelens.device import choose_device
+from purelens.data.dataset import open_images
 from purelens.lens.texts import embedded, unit
-from purelens.provenance import Provenance
+from purelens.networks.batching import choose_device
+from purelens.storage.artifacts import create, read, strings
+from purelens.storage.provenance import Provenance
 
 logger = logging.getLogger("purelens")
 
@@ -37,7 +37,7 @@ def classes(
     class_templates
         Sentences; {} is the name of a class. The embedding of a class is the mean of those of its sentences.
     device
-        See `purelens.device`.
+        See `purelens.networks.batching`.
     seed
         Of random weights.
     provenance

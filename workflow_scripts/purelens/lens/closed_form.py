@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from purelens.lens.tower import Pass, Tower
+from purelens.lens.vision_tower import Pass, Tower
 
 COEFFICIENT = 100.0
 """Effects are on an embedding of this length."""

@@ -8,13 +8,13 @@ import h5py
 import numpy as np
 import torch
 
-from purelens.artifacts import Writer, create, read
-from purelens.clustering import gram_matrices, k_means, silhouettes, squared_distances
-from purelens.device import choose_device
 from purelens.errors import UserError
-from purelens.lens.stored import few_neurons, fitted_images, neuron_blocks
+from purelens.lens.effect_reader import few_neurons, fitted_images, neuron_blocks
+from purelens.networks.batching import choose_device
+from purelens.numerics.clustering import gram_matrices, k_means, silhouettes, squared_distances
 from purelens.progress import Progress
-from purelens.provenance import Provenance
+from purelens.storage.artifacts import Writer, create, read
+from purelens.storage.provenance import Provenance
 
 logger = logging.getLogger("purelens")
 
@@ -54,7 +54,7 @@ def directions(
     n_parts
         Numbers of parts that are tried; the best silhouette decides.
     device
-        See `purelens.device`.
+        See `purelens.networks.batching`.
     seed
         Of the split of the images, and of k-means.
     provenance

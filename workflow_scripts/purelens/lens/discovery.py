@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from purelens.artifacts import Writer, create, read, strings
-from purelens.device import choose_device
 from purelens.errors import UserError
-from purelens.lens.stored import SLAB_BYTES, centred_effects, word_weights
+from purelens.lens.effect_reader import SLAB_BYTES, centred_effects, word_weights
+from purelens.networks.batching import choose_device
 from purelens.progress import Progress
-from purelens.provenance import Provenance
+from purelens.storage.artifacts import Writer, create, read, strings
+from purelens.storage.provenance import Provenance
 
 logger = logging.getLogger("purelens")
 
@@ -41,7 +41,7 @@ def discovery(
     blocks
         Numbers of the blocks.
     device
-        See `purelens.device`.
+        See `purelens.networks.batching`.
     provenance
         What the artifact is made from.
 

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from purelens.artifacts import SINGLE, Writer
-from purelens.dataset import Images, open_images
-from purelens.device import choose_device, filled, in_batches
-from purelens.embedders import Embedder, load_embedder
+from purelens.data.dataset import Images, open_images
 from purelens.errors import UserError
+from purelens.lens.clip_shape import trained_with_quick_gelu
 from purelens.lens.closed_form import basis, completeness, effects_of, heads_above
-from purelens.lens.shapes import trained_with_quick_gelu
-from purelens.lens.tower import Tower, check_activations, check_tower, uses_quick_gelu
+from purelens.lens.vision_tower import Tower, check_activations, check_tower, uses_quick_gelu
+from purelens.networks.batching import choose_device, filled, in_batches
+from purelens.networks.embedders import Embedder, load_embedder
 from purelens.progress import Progress
-from purelens.provenance import Provenance
-from purelens.resumable import Work, resume
-from purelens.shards import WHOLE, part_of
+from purelens.storage.artifacts import SINGLE, Writer
+from purelens.storage.provenance import Provenance
+from purelens.storage.resumable import Work, resume
+from purelens.storage.shards import WHOLE, part_of
 
 logger = logging.getLogger("purelens")
 
@@ -53,13 +53,13 @@ def effects(
     effects_h5
         The artifact.
     embedder
-        Configuration of an open_clip model (see `purelens.config.Embedder`).
+        Configuration of an open_clip model (see `purelens.config.study.Embedder`).
     block
         The block whose MLP holds the neurons, counted from 0.
     device, batch_size
-        See `purelens.device`.
+        See `purelens.networks.batching`.
     shard
-        Which part of the images to look at (see `purelens.gather`).
+        Which part of the images to look at (see `purelens.storage.gather`).
     storage
         ``half`` or ``single``: store head scalars in 16 or in 32 bits.
     seed

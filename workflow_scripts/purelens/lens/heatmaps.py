@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from purelens.artifacts import create
-from purelens.dataset import open_images
-from purelens.device import choose_device
+from purelens.data.dataset import open_images
 from purelens.lens.classes import read_classes
+from purelens.lens.effect_reader import directions_of
 from purelens.lens.effects import load_clip
 from purelens.lens.segmentation import IMAGES_AT_A_TIME, Segmenter
-from purelens.lens.stored import directions_of
+from purelens.networks.batching import choose_device
 from purelens.progress import Progress
-from purelens.provenance import Provenance
+from purelens.storage.artifacts import create
+from purelens.storage.provenance import Provenance
 
 
 def heatmaps(
@@ -42,7 +42,7 @@ def heatmaps(
     embedder, blocks, neurons
         See `purelens.lens.segmentation.segmentation`.
     device
-        See `purelens.device`.
+        See `purelens.networks.batching`.
     seed
         Of random weights.
     provenance

@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from purelens.dataset import open_images
+from purelens.data.dataset import open_images
+from purelens.data.images import Geometry
 from purelens.errors import UserError
-from purelens.images import Geometry
 
 
 class Segmented(Protocol):

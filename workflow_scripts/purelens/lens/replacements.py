@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from purelens.artifacts import read
-from purelens.dataset import open_images
-from purelens.device import choose_device
+from purelens.data.dataset import open_images
 from purelens.lens.classes import read_classes
-from purelens.lens.stored import centred_effects, fitted_images
+from purelens.lens.effect_reader import centred_effects, fitted_images
 from purelens.lens.texts import unit
+from purelens.networks.batching import choose_device
+from purelens.numerics.bootstrap import estimate
 from purelens.progress import Progress
-from purelens.statistics import estimate
-from purelens.tables import write_table
+from purelens.storage.artifacts import read
+from purelens.storage.tables import write_table
 
 logger = logging.getLogger("purelens")
 
@@ -56,7 +56,7 @@ def replacements(
     bootstrap, confidence
         Of the intervals.
     device
-        See `purelens.device`.
+        See `purelens.networks.batching`.
     seed
         Of the split of the images, and of the resamples.
     """

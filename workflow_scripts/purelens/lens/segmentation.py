@@ -9,16 +9,16 @@ import pandas as pd
 import torch
 from torch.nn import functional
 
-from purelens.device import choose_device
-from purelens.embedders import Embedder
 from purelens.lens.classes import read_classes
+from purelens.lens.effect_reader import directions_of
 from purelens.lens.effects import finite, load_clip
 from purelens.lens.masks import Segmented, fitted_batch, open_masks
 from purelens.lens.segmentation_scores import COUNTS, average_precision, centre_blob, counts, stretched, summary
-from purelens.lens.stored import directions_of
-from purelens.lens.tower import watched
+from purelens.lens.vision_tower import watched
+from purelens.networks.batching import choose_device
+from purelens.networks.embedders import Embedder
 from purelens.progress import Progress
-from purelens.tables import write_table
+from purelens.storage.tables import write_table
 
 logger = logging.getLogger("purelens")
 
@@ -65,7 +65,7 @@ def segmentation(
     bootstrap, confidence, seed
         Of the intervals over images.
     device
-        See `purelens.device`.
+        See `purelens.networks.batching`.
 
     Notes
     -----

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from purelens.artifacts import create
-from purelens.device import choose_device
-from purelens.embedders import encode_texts
+from purelens.data.vocabulary import read_texts
 from purelens.errors import UserError
-from purelens.provenance import Provenance
-from purelens.vocabulary import read_texts
+from purelens.networks.batching import choose_device
+from purelens.networks.embedders import encode_texts
+from purelens.storage.artifacts import create
+from purelens.storage.provenance import Provenance
 
 logger = logging.getLogger("purelens")
 
@@ -33,9 +33,9 @@ def texts(
     embedder
         Configuration of an open_clip model.
     pool
-        The list of texts (see `purelens.vocabulary.read_texts`).
+        The list of texts (see `purelens.data.vocabulary.read_texts`).
     device
-        See `purelens.device`.
+        See `purelens.networks.batching`.
     seed
         Of random weights.
     provenance

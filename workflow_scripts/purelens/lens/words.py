@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from purelens.artifacts import create, read, strings
-from purelens.device import choose_device
+from purelens.data.vocabulary import FEWEST_TEXTS
 from purelens.errors import UserError
 from purelens.lens.pursuit import pursue, unit_atoms
+from purelens.networks.batching import choose_device
 from purelens.progress import Progress
-from purelens.provenance import Provenance
-from purelens.vocabulary import FEWEST_TEXTS
+from purelens.storage.artifacts import create, read, strings
+from purelens.storage.provenance import Provenance
 
 logger = logging.getLogger("purelens")
 
@@ -62,7 +62,7 @@ def words(
     scaling
         See `purelens.lens.pursuit.unit_atoms`.
     device
-        See `purelens.device`.
+        See `purelens.networks.batching`.
     provenance
         What the artifact is made from.
 

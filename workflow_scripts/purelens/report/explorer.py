@@ -8,10 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from purelens.files import replace_folder_when_whole, replace_when_whole
 from purelens.report.data import as_script, data_script, read_data
 from purelens.report.overview import benchmarks, lenses, overview, ratios
 from purelens.report.templates import OPENS_WITHIN_A_PAGE, TEMPLATES, render
+from purelens.storage.files import replace_folder_when_whole, replace_when_whole
 
 SCRIPTS = ("core.js", "overview.js", "grid.js", "neuron.js", "lens.js", "main.js")
 STYLE = "explorer.css"

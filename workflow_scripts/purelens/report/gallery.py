@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from purelens.files import replace_when_whole
 from purelens.report.templates import OPENS_WITHIN_A_PAGE, render
+from purelens.storage.files import replace_when_whole
 
 WIDTHS = (1000, 700, 500, 350, 250)
 REST_OF_THE_PAGE = 100_000

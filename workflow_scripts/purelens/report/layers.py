@@ -9,10 +9,10 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from purelens.artifacts import Rows, strings
-from purelens.provenance import text
 from purelens.report.data import rounded
 from purelens.report.neurons import LayerFiles, Neuron
+from purelens.storage.artifacts import Rows, strings
+from purelens.storage.provenance import text
 
 MOST_REJECTED = 200
 LIFT = 0.1

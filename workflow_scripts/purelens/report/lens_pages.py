@@ -9,16 +9,16 @@ from typing import Any
 import h5py
 import numpy as np
 
-from purelens.artifacts import read, strings
-from purelens.dataset import Images, open_images
-from purelens.files import replace_folder_when_whole
+from purelens.data.dataset import Images, open_images
 from purelens.lens.attacks import KINDS, LENS
 from purelens.lens.replacements import REPLACEMENTS
 from purelens.lens.segmentation import METHODS
 from purelens.progress import Progress
 from purelens.report.data import number, rounded, write_data
 from purelens.report.pictures import save_picture, whole
-from purelens.tables import read_table
+from purelens.storage.artifacts import read, strings
+from purelens.storage.files import replace_folder_when_whole
+from purelens.storage.tables import read_table
 
 NEURONS_OF_A_FILE = 64
 IMAGES_OF_A_FILE = 64

@@ -9,12 +9,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from purelens.artifacts import Rows, strings
-from purelens.dataset import Images
-from purelens.projections import spread_out
-from purelens.provenance import text
+from purelens.circuits.projections import spread_out
+from purelens.circuits.virtual_neurons import PURE
+from purelens.data.dataset import Images
 from purelens.report.data import rounded
-from purelens.virtual_neurons import PURE
+from purelens.storage.artifacts import Rows, strings
+from purelens.storage.provenance import text
 
 SLAB_NEURONS = 16
 THUMBNAIL = 0.075

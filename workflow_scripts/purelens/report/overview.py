@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from purelens.tables import read_table
-from purelens.virtual_neurons import RANDOM
+from purelens.circuits.virtual_neurons import RANDOM
+from purelens.storage.tables import read_table
 
 
 def overview(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

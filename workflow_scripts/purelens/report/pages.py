@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from purelens.artifacts import read
-from purelens.dataset import open_images
-from purelens.files import replace_folder_when_whole
+from purelens.circuits.virtual_neurons import RANDOM
+from purelens.data.dataset import open_images
 from purelens.progress import Progress
 from purelens.report.data import write_data
 from purelens.report.layers import all_gaps, concept_table, layer_facts, layer_table, neuron_line
 from purelens.report.neurons import LayerFiles, Neuron, neuron_data, neurons, shown
 from purelens.report.pictures import save_picture, strip, whole
 from purelens.report.words import Words, main_words, methods_of_words, virtual_words, words_of
-from purelens.tables import read_table
-from purelens.virtual_neurons import RANDOM
+from purelens.storage.artifacts import read
+from purelens.storage.files import replace_folder_when_whole
+from purelens.storage.tables import read_table
 
 
 def pages(

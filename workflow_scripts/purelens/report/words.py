@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from purelens.artifacts import read, strings
 from purelens.explanations.methods import LINEAR
 from purelens.explanations.units import WHOLE
 from purelens.report.data import number, rounded
-from purelens.tables import read_table
+from purelens.storage.artifacts import read, strings
+from purelens.storage.tables import read_table
 
 Words = dict[int, list[dict[str, Any]]]
 """For each neuron the explanations of it and of its virtual neurons, by method."""

@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from purelens.artifacts import read
-from purelens.files import replace_when_whole, write_json
+from purelens.networks.imports import open_clip
 from purelens.progress import Progress
-from purelens.vision import open_clip
+from purelens.storage.artifacts import read
+from purelens.storage.files import replace_when_whole, write_json
 from purelens.world.muon import Muon
 from purelens.world.scenes import ATTRIBUTES, SIZE
 from purelens.world.world_cnn import batches

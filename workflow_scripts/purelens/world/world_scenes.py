@@ -6,9 +6,9 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from purelens.artifacts import create
 from purelens.progress import Progress
-from purelens.provenance import Provenance
+from purelens.storage.artifacts import create
+from purelens.storage.provenance import Provenance
 from purelens.world.scenes import CLASSES, CONCEPTS, SIZE, Scene, draw_scene
 
 PARTS = ("train", "probe", "test")

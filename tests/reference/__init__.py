@@ -1,1 +1,0 @@
-"""Slow transcriptions of the definitions, to compare the library with."""

@@ -1,0 +1,40 @@
+"""Activations, references and relevances, one image and one neuron at a time, by the definition."""
+
+import torch
+
+from purelens.networks.subnetwork import find_layer
+
+
+def outputs(module: torch.nn.Module, names: list[str], image: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Outputs of layers in one whole forward pass."""
+    found: dict[str, torch.Tensor] = {}
+    handles = [
+        find_layer(module, name).register_forward_hook(lambda _, __, output, name=name: found.update({name: output}))
+        for name in names
+    ]
+    module(image)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def references(values: torch.Tensor, n_references: int) -> list[list[int]]:
+    """Rank images (N, C) of each neuron: value descending, image ascending, only values above zero."""
+    ranked = []
+    for neuron in range(values.shape[1]):
+        order = sorted(range(len(values)), key=lambda image: (-values[image, neuron].item(), image))
+        chosen = [image for image in order if values[image, neuron] > 0][:n_references]
+        ranked.append(chosen + [-1] * (n_references - len(chosen)))
+    return ranked
+
+
+def relevance(
+    module: torch.nn.Module, layer: str, lower_layer: str, neuron: int, image: torch.Tensor, normalize: bool = True
+) -> torch.Tensor:
+    """Lower activation times the gradient of 1/2 sum_p relu(a_k(p))^2, summed over space; image (1, 3, H, W)."""
+    with torch.enable_grad():
+        found = outputs(module, [layer, lower_layer], image.clone().requires_grad_())
+        objective = 0.5 * found[layer][:, neuron].clamp(min=0).square().sum()
+        (gradient,) = torch.autograd.grad(objective, found[lower_layer])
+    product = (found[lower_layer] * gradient).flatten(2).sum(dim=2)[0].detach()
+    return product / (product.abs().sum() + 1e-10) if normalize else product

@@ -1,0 +1,78 @@
+"""The (neuron, reference) pairs of a layer, ordered so that each image is forwarded once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+
+from purelens.circuits.selection import neuron_ids
+from purelens.errors import UserError
+from purelens.storage.artifacts import Rows
+from purelens.storage.shards import WHOLE, part_of
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Which neuron has which image as a reference.
+
+    Attributes
+    ----------
+    neurons
+        (C,) numbers of the selected neurons.
+    reference_id
+        (C, K) image ids, -1 where there is none.
+    reference_position
+        (C, K) positions of the largest activation.
+    """
+
+    neurons: np.ndarray
+    reference_id: np.ndarray
+    reference_position: np.ndarray
+
+    def by_image(self) -> list[tuple[int, np.ndarray]]:
+        """List unique images with the flat indices (into (C, K)) of their pairs, those with most pairs first."""
+        flat = self.reference_id.reshape(-1)
+        order = np.argsort(flat, kind="stable")
+        order = order[flat[order] >= 0]
+        images, starts = np.unique(flat[order], return_index=True)
+        groups = list(zip(images.tolist(), np.split(order, starts[1:]), strict=True)) if len(order) else []
+        return sorted(groups, key=lambda group: (-len(group[1]), group[0]))
+
+
+@dataclass(frozen=True)
+class Round:
+    """One backward pass: at most one pair of each image of a batch.
+
+    Attributes
+    ----------
+    row
+        (r,) which images of the batch take part.
+    pair
+        (r,) flat index of their pairs into (C, K).
+    """
+
+    row: np.ndarray
+    pair: np.ndarray
+
+
+def rounds(groups: list[tuple[int, np.ndarray]]) -> Iterator[Round]:
+    """Deal the pairs of a batch of images into backward passes."""
+    for number in range(max((len(pairs) for _, pairs in groups), default=0)):
+        rows = [row for row, (_, pairs) in enumerate(groups) if len(pairs) > number]
+        yield Round(np.array(rows), np.array([groups[row][1][number] for row in rows]))
+
+
+def refuse_dead(reference_id: np.ndarray) -> None:
+    """Stop if no neuron has a reference."""
+    if (reference_id < 0).all():
+        raise UserError("no selected neuron has any reference: all of them are dead; select others")
+
+
+def select_pairs(activations: h5py.File, neurons: str | list[int | str], layer: str, shard: str = WHOLE) -> Pairs:
+    """Read the references of the selected neurons, or of a part of them, from an activations artifact."""
+    ids = np.array(neuron_ids(neurons, len(activations["neuron"]), layer), dtype=np.int64)
+    reference_id = Rows(activations, "reference_id")[ids]
+    refuse_dead(reference_id)
+    rows = part_of(np.arange(len(ids)), shard)
+    return Pairs(ids[rows], reference_id[rows], Rows(activations, "reference_position")[ids[rows]])

@@ -1,0 +1,90 @@
+"""The representations of a neuron's references: what methods cluster and distances are measured in."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from purelens.errors import UserError
+from purelens.storage.artifacts import Rows, read
+
+SLAB_NEURONS = 16
+
+Loader = Callable[[int, int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Representations:
+    """Vectors of every reference, by method.
+
+    Attributes
+    ----------
+    neurons
+        (C,) neuron numbers.
+    reference_id
+        (C, K) image ids, -1 where there is none.
+    loaders
+        For each method a function of (start, stop) that gives the vectors (stop - start, K, D) of a slab of neurons.
+    """
+
+    neurons: np.ndarray
+    reference_id: np.ndarray
+    loaders: dict[str, Loader]
+
+    def slabs(self) -> Iterator[tuple[int, int]]:
+        """Yield ranges of neurons that fit in memory."""
+        for start in range(0, len(self.neurons), SLAB_NEURONS):
+            yield start, min(start + SLAB_NEURONS, len(self.neurons))
+
+
+@contextmanager
+def open_representations(
+    relevances_h5: str, activations_h5: str | None, embeddings: Sequence[str], embedders: Sequence[str]
+) -> Iterator[Representations]:
+    """Open the artifacts that hold representations of the same references.
+
+    Parameters
+    ----------
+    relevances_h5
+        Gives one method ``pure:{lower layer}`` for each lower layer.
+    activations_h5
+        Gives the method ``activations``; None: without.
+    embeddings, embedders
+        Artifacts and names of embedders; each gives ``embedder:{name}``.
+
+    Raises
+    ------
+    UserError
+        If the artifacts are not of the same references.
+    """
+    with ExitStack() as stack:
+        relevance = stack.enter_context(read(relevances_h5, "relevances"))
+        reference_id, neurons = relevance["reference_id"][...], relevance["neuron"][...]
+        loaders: dict[str, Loader] = {}
+        for lower in relevance["relevance"]:
+            loaders[f"pure:{lower}"] = _rows(Rows(relevance, f"relevance/{lower}"))
+        if activations_h5 is not None:
+            means = Rows(stack.enter_context(read(activations_h5, "activations")), "mean")
+            loaders["activations"] = _of_images(means, reference_id)
+        for path, name in zip(embeddings, embedders, strict=True):
+            file = stack.enter_context(read(path, "embeddings"))
+            if not np.array_equal(file["reference_id"][...], reference_id):
+                raise UserError(f"{path} and {relevances_h5} are not of the same references; rebuild them")
+            loaders[f"embedder:{name}"] = _rows(Rows(file, "embedding"))
+        yield Representations(neurons, reference_id, loaders)
+
+
+def _rows(variable: Rows) -> Loader:
+    return lambda start, stop: variable[start:stop]
+
+
+def _of_images(table: Rows, reference_id: np.ndarray) -> Loader:
+    """Rows of a table over images, for the references of a slab of neurons."""
+
+    def load(start: int, stop: int) -> np.ndarray:
+        ids = reference_id[start:stop]
+        unique, inverse = np.unique(np.maximum(ids, 0), return_inverse=True)
+        return table[unique][inverse].reshape(*ids.shape, -1)
+
+    return load

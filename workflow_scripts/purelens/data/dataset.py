@@ -1,0 +1,180 @@
+"""The rule ``dataset``: every image decoded once."""
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from purelens.data.images import BadImageError, Geometry, Source, decoded, open_source
+from purelens.errors import UserError
+from purelens.progress import Progress
+from purelens.storage.artifacts import Writer, create, read
+from purelens.storage.provenance import Provenance
+
+logger = logging.getLogger("purelens")
+
+SLAB = 32
+
+
+def dataset(
+    images: str,
+    images_h5: str,
+    size: int,
+    resize: int | None = None,
+    interpolation: str = "bilinear",
+    min_side: int = 8,
+    on_bad_image: str = "reject",
+    threads: int = 2,
+    provenance: Provenance | None = None,
+) -> None:
+    """Decode the images of a source into one artifact.
+
+    Parameters
+    ----------
+    images
+        Folder of class folders, ``.csv`` of paths and labels, or ``.h5`` file of images.
+    images_h5
+        The artifact.
+    size, resize, interpolation, min_side
+        Centre crop and short side in pixels, how to resize, and the shortest side accepted.
+    on_bad_image
+        ``reject``: list bad images in the artifact and go on; ``error``: stop at the first.
+    threads
+        Images decoded at the same time.
+    provenance
+        What the artifact is made from.
+
+    Raises
+    ------
+    UserError
+        If the source is unusable, an image is bad and ``on_bad_image`` is ``error``, or no image is good.
+    """
+    source = open_source(images)
+    geometry = Geometry(size, resize or size, interpolation, min_side)
+    _check_room(images_h5, source.n_images * 3 * size**2)
+    with create(images_h5, "dataset", provenance) as out:
+        _define(out, size)
+        kept, rejected, digest = _copy(out, source, geometry, threads, on_bad_image == "error")
+        if not len(kept):
+            path, reason = rejected[0]
+            raise UserError(
+                f"images: none of the {source.n_images} images of {images} is good; the first, {path}: {reason}"
+            )
+        _describe(out, source, kept, rejected)
+        out.attribute("content", digest)
+    logger.info("%d images, %d rejected", len(kept), len(rejected))
+
+
+def _check_room(path: str, n_bytes: int) -> None:
+    """Say before the first image is decoded that they will not fit."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(Path(path).parent).free
+    if n_bytes > free:
+        raise UserError(
+            f"No space left on device for {path}: it needs {n_bytes / 2**20:.1f} MB, and {free / 2**20:.1f} MB are free"
+        )
+
+
+def _define(out: Writer, size: int) -> None:
+    out.coordinate("image", 0, growing=True)
+    out.coordinate("row", size)
+    out.coordinate("column", size)
+    out.coordinate("colour", 3)
+    out.variable("pixels", growing=True)
+
+
+def _copy(
+    out: Writer, source: Source, geometry: Geometry, threads: int, stop_at_bad: bool
+) -> tuple[np.ndarray, list[tuple[str, str]], str]:
+    """Decode into ``pixels``; return the kept indices, the rejected images, and the digest of all pixels."""
+    kept: list[int] = []
+    rejected: list[tuple[str, str]] = []
+    slab: list[np.ndarray] = []
+    digest = hashlib.sha256()
+
+    def flush() -> None:
+        if slab:
+            out.grow("image", len(kept), "pixels")
+            out["pixels"][len(kept) - len(slab) :] = np.stack(slab)
+            slab.clear()
+
+    with Progress(source.n_images, "decode", "images") as progress:
+        for index, result in decoded(source, geometry, threads):
+            progress.advance(1)
+            if isinstance(result, BadImageError):
+                if stop_at_bad:
+                    raise UserError(f"images: {source.paths[index]}: {result} (on_bad_image: error)")
+                logger.warning("rejected %s: %s", source.paths[index], result)
+                rejected.append((source.paths[index], str(result)))
+                continue
+            kept.append(index)
+            slab.append(result)
+            digest.update(np.ascontiguousarray(result).data)
+            if len(slab) == SLAB:
+                flush()
+    flush()
+    return np.array(kept, dtype=np.int64), rejected, digest.hexdigest()
+
+
+def _describe(out: Writer, source: Source, kept: np.ndarray, rejected: list[tuple[str, str]]) -> None:
+    """Write everything but the pixels."""
+    out.coordinate("class", len(source.classes))
+    out.coordinate("rejected", len(rejected))
+    out.variable("label", data=source.labels[kept].astype("i4"))
+    out.variable("source_index", data=kept)
+    out.variable("path", data=[source.paths[index] for index in kept])
+    out.variable("class_name", data=source.classes)
+    out.variable("rejected_path", data=[path for path, _ in rejected])
+    out.variable("rejected_reason", data=[reason for _, reason in rejected])
+    if "concept" in source.extras:
+        out.coordinate("concept_name", source.extras["concept"].shape[1])
+        out.variable("concept", data=source.extras["concept"][kept])
+        out.variable("concept_label", data=source.extras["concept_label"])
+    if "caption" in source.extras:
+        out.variable("caption", data=source.extras["caption"][kept])
+    if source.mask_shape is not None and source.mask_shape[1:] == (len(out["row"]), len(out["column"])):
+        masks = out.variable("mask")
+        for start in range(0, len(kept), SLAB):
+            masks[start : start + SLAB] = source.masks(kept[start : start + SLAB])
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a dataset artifact, read a batch at a time."""
+
+    file: h5py.File
+
+    def __len__(self) -> int:
+        return len(self.file["pixels"])
+
+    @property
+    def size(self) -> int:
+        """Side of an image in pixels."""
+        return int(self.file["pixels"].shape[1])
+
+    def batches(self, batch_size: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the first index and the pixels (b, size, size, 3) uint8 of one batch after another."""
+        for start in range(0, len(self), batch_size):
+            yield start, self.file["pixels"][start : start + batch_size]
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        """Pixels (b, size, size, 3) uint8 of these images, in this order; repeats allowed."""
+        unique, inverse = np.unique(indices, return_inverse=True)
+        pixels = self.file["pixels"]
+        taken = np.empty((len(unique), *pixels.shape[1:]), dtype=pixels.dtype)
+        for place, index in enumerate(unique):  # HDF5 takes fifty times as long for a list of images
+            taken[place] = pixels[index]
+        return taken[inverse]
+
+
+@contextmanager
+def open_images(path: str | Path) -> Iterator[Images]:
+    """Open a dataset artifact to read its images."""
+    with read(path, "dataset") as file:
+        yield Images(file)

@@ -1,0 +1,1 @@
+"""Figures of neurons, layers and the benchmark."""

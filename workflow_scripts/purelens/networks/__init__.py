@@ -1,0 +1,1 @@
+"""Networks: built, loaded, inspected, cut into segments, explained by LRP; embedding models."""

@@ -1,0 +1,290 @@
+"""The networks that say how alike two patches look."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from safetensors.numpy import load_file
+
+from purelens.data.images import Geometry
+from purelens.errors import UserError, listed, nearest
+from purelens.networks.imports import open_clip, timm
+from purelens.networks.loading import Network, build_network, load_weights
+from purelens.networks.subnetwork import Segment, as_maps
+
+TEXTS_AT_A_TIME = 256
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A network that embeds images.
+
+    Attributes
+    ----------
+    geometry
+        How an image becomes the network's input.
+    network
+        The network, frozen, and the normalisation of its input.
+    function
+        Maps normalised images (b, 3, S, S) to embeddings (b, D).
+    """
+
+    geometry: Geometry
+    network: Network
+    function: Callable[[torch.Tensor], torch.Tensor]
+
+    def embed(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Embed (b, S, S, 3) uint8 images that have been through the geometry: (b, D) float."""
+        with torch.inference_mode():
+            return self.function(self.network.normalize(pixels)).float()
+
+
+def load_embedder(source: str, settings: Mapping[str, Any], device: torch.device, seed: int = 0) -> Embedder:
+    """Load an embedder.
+
+    Parameters
+    ----------
+    source
+        ``open_clip``, ``timm`` or ``network``.
+    settings
+        The other keys of the embedder's configuration (see `purelens.config.study.Embedder`).
+    device
+        Where it will compute.
+    seed
+        Of random weights.
+
+    Raises
+    ------
+    UserError
+        If there is no such architecture, or its weights cannot be had.
+    """
+    torch.manual_seed(seed)
+    loaders: dict[str, Callable[..., Embedder]] = {
+        "open_clip": _load_open_clip,
+        "timm": _load_timm,
+        "network": _load_network,
+    }
+    embedder = loaders[source](**settings)
+    embedder.network.module.eval().requires_grad_(False).to(device)
+    return embedder
+
+
+def build_clip(architecture: str, weights: str) -> Any:
+    """Build an open_clip model with its weights.
+
+    Parameters
+    ----------
+    architecture
+        A model name of open_clip, or the path of a ``.json`` model config.
+    weights
+        A pretrained tag of open_clip, ``random``, or a checkpoint file.
+
+    Raises
+    ------
+    UserError
+        If there is no such model, or its weights cannot be had or do not fit.
+    """
+    library = open_clip()
+    name = architecture
+    if architecture.endswith(".json"):
+        check_clip_config(architecture)
+        library.add_model_config(Path(architecture))
+        name = Path(architecture).stem
+    check_clip_name(name, weights)
+    if weights == "random" or Path(weights).suffix:
+        model = library.create_model(name, pretrained=None)
+        if weights != "random":
+            load_weights(model, weights, architecture)
+        return model
+    try:
+        return library.create_model(name, pretrained=weights)
+    except Exception as error:  # network and hub errors of several libraries
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"embedder: weights {weights!r} of {name} cannot be had: {reason}") from None
+
+
+def check_clip_name(name: str, weights: str) -> None:
+    """Check that open_clip has a model and, unless they are random or a file, its weights.
+
+    Raises
+    ------
+    UserError
+        With the nearest valid name.
+    """
+    known = open_clip().list_models()
+    if name not in known:
+        close = nearest(name, known)
+        raise UserError(f"embedder: open_clip has no model {name!r}{close or '; e.g. ' + listed(known, 3)}")
+    tags = open_clip().list_pretrained_tags_by_model(name)
+    if weights != "random" and not Path(weights).suffix and weights not in tags:
+        close = nearest(weights, tags)
+        raise UserError(f"embedder: {name} has no pretrained tag {weights!r}{close}; has {listed(tags)}")
+
+
+def check_clip_config(path: str) -> None:
+    """Check that a file is a model config of open_clip.
+
+    Raises
+    ------
+    UserError
+        If it is missing, no JSON, or lacks a section.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"embedder: there is no model config {path}") from None
+    except ValueError as error:
+        raise UserError(f"embedder: {path} is not JSON: {error}") from None
+    missing = [
+        key for key in ("embed_dim", "vision_cfg", "text_cfg") if not isinstance(values, dict) or key not in values
+    ]
+    if missing:
+        raise UserError(f"embedder: {path} is no model config of open_clip: it lacks {listed(missing)}")
+
+
+def encode_texts(
+    architecture: str, weights: str, texts: Sequence[str], device: str = "cpu", seed: int = 0
+) -> np.ndarray:
+    """Embed texts with the language model of an open_clip model: (n, D), not normalised.
+
+    Parameters
+    ----------
+    architecture, weights
+        See `build_clip`.
+    texts
+        Sentences.
+    device
+        Where to compute.
+    seed
+        Of random weights, which are those of `load_embedder` with the same seed.
+    """
+    torch.manual_seed(seed)
+    model = build_clip(architecture, weights).eval().requires_grad_(False).to(device)
+    name = Path(architecture).stem if architecture.endswith(".json") else architecture
+    tokenize = open_clip().get_tokenizer(name)
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(texts), TEXTS_AT_A_TIME):
+            tokens = tokenize(list(texts[start : start + TEXTS_AT_A_TIME]))
+            found.append(model.encode_text(tokens.to(device)).float().cpu().numpy())
+    return np.concatenate(found)
+
+
+def _load_open_clip(architecture: str, weights: str | None, output: str = "pooled", **_: Any) -> Embedder:
+    model = build_clip(architecture, weights or "random")
+    settings = open_clip().get_model_preprocess_cfg(model)
+    size = settings["size"][0] if isinstance(settings["size"], tuple | list) else settings["size"]
+
+    def tokens(images: torch.Tensor) -> torch.Tensor:
+        found = model.visual.forward_intermediates(
+            images, indices=1, intermediates_only=True, output_fmt="NLC", output_extra_tokens=True
+        )
+        parts = [*found.get("image_intermediates_prefix", []), *found["image_intermediates"]]
+        return torch.cat(parts, dim=1).mean(dim=1)
+
+    if output == "tokens" and not hasattr(model.visual, "forward_intermediates"):
+        raise UserError(f"embedder: {architecture} has no tokens; set output: pooled")
+    function = tokens if output == "tokens" else model.encode_image
+    network = Network(model, tuple(settings["mean"]), tuple(settings["std"]))
+    return Embedder(Geometry(size, size, settings["interpolation"], 1), network, function)
+
+
+def _load_timm(
+    architecture: str,
+    weights: str | None,
+    output: str = "pooled",
+    options: Mapping[str, Any] | None = None,
+    size: int | None = None,
+    **_: Any,
+) -> Embedder:
+    chosen = {"num_classes": 0, **({"img_size": size} if size else {}), **(options or {})}
+    try:
+        network = build_network(f"timm:{architecture}", chosen, weights or "published")
+    except UserError:
+        if not size:
+            raise
+        # convolutional networks take any size and no such option
+        chosen.pop("img_size")
+        network = build_network(f"timm:{architecture}", chosen, weights or "published")
+    model: Any = network.module
+    settings = timm().data.resolve_model_data_config(model)
+    side = size or settings["input_size"][1]
+    interpolation = "bicubic" if settings["interpolation"] == "bicubic" else "bilinear"
+    geometry = Geometry(side, math.floor(side / settings["crop_pct"]), interpolation, 1)
+
+    def tokens(images: torch.Tensor) -> torch.Tensor:
+        return as_maps(model.forward_features(images), architecture).mean(dim=-1)
+
+    network = Network(model, tuple(settings["mean"]), tuple(settings["std"]))
+    return Embedder(geometry, network, tokens if output == "tokens" else model)
+
+
+def _load_network(
+    architecture: str,
+    weights: str | None,
+    layer: str,
+    size: int,
+    options: Mapping[str, Any] | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    **_: Any,
+) -> Embedder:
+    network = build_network(architecture, options or {}, weights or "published", mean, std)
+
+    def pooled(images: torch.Tensor) -> torch.Tensor:
+        with Segment(network.module, layer) as segment:
+            output, _ = segment.forward(images)
+        return as_maps(output, layer).mean(dim=-1)
+
+    return Embedder(Geometry(size, size, "bilinear", 1), network, pooled)
+
+
+def read_embeddings(path: str) -> np.ndarray:
+    """Read embeddings that were computed elsewhere: one row per image of the source, in its order.
+
+    Parameters
+    ----------
+    path
+        A ``.npy``, ``.safetensors`` or ``.h5`` file with one array (N, D), called ``embedding`` if there are several.
+
+    Raises
+    ------
+    UserError
+        If there is no such array.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"embedder: there is no file {path}")
+    try:
+        values = _read_array(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"embedder: cannot read {path}: {' '.join(str(error).split())}") from None
+    if values.ndim != 2 or not np.issubdtype(values.dtype, np.floating):
+        raise UserError(f"embedder: {path} must hold floats (images, components), not {values.shape} {values.dtype}")
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+        raise UserError(f"embedder: {path} is NaN or infinite in row {row}")
+    return values.astype("f4")
+
+
+def _read_array(path: str) -> np.ndarray:
+    suffix = Path(path).suffix.lower()
+    if suffix == ".npy":
+        return np.load(path, allow_pickle=False)
+    if suffix == ".safetensors":
+        arrays = load_file(path)
+    elif suffix in (".h5", ".hdf5"):
+        with h5py.File(path, "r") as file:
+            arrays = {name: file[name][...] for name in file if isinstance(file[name], h5py.Dataset)}
+    else:
+        raise ValueError("expected .npy, .safetensors or .h5")
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    if "embedding" not in arrays:
+        raise KeyError(f"no array 'embedding' among {listed(arrays)}")
+    return arrays["embedding"]

@@ -1,0 +1,124 @@
+"""Look at a network without weights or images: which layers there are, in which order, and what they give."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+
+from purelens.errors import UserError
+from purelens.networks.loading import build_architecture
+from purelens.networks.lrp import plan_rules
+from purelens.networks.subnetwork import Segment, as_maps, block_before, find_layer
+
+
+class Inspection:
+    """A network on torch's meta device, which knows shapes but computes nothing.
+
+    Parameters
+    ----------
+    architecture, options
+        See `purelens.networks.loading.build_architecture`.
+    size
+        Side of its input in pixels.
+
+    Raises
+    ------
+    UserError
+        If it cannot be built, or does not take images of this size.
+    """
+
+    def __init__(self, architecture: str, options: Mapping[str, Any], size: int) -> None:
+        try:
+            with torch.device("meta"):
+                self._module = build_architecture(architecture, options)
+                self._image = torch.zeros(1, 3, size, size)
+                self._calls = self._count_calls()
+        except Exception:  # some networks compute with values when they are built or run; they need a real device
+            self._module = build_architecture(architecture, options)
+            self._image = torch.zeros(1, 3, size, size)
+            try:
+                self._calls = self._count_calls()
+            except Exception as error:
+                reason = " ".join(str(error).split())[:200]
+                message = f"architecture {architecture!r} fails on an image of {size}x{size} pixels: {reason}"
+                raise UserError(message) from None
+
+    def _count_calls(self) -> Counter[str]:
+        calls: Counter[str] = Counter()
+        handles = [
+            layer.register_forward_hook(lambda *_, name=name: calls.update([name]))
+            for name, layer in self._module.named_modules()
+            if name
+        ]
+        with torch.no_grad():
+            self._module(self._image)
+        for handle in handles:
+            handle.remove()
+        return calls
+
+    def block_before(self, layer: str, channels: str) -> str:
+        """Name the nearest block before a layer that can be its lower layer (see `purelens.networks.subnetwork.block_before`).
+
+        Raises
+        ------
+        UserError
+            If there is none.
+        """
+        self.check_layer(layer, [], channels)
+        candidate = layer
+        while True:
+            try:
+                candidate = block_before(self._module, candidate)
+            except UserError:
+                raise UserError(
+                    f"no block before layer {layer!r} can be its lower layer; name its lower_layers"
+                ) from None
+            with suppress(UserError):
+                self.check_layer(layer, [candidate], channels)
+                return candidate
+
+    def check_layer(self, layer: str, lower_layers: Sequence[str], channels: str) -> dict[str, int]:
+        """Check that a layer can be studied; returns the number of neurons of it and of its lower layers.
+
+        Raises
+        ------
+        UserError
+            If it or a lower layer is missing, is not used exactly once, or does not lie below.
+        """
+        for name in (layer, *lower_layers):
+            find_layer(self._module, name)
+            if self._calls[name] != 1:
+                raise UserError(
+                    f"layer {name!r} is used {self._calls[name]} times in a forward pass; choose a layer used once"
+                )
+        if layer in lower_layers:
+            raise UserError(f"layer {layer!r} cannot be its own lower layer")
+        with Segment(self._module, layer, lower_layers) as segment, torch.enable_grad():
+            output, lower = segment.forward(self._image)
+            n_neurons = {layer: as_maps(output, layer, channels).shape[1]}
+            for name, activation in lower.items():
+                n_neurons[name] = as_maps(activation, name, channels).shape[1]
+                if not self._feeds(activation, output):
+                    raise UserError(f"lower layer {name!r} does not lie below {layer!r}: it does not feed it")
+        return n_neurons
+
+    @staticmethod
+    def _feeds(activation: torch.Tensor, output: torch.Tensor) -> bool:
+        if not output.requires_grad:
+            return False
+        (gradient,) = torch.autograd.grad(output.sum(), activation, retain_graph=True, allow_unused=True)
+        return gradient is not None
+
+    def check_rules(self, layer: str) -> None:
+        """Check that LRP has a rule for all that lies below a layer.
+
+        Raises
+        ------
+        UserError
+            If it has not.
+        """
+        image = self._image.clone().requires_grad_()
+        with Segment(self._module, layer) as segment, torch.enable_grad():
+            plan_rules(self._module, lambda: segment.forward(image), layer)

@@ -1,0 +1,100 @@
+"""The rule ``model``: a network with its weights, as every later step loads it."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from purelens.data.dataset import open_images
+from purelens.networks.batching import choose_device, in_batches
+from purelens.networks.loading import Network, build_network
+from purelens.storage.files import replace_when_whole, write_json
+
+logger = logging.getLogger("purelens")
+
+ACCURACY_IMAGES = 500
+
+
+def model(
+    images_h5: str,
+    weights: str,
+    model_safetensors: str,
+    card_json: str,
+    architecture: str,
+    options: Mapping[str, Any],
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Load a network and store its weights and a card that says what it is.
+
+    Parameters
+    ----------
+    images_h5
+        Artifact of the rule ``dataset``.
+    weights
+        ``published``, ``random`` or a checkpoint file.
+    model_safetensors, card_json
+        The artifacts.
+    architecture, options, mean, std
+        See `purelens.networks.loading.build_network`.
+    device, batch_size
+        See `purelens.networks.batching`.
+    seed
+        Of random weights, and of the images the accuracy is measured on.
+
+    Raises
+    ------
+    UserError
+        If the weights cannot be had or do not fit the architecture.
+    """
+    where = choose_device(device)
+    network = build_network(architecture, options, weights, mean, std, seed)
+    card = {
+        "architecture": architecture,
+        "options": dict(options),
+        "weights": weights,
+        "mean": list(network.mean),
+        "std": list(network.std),
+        "parameters": sum(p.numel() for p in network.module.parameters()),
+        **_accuracy(network, images_h5, where, batch_size, seed),
+    }
+    state = {key: value.cpu().contiguous().clone() for key, value in network.module.state_dict().items()}
+    with replace_when_whole(model_safetensors) as temporary:
+        save_file(state, temporary)
+    write_json(card_json, card)
+
+
+def _accuracy(
+    network: Network, images_h5: str, device: torch.device, batch_size: int | None, seed: int
+) -> dict[str, float | int | None]:
+    """Top-1 accuracy on a random sample of the labelled images, if the network has an output for each class."""
+    network.module.to(device)
+    with open_images(images_h5) as images:
+        label, n_classes = images.file["label"][...], len(images.file["class_name"])
+        labelled = np.flatnonzero(label >= 0)
+        rng = np.random.default_rng(seed)
+        sample = np.sort(rng.choice(labelled, size=min(ACCURACY_IMAGES, len(labelled)), replace=False))
+
+        def right(start: int, stop: int, _: int) -> int | None:
+            pixels = torch.from_numpy(images.take(sample[start:stop])).to(device)
+            with torch.inference_mode():
+                output = network.module(network.normalize(pixels))
+            if not isinstance(output, torch.Tensor) or output.ndim != 2 or output.shape[1] != n_classes:
+                return None
+            return int((output.argmax(dim=1).cpu().numpy() == label[sample[start:stop]]).sum())
+
+        found = [count for _, _, count in in_batches(right, len(sample), device, images.size, batch_size)]
+    if not found or None in found:
+        return {"top1": None, "top1_images": 0}
+    top1 = sum(count for count in found if count is not None) / len(sample)
+    chance = 1 / n_classes
+    logger.info("top-1 accuracy %.1f %% on %d images (chance %.1f %%)", 100 * top1, len(sample), 100 * chance)
+    if top1 < 2 * chance:
+        logger.warning("that is near chance: are the weights, the normalisation and the order of the classes right?")
+    return {"top1": top1, "top1_images": len(sample)}

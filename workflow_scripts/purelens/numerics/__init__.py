@@ -1,0 +1,1 @@
+"""Arithmetic without networks or files: k-means of many small sets, bootstrap intervals."""

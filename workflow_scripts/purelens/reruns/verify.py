@@ -1,0 +1,230 @@
+"""Check every file of a results folder: is it whole, does it say what it is, was it made from what lies beside it?"""
+
+import json
+import multiprocessing
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from purelens.errors import UserError
+from purelens.progress import Progress
+from purelens.storage.artifacts import Rows, variables
+from purelens.storage.provenance import RECORD, Provenance, content_digest, read_record, record_path, text
+from purelens.storage.schemas import SCHEMAS, Schema
+
+NOT_RESULTS = ("logs", "benchmarks")
+ROWS_AT_A_TIME = 256
+SECONDS = 60
+"""How long HDF5 may take to read the dimensions of one file: damaged ones, which have no checksums, can hold it for ever."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a file.
+
+    Attributes
+    ----------
+    path, what
+        The file, and what is wrong.
+    rebuild
+        Whether it has to be made anew; else it can be removed.
+    """
+
+    path: Path
+    what: str
+    rebuild: bool = True
+
+
+def verify(results: str | Path) -> tuple[int, list[Problem]]:
+    """Check all files below a folder.
+
+    Parameters
+    ----------
+    results
+        A results folder, or a part of one.
+
+    Returns
+    -------
+    tuple
+        How many files were checked, and what is wrong.
+
+    Raises
+    ------
+    UserError
+        If there is no such folder.
+    """
+    if not Path(results).is_dir():
+        raise UserError(f"verify: there is no folder {results}")
+    files = list(_files(Path(results)))
+    problems: list[Problem] = []
+    with Progress(len(files), "verify", "files") as progress:
+        for path in files:
+            problems += [Problem(path, what) for what in _check(path, Path(results))]
+            progress.advance(1)
+    return len(files), problems + list(_leftovers(Path(results)))
+
+
+def _files(results: Path) -> Iterator[Path]:
+    """All files and folders that rules made."""
+    for root, folders, names in os.walk(results):
+        recorded = {name.removesuffix(RECORD) for name in names if name.endswith(RECORD)}
+        for name in sorted(folders):
+            if name in recorded:
+                yield Path(root) / name
+        skipped = NOT_RESULTS if Path(root) == results else ()
+        folders[:] = sorted(name for name in folders if name not in recorded and name not in skipped and name[0] != ".")
+        for name in sorted(names):
+            if not name.startswith(".") and not name.endswith(RECORD):
+                yield Path(root) / name
+
+
+def _leftovers(results: Path) -> Iterator[Problem]:
+    for path in sorted(results.rglob(".*.part")) + sorted(results.rglob(".*.progress")):
+        yield Problem(
+            path, "left by an interrupted job, or being written; the next run goes on with it or removes it", False
+        )
+    for path in sorted(results.rglob(f"*{RECORD}")):
+        made = path.with_name(path.name.removesuffix(RECORD))
+        if not made.exists():
+            record = read_record(path) or {}
+            what = "dangling: its record is there, but it is not"
+            yield Problem(path, f"the folder {made.name} is not there") if record.get("folder") else Problem(made, what)
+
+
+def _check(path: Path, results: Path) -> list[str]:
+    """What is wrong with a file."""
+    if path.suffix == ".h5":
+        damage = _damage(path)
+        if damage:
+            return damage
+    record = read_record(path)
+    if record is None:
+        return ["it does not say what it was made from"]
+    found = []
+    expected = Provenance(record["params"], record["code"], record["inputs"])
+    if expected.identity != record["identity"]:
+        found.append("its identity is not that of what it says it was made from")
+    if "content" in record and content_digest(path) != record["content"]:
+        found.append("its bytes are not those that were recorded")
+    return found + _lineage(path, record, results)
+
+
+def _damage(path: Path) -> list[str]:
+    """Read an artifact from end to end."""
+    try:
+        with h5py.File(path, "r") as file:
+            kind = text(file, "schema")
+            if kind not in SCHEMAS:
+                return [f"it is of an unknown kind, {kind!r}"]
+            if int(file.attrs["schema_version"]) != SCHEMAS[kind].version:
+                return [
+                    f"it is of version {file.attrs['schema_version']} of its schema; this is {SCHEMAS[kind].version}"
+                ]
+            for name in variables(file):
+                _read(file, name)
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        return [_damaged(error)]
+    return _in_time(path, SCHEMAS[kind])
+
+
+def _damaged(error: Exception | str) -> str:
+    return f"it is damaged ({' '.join(str(error).split())})"
+
+
+def _in_time(path: Path, schema: Schema) -> list[str]:
+    """Compare an artifact with its schema in a process of its own, which is ended when it takes too long."""
+    fork = multiprocessing.get_context("fork")
+    here, there = fork.Pipe(duplex=False)
+    process = fork.Process(target=_compare, args=(path, schema, there))
+    process.start()
+    there.close()
+    try:
+        return here.recv() if here.poll(SECONDS) else [_damaged("its dimensions cannot be read")]
+    except EOFError:
+        return [_damaged("HDF5 crashed when it read its dimensions")]
+    finally:
+        process.kill()
+        process.join()
+
+
+def _compare(path: Path, schema: Schema, answer: Connection) -> None:
+    try:
+        with h5py.File(path, "r") as file:
+            found = _misfits(file, schema)
+    except Exception as error:
+        found = [_damaged(error)]
+    answer.send(found)
+
+
+def _misfits(file: h5py.File, schema: Schema) -> list[str]:
+    """Compare what is in an artifact with what its schema says."""
+    found = []
+    for name, spec in schema.variables.items():
+        group = name.removesuffix("/*")
+        if group not in file:
+            found += [] if spec.optional else [f"it has no {group}"]
+        elif group == name:
+            dims = tuple(dim[0].name.lstrip("/") for dim in file[name].dims)
+            if dims != spec.dims:
+                found.append(f"{name} is over {', '.join(dims)}, not {', '.join(spec.dims)}")
+    for name, item in file.items():
+        if isinstance(item, h5py.Dataset) and item.shape and item.size and item.chunks is None and not item.is_scale:
+            found += [] if f"checksum/{name}" in file else [f"{name} has no checksums"]
+    return found
+
+
+def _read(file: h5py.File, name: str) -> None:
+    """Read a variable; HDF5 or its rows compare the checksums."""
+    if not file[name].shape:
+        file[name][...]
+        return
+    rows = Rows(file, name)
+    for start in range(0, len(rows), ROWS_AT_A_TIME):
+        rows[start : start + ROWS_AT_A_TIME]
+
+
+def _lineage(path: Path, record: Mapping[str, Any], results: Path) -> list[str]:
+    """Compare the inputs that lie in the results folder with those it was made from."""
+    found = []
+    for name, relative in record.get("how", {}).get("paths", {}).items():
+        source = Path(os.path.normpath(path.parent / relative))
+        if not source.is_relative_to(os.path.normpath(results)) or source.parent.name == "shards":
+            continue
+        if not source.exists():
+            found.append(f"dangling: {source}, from which it was made, is not there")
+            continue
+        there = read_record(source)
+        if there is not None and there["identity"] != record["inputs"].get(
+            name
+        ):  # without a record it is itself told of
+            found.append(f"{source} is not the one from which it was made")
+    return found
+
+
+def _target(path: Path) -> str:
+    """What Snakemake calls a file; a folder it knows by its record."""
+    return str(record_path(path) if path.is_dir() else path)
+
+
+def report(n_files: int, problems: list[Problem]) -> str:
+    """Say what was found, and what to do."""
+    lines = [f"{problem.path}: {problem.what}" for problem in problems]
+    stale = sorted({_target(problem.path) for problem in problems if problem.rebuild})
+    lines.append(f"{n_files} files checked, {len(stale)} to be made anew.")
+    if stale:
+        named = " ".join(map(shlex.quote, stale))
+        lines.append(
+            f"Rebuild, with the --configfile of the study: snakemake --cores all --resources gpu=1 --force {named}"
+        )
+    return "\n".join(lines)
+
+
+def as_json(problems: list[Problem]) -> str:
+    """The problems for programs to read."""
+    return json.dumps([{"path": str(p.path), "problem": p.what, "rebuild": p.rebuild} for p in problems], indent=2)

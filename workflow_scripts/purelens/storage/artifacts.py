@@ -1,0 +1,331 @@
+"""The HDF5 artifacts: the only place that knows their layout.
+
+An artifact is a NetCDF-4 file: every dimension has a coordinate, every variable a description and units, every dataset a
+checksum. It is written under a temporary name and renamed when it is whole. The root attributes say what it was made from.
+Large tables that are filled in any order (see `purelens.storage.resumable`) are contiguous, with a checksum for each index of
+their first dimension in ``checksum/<variable>``; all other datasets are chunked, with HDF5's own checksums.
+"""
+
+import errno
+import json
+import os
+import platform
+import time
+import traceback
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from purelens.errors import UserError
+from purelens.storage.files import replace_when_whole
+from purelens.storage.provenance import Provenance, text
+from purelens.storage.schemas import CHECKSUM, SCHEMAS, Schema, Variable
+
+CHUNK_BYTES = 2**18
+WINDOW_BYTES = 2**22
+HALF, SINGLE = "half", "single"
+"""How large tables of real numbers are stored: in 16 or in 32 bits."""
+
+
+class Writer:
+    """An artifact that is being written."""
+
+    def __init__(self, file: h5py.File, schema: Schema, storage: str = SINGLE) -> None:
+        self._file = file
+        self._schema = schema
+        self._storage = storage
+
+    def coordinate(self, dim: str, values: np.ndarray | int, growing: bool = False) -> None:
+        """Define a dimension by its coordinate values, or by its length."""
+        values = np.arange(values, dtype="i4") if isinstance(values, int) else np.asarray(values)
+        maxshape = (None,) if growing else None
+        chunks = (4096,) if growing else True if len(values) else None
+        scale = self._file.create_dataset(
+            dim, data=values, maxshape=maxshape, chunks=chunks, fletcher32=chunks is not None
+        )
+        scale.make_scale(dim)
+        scale.attrs["description"] = f"coordinate {dim}"
+        scale.attrs["units"] = "1"
+
+    def variable(
+        self, name: str, dims: tuple[str, ...] | None = None, data: Any = None, growing: bool = False
+    ) -> h5py.Dataset:
+        """Create a variable of the schema over dimensions defined before, with its data if it is at hand."""
+        spec = self.spec(name)
+        dims = dims or spec.dims
+        shape = tuple(len(self._file[dim]) for dim in dims)
+        dtype = self._dtype(spec) if spec.dtype != "str" else h5py.string_dtype("utf-8", _longest(data))
+        if spec.dtype == "str":
+            data = np.array([_encoded(text) for text in data], dtype=dtype)
+        chunks = _chunks(shape, dtype, growing) if shape and (0 not in shape or growing) else None
+        dataset = self._file.create_dataset(
+            name,
+            shape=shape,
+            dtype=dtype,
+            data=data if 0 not in shape else None,
+            chunks=chunks,
+            maxshape=(None, *shape[1:]) if growing else None,
+            fletcher32=chunks is not None,
+            compression="gzip" if spec.compressed and chunks else None,
+            shuffle=spec.compressed and chunks is not None,
+        )
+        return self._described(dataset, dims, spec)
+
+    def rows(self, name: str, dims: tuple[str, ...] | None = None) -> h5py.Dataset:
+        """Create a variable that is one block of bytes in the file, there at once, to be filled in any order."""
+        spec = self.spec(name)
+        dims = dims or spec.dims
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        shape = tuple(len(self._file[dim]) for dim in dims)
+        dataset = self._file.create_dataset(name, shape=shape, dtype=self._dtype(spec), dcpl=properties)
+        return self._described(dataset, dims, spec)
+
+    def references(self, neurons: np.ndarray, reference_id: np.ndarray) -> None:
+        """Define neurons (C,) and their references by image ids (C, K), -1 where there is none."""
+        self.coordinate("neuron", neurons)
+        self.coordinate("reference", reference_id.shape[1])
+        self.variable("reference_id", data=reference_id)
+
+    def spec(self, name: str) -> Variable:
+        """What the schema says about a variable."""
+        group, _, leaf = name.partition("/")
+        return CHECKSUM if group == "checksum" else self._schema.variables[f"{group}/*" if leaf else name]
+
+    def _dtype(self, spec: Variable) -> np.dtype:
+        return np.dtype("f2" if spec.rounds and self._storage == HALF else spec.dtype)
+
+    def _described(self, dataset: h5py.Dataset, dims: tuple[str, ...], spec: Variable) -> h5py.Dataset:
+        for axis, dim in enumerate(dims):
+            dataset.dims[axis].attach_scale(self._file[dim])
+        dataset.attrs["description"] = spec.description
+        dataset.attrs["units"] = spec.units
+        return dataset
+
+    def grow(self, dim: str, length: int, *variables: str) -> None:
+        """Lengthen a growing dimension and the variables along it."""
+        before = len(self._file[dim])
+        self._file[dim].resize((length,))
+        self._file[dim][before:] = np.arange(before, length)
+        for name in variables:
+            self._file[name].resize(length, axis=0)
+
+    def attribute(self, name: str, value: str | int | float) -> None:
+        """Set a root attribute."""
+        _set(self._file, name, value)
+
+    def __getitem__(self, name: str) -> h5py.Dataset:
+        return self._file[name]
+
+
+def _longest(texts: Any) -> int:
+    return max([1, *(len(_encoded(text)) for text in texts)])
+
+
+def _encoded(text: object) -> bytes:
+    """UTF-8; bytes of a file name that are none are written as escapes."""
+    return str(text).encode("utf-8", "backslashreplace")
+
+
+def _chunks(shape: tuple[int, ...], dtype: np.dtype, growing: bool) -> tuple[int, ...]:
+    """Whole rows, as many as fit in ``CHUNK_BYTES``; a row over it is cut along its own first axis."""
+    row_bytes = int(np.prod(shape[1:])) * dtype.itemsize
+    if row_bytes > CHUNK_BYTES and len(shape) > 1:
+        return (1, *_chunks(shape[1:], dtype, False))
+    rows = max(1, CHUNK_BYTES // max(row_bytes, 1))
+    return (rows if growing else min(rows, shape[0]), *shape[1:])
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that decide the numbers."""
+    names = [
+        "purelens",
+        "numpy",
+        "torch",
+        "torchvision",
+        "zennit",
+        "open_clip_torch",
+        "timm",
+        "scikit-learn",
+        "h5py",
+        "pillow",
+    ]
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@contextmanager
+def create(
+    path: str | Path, name: str, provenance: Provenance | None = None, device: str = "cpu", storage: str = SINGLE
+) -> Iterator[Writer]:
+    """Write an artifact; it takes its place when the block ends without an error.
+
+    Parameters
+    ----------
+    path
+        Where it goes.
+    name
+        Its schema, a key of ``SCHEMAS``.
+    provenance
+        What it is made from.
+    device
+        Where it was computed.
+    storage
+        ``half`` or ``single``: how large tables of real numbers are stored.
+    """
+    started = time.perf_counter()
+    with disk_errors(path), replace_when_whole(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+        write_attributes(file, name, provenance or Provenance(), device)
+        yield Writer(file, SCHEMAS[name], storage)
+        file.attrs["wall_time_seconds"] = time.perf_counter() - started
+
+
+@contextmanager
+def disk_errors(path: str | Path) -> Iterator[None]:
+    """Say in one line that the disk is full, which HDF5 says in many."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if "errno = 28" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+        raise
+
+
+def write_attributes(file: h5py.File, name: str, provenance: Provenance, device: str) -> None:
+    """Say in the root attributes what the artifact is and what it is made from."""
+    record = provenance.record()
+    _set(file, "schema", name)
+    _set(file, "schema_version", SCHEMAS[name].version)
+    _set(file, "identity", record["identity"])
+    _set(file, "code", record["code"])
+    for key in ("params", "inputs", "how"):
+        _set(file, key, json.dumps(record[key], sort_keys=True))
+    _set(file, "seed", record["params"].get("seed", 0))
+    _set(file, "device", device)
+    _set(file, "versions", json.dumps(versions()))
+
+
+def _set(file: h5py.File, name: str, value: str | int | float) -> None:
+    """Set a root attribute; texts have a fixed length, which HDF5 keeps among what it has checksums of."""
+    if isinstance(value, str):
+        data = _encoded(value)
+        file.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+    else:
+        file.attrs[name] = value
+
+
+@contextmanager
+def read(path: str | Path, name: str) -> Iterator[h5py.File]:
+    """Open an artifact for reading.
+
+    Raises
+    ------
+    UserError
+        If it is missing, damaged or something else, with the command that rebuilds it.
+    """
+    rebuild = (
+        f"rebuild it with the --configfile of its study and: snakemake --cores all --resources gpu=1 --force {path}"
+    )
+    if not Path(path).is_file():
+        raise UserError(f"{path} does not exist; {rebuild}")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged or not an HDF5 file ({reason}); {rebuild}") from None
+    with file:
+        schema = text(file, "schema") if "schema" in file.attrs else None
+        version = file.attrs.get("schema_version")
+        if schema != name or version != SCHEMAS[name].version:
+            expected = f"{name} version {SCHEMAS[name].version}"
+            raise UserError(f"{path} is an artifact of kind {schema} version {version}, not {expected}; {rebuild}")
+        try:
+            yield file
+        except (OSError, RuntimeError, KeyError, ValueError) as error:
+            if not isinstance(error, OSError) and not _from_hdf5(error):
+                raise
+            reason = " ".join(str(error).split())
+            raise UserError(f"{path} cannot be read, it is damaged ({reason}); {rebuild}") from None
+
+
+def _from_hdf5(error: BaseException) -> bool:
+    """Whether HDF5 raised an error, not the code that reads."""
+    return "h5py" in traceback.extract_tb(error.__traceback__)[-1].filename
+
+
+class Rows:
+    """A variable that is read along its first dimension, its checksums compared.
+
+    Parameters
+    ----------
+    file, name
+        The artifact and the variable.
+    """
+
+    def __init__(self, file: h5py.File, name: str) -> None:
+        self._data = file[name]
+        self._where = f"{file.filename}: {name}"
+        self._sums = file[f"checksum/{name}"][...] if f"checksum/{name}" in file else None
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole variable."""
+        return self._data.shape
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Read rows by a slice, or by ascending numbers; what is stored in 16 bits comes in 32."""
+        values = self._data[rows]
+        if self._sums is not None and not np.array_equal(row_checksums(values), self._sums[rows]):
+            raise OSError(f"{self._where}: the checksums do not fit")
+        return values.astype(np.float32) if values.dtype == np.float16 else values
+
+    def take(self, rows: np.ndarray, columns: np.ndarray | slice = np.s_[:]) -> np.ndarray:
+        """Read many scattered rows, by ascending numbers: HDF5 takes far longer for a list than for the range it is in.
+
+        Of each row, only some columns are kept; whole rows are in memory a few at a time.
+        """
+        step = max(1, WINDOW_BYTES // max(1, self._data.dtype.itemsize * int(np.prod(self.shape[1:]))))
+        taken = []
+        for start in range(0, len(self), step):
+            within = rows[(rows >= start) & (rows < start + step)]
+            if len(within):
+                first = int(within[0])
+                taken.append(self[first : int(within[-1]) + 1][within - first][:, columns])
+        return np.concatenate(taken) if taken else self[0:0][:, columns]
+
+
+def variables(group: h5py.Group) -> list[str]:
+    """Names of all datasets of a group, and of the groups in it."""
+    names: list[str] = []
+    group.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return names
+
+
+def storage_of(file: h5py.File) -> str:
+    """How the large tables of an artifact are stored."""
+    return HALF if any(file[name].dtype == np.float16 for name in variables(file)) else SINGLE
+
+
+def row_checksums(values: np.ndarray) -> np.ndarray:
+    """CRC-32 of each row."""
+    return np.array([zlib.crc32(row) for row in np.ascontiguousarray(values)], dtype=np.uint32)
+
+
+def strings(dataset: h5py.Dataset) -> list[str]:
+    """Read a variable of strings."""
+    return [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in dataset[...]]
