@@ -23,7 +23,7 @@ rule projections:
         runtime=runtime("projections"),
     params:
         lower_layer=lambda wildcards: lower_layers_of(wildcards)[0],
-        neighbours=study.figures.neighbours,
+        neighbors=study.figures.neighbors,
         min_dist=study.figures.min_dist,
         seed=study.seed,
         code=code_digest("projections"),

@@ -1,4 +1,4 @@
-"""ResNet-50 V2 (He et al. 2016), first three stages and a linear head: blocks that normalise before they convolve."""
+"""ResNet-50 V2 (He et al. 2016), first three stages and a linear head: blocks that normalize before they convolve."""
 
 import torch
 from torch import nn

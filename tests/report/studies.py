@@ -40,7 +40,7 @@ def write_images(
     """An artifact of images; their classes take turns."""
     n, side = pixels.shape[:2]
     with create(path, "dataset") as out:
-        for dim, length in {"image": n, "row": side, "column": side, "colour": 3}.items():
+        for dim, length in {"image": n, "row": side, "column": side, "color": 3}.items():
             out.coordinate(dim, length)
         out.coordinate("class", len(classes))
         out.coordinate("rejected", len(rejected))
@@ -129,8 +129,8 @@ class MadeUpLayer:
             self.path("relevances"), self.path("activations"), of, tables["correlations"], tables["correlations_mean"],
             [EMBEDDER], bootstrap=100, n_groups=2,
         )  # fmt: skip
-        # as many neighbours as references: principal axes, for UMAP compiles itself for long
-        projections(self.path("relevances"), self.path("projections"), self.lower, neighbours=self.n_references)
+        # as many neighbors as references: principal axes, for UMAP compiles itself for long
+        projections(self.path("relevances"), self.path("projections"), self.lower, neighbors=self.n_references)
 
     def _words(self) -> list[list[str]]:
         """Explain the neurons by made-up concepts, if they have names."""

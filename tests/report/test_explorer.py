@@ -352,23 +352,23 @@ def test_unknown_links_lead_somewhere(watched: Watched, report: Path) -> None:
 @needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast(chromium: Any, report: Path, scheme: str) -> None:
-    """WCAG AA: 4.5 to 1 for every text colour against the background of a card and of the page."""
+    """WCAG AA: 4.5 to 1 for every text color against the background of a card and of the page."""
     context = chromium.new_context(color_scheme=scheme)
     page = Watched(context.new_page()).open(report / "index.html")
     names = ["ink", "quiet", "link", "card", "paper", *(f"c{number}" for number in range(8))]
     style = "getComputedStyle(document.documentElement).getPropertyValue('--{}').trim()"
-    colours = {name: page.evaluate(style.format(name)) for name in names}
+    colors = {name: page.evaluate(style.format(name)) for name in names}
     context.close()
-    for name in colours.keys() - {"card", "paper"}:
+    for name in colors.keys() - {"card", "paper"}:
         for ground in ("card", "paper"):
-            assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
+            assert contrast(colors[name], colors[ground]) >= 4.5, (name, ground)
 
 
 def contrast(one: str, other: str) -> float:
-    """Contrast of two colours, as WCAG defines it."""
+    """Contrast of two colors, as WCAG defines it."""
 
-    def luminance(colour: str) -> float:
-        channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    def luminance(color: str) -> float:
+        channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

@@ -16,8 +16,8 @@ from purelens.numerics import clustering
 def blobs(n_sets: int, n: int, k: int, spread: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     truth = rng.integers(k, size=(n_sets, n))
-    centres = rng.normal(size=(n_sets, k, 12)) * 4
-    return np.take_along_axis(centres, truth[..., None], axis=1) + rng.normal(size=(n_sets, n, 12)) * spread, truth
+    centers = rng.normal(size=(n_sets, k, 12)) * 4
+    return np.take_along_axis(centers, truth[..., None], axis=1) + rng.normal(size=(n_sets, n, 12)) * spread, truth
 
 
 def cluster(vectors: np.ndarray, k: int, valid: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +54,7 @@ def test_inertia_belongs_to_the_labels() -> None:
     np.testing.assert_allclose(centroids(vectors, labels, 3)[3], means)
 
 
-def test_a_set_does_not_depend_on_its_neighbours() -> None:
+def test_a_set_does_not_depend_on_its_neighbors() -> None:
     vectors, _ = blobs(5, 30, 3, 3.0, seed=2)
     together, _ = cluster(vectors, 3)
     gram = clustering.gram_matrices(vectors[3:4], np.ones((1, 30), dtype=bool))

@@ -203,7 +203,7 @@ def test_a_neuron_that_is_not_in_the_layer_is_not_drawn(
     assert "not drawn: 9" in caplog.text
 
 
-def test_more_clusters_than_colours(study: dict[str, str], tmp_path: Path) -> None:
+def test_more_clusters_than_colors(study: dict[str, str], tmp_path: Path) -> None:
     out = str(tmp_path / "v.h5")
     virtual_neurons(study["relevances"], study["activations"], [study["embeddings"]], out, ["net"], [2, 11])
     paths = (study["images_h5"], study["patches"], out, study["projections"])

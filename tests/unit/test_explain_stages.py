@@ -33,9 +33,9 @@ CONSTANT, DEAD, SUM, SINGLE, NOISE = range(5)
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def labeled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images that nobody looks at, whose concepts are known, and the activations of five neurons."""
-    folder = tmp_path_factory.mktemp("labelled")
+    folder = tmp_path_factory.mktemp("labeled")
     rng = np.random.default_rng(0)
     truth = rng.random((N_IMAGES, len(CONCEPTS))) < [0.3, 0.3, 0.2, 0.03, 0, 1]
     with h5py.File(folder / "source.h5", "w") as file:
@@ -89,8 +89,8 @@ def explanation(path: Path, method: str, neuron: int) -> dict[str, float]:
         return {names[n]: w for n, w in zip(numbers, file["weight"][place, neuron], strict=True) if n >= 0}
 
 
-def test_concepts_of_labels(labelled: Path, tmp_path: Path) -> None:
-    run_labels(labelled, tmp_path)
+def test_concepts_of_labels(labeled: Path, tmp_path: Path) -> None:
+    run_labels(labeled, tmp_path)
     with h5py.File(tmp_path / "labels.h5") as file:
         names = strings(file["concept_label"])
         assert names == ["null", "None", *CONCEPTS]
@@ -105,8 +105,8 @@ def test_concepts_of_labels(labelled: Path, tmp_path: Path) -> None:
         assert np.bincount(file["split"][...]).tolist() == [280, 40, 80]
 
 
-def test_known_neurons_are_explained_exactly(labelled: Path, tmp_path: Path) -> None:
-    scores = run_explain(labelled, tmp_path)
+def test_known_neurons_are_explained_exactly(labeled: Path, tmp_path: Path) -> None:
+    scores = run_explain(labeled, tmp_path)
     path = tmp_path / "explanations.h5"
     assert explanation(path, "le:labels", SUM) == pytest.approx({"red": 1.5, "nan": 0.75})
     assert explanation(path, "le:labels", SINGLE) == pytest.approx({"a <b>": 3})
@@ -118,10 +118,10 @@ def test_known_neurons_are_explained_exactly(labelled: Path, tmp_path: Path) -> 
 
 
 def test_dead_and_constant_neurons_have_no_explanation(
-    labelled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    labeled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("WARNING", logger="purelens"):
-        scores = run_explain(labelled, tmp_path)
+        scores = run_explain(labeled, tmp_path)
     for neuron in (CONSTANT, DEAD):
         assert explanation(tmp_path / "explanations.h5", "le:labels", neuron) == {}
         row = scores[(scores["method"] == "le:labels") & (scores["neuron"] == neuron)].iloc[0]
@@ -130,16 +130,14 @@ def test_dead_and_constant_neurons_have_no_explanation(
     assert [record for record in caplog.records if "2 neurons are constant" in record.message]
 
 
-def test_the_control_gives_every_neuron_the_words_of_others(labelled: Path, tmp_path: Path) -> None:
-    scores = run_explain(labelled, tmp_path)
+def test_the_control_gives_every_neuron_the_words_of_others(labeled: Path, tmp_path: Path) -> None:
+    scores = run_explain(labeled, tmp_path)
     shuffled = scores[scores["method"] == "shuffled:le:labels"].set_index("neuron")["correlation"]
     assert set(shuffled.index) == {SUM, SINGLE, NOISE}
     assert (shuffled < 0.4).all()
     with (
         open_concepts(str(tmp_path / "labels.h5")) as simulator,
-        open_explanations(
-            str(tmp_path / "explanations.h5"), str(labelled / "activations.h5"), None, simulator
-        ) as found,
+        open_explanations(str(tmp_path / "explanations.h5"), str(labeled / "activations.h5"), None, simulator) as found,
     ):
         simulated = simulations(found, 0, simulator.probabilities(np.arange(N_IMAGES)))
         places, given = givers(simulated, found.units, 20, 0)
@@ -148,13 +146,13 @@ def test_the_control_gives_every_neuron_the_words_of_others(labelled: Path, tmp_
         assert {tuple(sorted(column)) for column in given.T} == {(SUM, SINGLE), (SUM, NOISE), (SINGLE, NOISE)}
 
 
-def test_test_images_take_no_part(labelled: Path, tmp_path: Path) -> None:
+def test_test_images_take_no_part(labeled: Path, tmp_path: Path) -> None:
     """Activations on test images may be anything: the explanations are the same."""
-    run_explain(labelled, tmp_path)
+    run_explain(labeled, tmp_path)
     other = tmp_path / "other"
     other.mkdir()
-    (other / "images.h5").symlink_to(labelled / "images.h5")
-    with h5py.File(labelled / "activations.h5") as file, h5py.File(tmp_path / "labels.h5") as split:
+    (other / "images.h5").symlink_to(labeled / "images.h5")
+    with h5py.File(labeled / "activations.h5") as file, h5py.File(tmp_path / "labels.h5") as split:
         values = file["mean"][...]
         values[split["split"][...] == TEST] = 1e3
     write_activations(other / "activations.h5", values)
@@ -164,10 +162,10 @@ def test_test_images_take_no_part(labelled: Path, tmp_path: Path) -> None:
             np.testing.assert_array_equal(one[name][...], two[name][...])
 
 
-def test_dissection_of_dead_neurons(labelled: Path, tmp_path: Path) -> None:
+def test_dissection_of_dead_neurons(labeled: Path, tmp_path: Path) -> None:
     """CLIP-Dissect says nothing of dead and constant neurons, and finds the concept of the others."""
     rng = np.random.default_rng(1)
-    with h5py.File(labelled / "images.h5") as file:
+    with h5py.File(labeled / "images.h5") as file:
         truth = file["concept"][...]
     with create(tmp_path / "texts.h5", "concepts") as out:
         out.coordinate("image", N_IMAGES)
@@ -179,7 +177,7 @@ def test_dissection_of_dead_neurons(labelled: Path, tmp_path: Path) -> None:
         for name, value in (("kind", "texts"), ("scale", 40.0), ("bias", -0.25)):
             out.attribute(name, value)
     explain(
-        str(labelled / "activations.h5"),
+        str(labeled / "activations.h5"),
         [str(tmp_path / "texts.h5")],
         [],
         [],
@@ -194,15 +192,15 @@ def test_dissection_of_dead_neurons(labelled: Path, tmp_path: Path) -> None:
     assert len(found[NOISE]) == 1
 
 
-def test_explanations_from_elsewhere_are_scored(labelled: Path, tmp_path: Path) -> None:
+def test_explanations_from_elsewhere_are_scored(labeled: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(f"neuron,concept,weight\n{SINGLE},a <b>,2\n{SUM},unheard of,1\n")
-    scores = run_explain(labelled, tmp_path, elsewhere={"mine": str(tmp_path / "mine.csv")})
+    scores = run_explain(labeled, tmp_path, elsewhere={"mine": str(tmp_path / "mine.csv")})
     mine = scores[scores["method"] == "elsewhere:mine"].set_index("neuron")
     assert mine.loc[SINGLE, "correlation"] == pytest.approx(1)
     assert np.isnan(mine.loc[SUM, "correlation"])  # the simulator does not know the concept
     (tmp_path / "mine.csv").write_text("neuron,concept\n77,red\n")
     with pytest.raises(UserError, match=r"77.*not among those studied"):
-        run_explain(labelled, tmp_path, elsewhere={"mine": str(tmp_path / "mine.csv")})
+        run_explain(labeled, tmp_path, elsewhere={"mine": str(tmp_path / "mine.csv")})
 
 
 def test_fewer_images_than_concepts(tmp_path: Path) -> None:

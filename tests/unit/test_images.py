@@ -41,14 +41,14 @@ def test_grayscale_cmyk_palette_and_transparent_become_rgb(tmp_path: Path) -> No
 
 
 def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
-    grey = (np.arange(24 * 36, dtype=np.uint16).reshape(24, 36) * 75).astype(np.uint16)
-    Image.fromarray(grey).save(tmp_path / "deep.png")
+    gray = (np.arange(24 * 36, dtype=np.uint16).reshape(24, 36) * 75).astype(np.uint16)
+    Image.fromarray(gray).save(tmp_path / "deep.png")
     found = np.asarray(decode(tmp_path / "deep.png"))[:, :, 0]
-    assert np.abs(found.astype(float) - grey / 257).max() <= 0.5
+    assert np.abs(found.astype(float) - gray / 257).max() <= 0.5
 
 
 def test_first_frame_of_an_animation(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
     assert tuple(np.asarray(decode(tmp_path / "two.gif"))[5, 5]) == (255, 0, 0)
 

@@ -78,7 +78,7 @@ def draw_images(path: Path, **extra: Any) -> str:
         out.coordinate("rejected", 0)
         out.coordinate("row", SIZE)
         out.coordinate("column", SIZE)
-        out.coordinate("colour", 3)
+        out.coordinate("color", 3)
         for name, data in values.items():
             out.variable(name, data=data)
     return str(path)
@@ -142,20 +142,20 @@ def test_directions_are_singular_vectors_of_the_largest_effects(made: dict[str, 
     table = effects_of(made["effects"])[fitting_images()].astype(np.float64)
     with h5py.File(made["directions"]) as file:
         for neuron in (0, 7, 31):
-            centred = table[:, neuron] - table[:, neuron].mean(axis=0)
-            length = np.linalg.norm(centred, axis=1)
+            centered = table[:, neuron] - table[:, neuron].mean(axis=0)
+            length = np.linalg.norm(centered, axis=1)
             order = np.argsort(-length, kind="stable")[:20]
-            _, values, right = np.linalg.svd(centred[order], full_matrices=False)
+            _, values, right = np.linalg.svd(centered[order], full_matrices=False)
             assert file["image_id"][neuron].tolist() == fitting_images()[order].tolist()
             direction = file["direction"][neuron]
             assert abs(float(direction @ right[0])) > 0.9999
-            assert (centred[order] @ direction > 0).sum() >= 10
+            assert (centered[order] @ direction > 0).sum() >= 10
             np.testing.assert_allclose(file["explained"][neuron], (values**2 / (values**2).sum())[:8], atol=1e-4)
-            n_significant = round(0.02 * len(centred))
+            n_significant = round(0.02 * len(centered))
             assert file["threshold"][neuron] == pytest.approx(
                 np.sort(length)[-n_significant - 1 :][:2].mean(), rel=1e-4
             )
-            np.testing.assert_allclose(file["projection"][neuron], centred[order] @ direction, rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(file["projection"][neuron], centered[order] @ direction, rtol=1e-3, atol=1e-4)
 
 
 def test_neurons_that_need_several_directions_are_split(made: dict[str, str]) -> None:
@@ -256,23 +256,23 @@ def test_replacements_are_those_of_whole_tables(made: dict[str, str], tmp_path: 
         h5py.File(made["words"]) as described,
         h5py.File(made["effects"]) as file,
     ):
-        centred = effects_of(made["effects"])[test] - found["mean"][...]
-        large = (np.linalg.norm(centred, axis=2) >= found["threshold"][...])[..., None]
+        centered = effects_of(made["effects"])[test] - found["mean"][...]
+        large = (np.linalg.norm(centered, axis=2) >= found["threshold"][...])[..., None]
         rebuilt = described["rebuilt"][...]
         z = file["embedding"][...][test].astype(np.float64)
         unit = rebuilt / np.linalg.norm(rebuilt, axis=1, keepdims=True)
 
         def along(axis: np.ndarray) -> np.ndarray:
-            return np.einsum("in,nd->id", np.einsum("ind,nd->in", centred, axis), axis)
+            return np.einsum("in,nd->id", np.einsum("ind,nd->in", centered, axis), axis)
 
         embeddings = {
             "none": z,
-            "all": z - centred.sum(axis=1),
-            "large": z - (centred * large).sum(axis=1),
-            "small": z - (centred * ~large).sum(axis=1),
-            "direction": z - centred.sum(axis=1) + along(found["direction"][...]),
-            "words": z - centred.sum(axis=1) + along(unit),
-            "words_released": z - centred.sum(axis=1) + along(rebuilt),
+            "all": z - centered.sum(axis=1),
+            "large": z - (centered * large).sum(axis=1),
+            "small": z - (centered * ~large).sum(axis=1),
+            "direction": z - centered.sum(axis=1) + along(found["direction"][...]),
+            "words": z - centered.sum(axis=1) + along(unit),
+            "words_released": z - centered.sum(axis=1) + along(rebuilt),
         }
     classifier = torch.from_numpy(read_classes(made["classes"])[1]).double()
     for name, embedding in embeddings.items():
@@ -290,9 +290,9 @@ def test_images_without_classes_have_no_accuracy(made: dict[str, str], tmp_path:
 def test_concepts_of_images(made: dict[str, str], tmp_path: Path) -> None:
     discovery([made["effects"]] * 2, [made["directions"]] * 2, [made["words"]] * 2, f"{tmp_path}/d.h5", [0, 1])
     with h5py.File(made["directions"]) as found, h5py.File(made["words"]) as described:
-        centred = effects_of(made["effects"]) - found["mean"][...]
-        active = np.linalg.norm(centred, axis=2) >= found["threshold"][...]
-        moved = np.einsum("ind,nd->in", centred, found["direction"][...]) * active
+        centered = effects_of(made["effects"]) - found["mean"][...]
+        active = np.linalg.norm(centered, axis=2) >= found["threshold"][...]
+        moved = np.einsum("ind,nd->in", centered, found["direction"][...]) * active
         weights = np.zeros((32, 7))
         np.put_along_axis(weights, described["word"][...], described["weight"][...], axis=1)
     score = 2 * moved @ weights
@@ -321,7 +321,7 @@ def test_counts_are_those_of_a_loop() -> None:
             for column in range(4):
                 here, true = heat[image, row, column] > 0.5, mask[image, row, column] == 1
                 expected["correct"] += here == true
-                expected["labelled"] += 1
+                expected["labeled"] += 1
                 expected["object_both"] += here and true
                 expected["object_either"] += here or true
                 expected["background_both"] += not here and not true
@@ -393,7 +393,7 @@ def test_segmentation_looks_where_the_neurons_are_active(
     )
     found = pd.read_csv(table)
     assert len(found) == 3 * N_IMAGES
-    assert (found.labelled == SIZE**2).all()
+    assert (found.labeled == SIZE**2).all()
     torch.manual_seed(0)
     visual = build_clip(clip["architecture"], "random").visual.eval()
     cfg = open_clip().get_model_preprocess_cfg(visual)
@@ -422,7 +422,7 @@ def test_segmentation_looks_where_the_neurons_are_active(
         expected = counts(stretched(large[0].numpy()), mask[None])
         row = found[(found.method == method) & (found.image == 4)].iloc[0]
         assert {name: int(row[name]) for name in COUNTS} == {name: int(values[0]) for name, values in expected.items()}
-    assert set(pd.read_csv(scores).method) == {"towards", "published", "centre"}
+    assert set(pd.read_csv(scores).method) == {"towards", "published", "center"}
 
 
 def test_images_without_masks_are_not_segmented(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:
@@ -567,8 +567,8 @@ def test_prompts_are_drawn_and_scored(clip: dict[str, Any], tmp_path: Path, monk
             assert str(device) == "cpu"
 
         def __call__(self, prompt: str, generator: torch.Generator) -> Any:
-            grey = int(torch.randint(256, (1,), generator=generator))
-            return SimpleNamespace(images=[Image.new("RGB", (20, 20), (grey, len(prompt) % 256, 0))])
+            gray = int(torch.randint(256, (1,), generator=generator))
+            return SimpleNamespace(images=[Image.new("RGB", (20, 20), (gray, len(prompt) % 256, 0))])
 
     pipeline = SimpleNamespace(from_pretrained=lambda *_, **__: Drawer())
     monkeypatch.setitem(sys.modules, "diffusers", SimpleNamespace(AutoPipelineForText2Image=pipeline))

@@ -145,11 +145,11 @@ def test_the_stored_network_is_the_loaded_one(small: dict[str, str]) -> None:
     assert not any(parameter.requires_grad for parameter in network.module.parameters())
 
 
-def test_own_files_may_import_their_neighbours_and_use_dataclasses(tmp_path: Path) -> None:
-    (tmp_path / "purelens_test_neighbour.py").write_text("width = 3\n")
+def test_own_files_may_import_their_neighbors_and_use_dataclasses(tmp_path: Path) -> None:
+    (tmp_path / "purelens_test_neighbor.py").write_text("width = 3\n")
     (tmp_path / "network.py").write_text(
         "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom torch import nn\n"
-        "from purelens_test_neighbour import width\n\n@dataclass\nclass Options:\n    width: int = width\n\n"
+        "from purelens_test_neighbor import width\n\n@dataclass\nclass Options:\n    width: int = width\n\n"
         "def make():\n    return nn.Sequential(nn.Linear(1, Options().width))\n"
     )
     assert build_architecture(f"{tmp_path}/network.py:make", {})[0].out_features == 3

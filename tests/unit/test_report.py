@@ -99,9 +99,9 @@ def test_pictures_are_those_of_the_boxes(layer: tuple[MadeUpLayer, Path]) -> Non
     top, left, bottom, right = boxes[2]
     alone = Image.fromarray(pixels[2][top:bottom, left:right]).resize((16, 16), Image.Resampling.BICUBIC)
     assert np.array_equal(np.asarray(wanted)[:, 32:48], np.asarray(alone))
-    with Image.open(folder / "neurons/1.jpg") as stored:  # a JPEG keeps the colours of noise badly
-        grey = [np.asarray(picture.convert("L"), dtype=float).ravel() for picture in (stored, wanted)]
-    assert np.corrcoef(*grey)[0, 1] > 0.9
+    with Image.open(folder / "neurons/1.jpg") as stored:  # a JPEG keeps the colors of noise badly
+        gray = [np.asarray(picture.convert("L"), dtype=float).ravel() for picture in (stored, wanted)]
+    assert np.corrcoef(*gray)[0, 1] > 0.9
     assert {path.name for path in (folder / "images").iterdir()} >= {f"{i}.jpg" for i in ids}
 
 
@@ -166,7 +166,7 @@ def test_a_gallery_escapes_its_title(tmp_path: Path) -> None:
 def test_places_in_the_plane(layer: tuple[MadeUpLayer, Path], tmp_path: Path) -> None:
     made, _ = layer
     again = str(tmp_path / "p.h5")
-    projections(made.path("relevances"), again, "layer1", neighbours=made.n_references)
+    projections(made.path("relevances"), again, "layer1", neighbors=made.n_references)
     with (
         h5py.File(made.path("projections")) as one,
         h5py.File(again) as other,

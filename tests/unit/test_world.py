@@ -38,7 +38,7 @@ def test_the_mask_is_where_the_object_is() -> None:
     for number in range(60):
         scene = draw_scene(2, number)
         words = {name: ATTRIBUTES[name][value] for name, value in scene.attributes.items()}
-        if words["colour"] == "green" and words["texture"] == "plain" and words["background"] == "night":
+        if words["color"] == "green" and words["texture"] == "plain" and words["background"] == "night":
             inside = scene.pixels[scene.mask == 1].mean(axis=0)
             outside = scene.pixels[scene.mask == 0].mean(axis=0)
             assert inside[1] > 100 > outside[1]

@@ -61,7 +61,7 @@ def test_lineage_is_recorded(finished: Path) -> None:
 
 def test_accuracies_are_stored(finished: Path) -> None:
     clip = json.loads((finished / "world/scene_clip.json").read_text())["zero_shot"]
-    assert set(clip) == {"shape", "colour", "texture", "background", "mean"}
+    assert set(clip) == {"shape", "color", "texture", "background", "mean"}
     assert 0 <= json.loads((finished / "world/scene_cnn.json").read_text())["accuracy"] <= 1
     card = json.loads((finished / "scenes/scene_cnn/model.json").read_text())
     assert card["top1_images"] == 120

@@ -212,7 +212,7 @@ KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
         {name: n for name, n in LENS.items() if name not in ("texts", "classes")},
     ),
     "blur": ({"patches/blur": 7}, {"patches": 2, **AFTER_PATCHES}),
-    "normalisation of relevances": ({"relevances/normalize": "none"}, {"relevances": 2, **AFTER_RELEVANCES}),
+    "normalization of relevances": ({"relevances/normalize": "none"}, {"relevances": 2, **AFTER_RELEVANCES}),
     "bootstrap": (
         {"evaluation/bootstrap": 201},
         {"interpretability": 2, "alignment": 2, "layer_figures": 2, "simulate": 2, "ablate": 2, **LENS_TABLES, **REPORT},

@@ -1,5 +1,5 @@
 "use strict";
-// Which view is shown, in which colours, and what keys do.
+// Which view is shown, in which colors, and what keys do.
 PureLens.main = {
   async route() {
     const { layer, neuron, lens, known, settings } = PureLens.parse(location.hash);

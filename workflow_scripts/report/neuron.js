@@ -161,12 +161,12 @@ PureLens.neuron = {
     const at = ([x, y]) => ({
       left: `${5 + 90 * x}%`, top: `${5 + 90 * (1 - y)}%`, "--x": `${100 * x}%`, "--y": `${100 * (1 - y)}%`, // it grows inwards
     });
-    const colour = (index) => (this.clustering.label[index] < 0 ? "cnone" : `c${this.clustering.label[index] % 8}`);
+    const color = (index) => (this.clustering.label[index] < 0 ? "cnone" : `c${this.clustering.label[index] % 8}`);
     const dots = this.data.points.map((point, index) => places.has(index) ? null : h("span", {
-      class: `dot ${colour(index)}`, style: at(point),
+      class: `dot ${color(index)}`, style: at(point),
       title: `${PureLens.className(this.layer.facts, this.data.classes[index])} image ${this.data.images[index]}`,
     }));
-    const patches = this.data.shown.map((shown, place) => this.patch(place, `point ${colour(shown.index)}`, at(shown.place)));
+    const patches = this.data.shown.map((shown, place) => this.patch(place, `point ${color(shown.index)}`, at(shown.place)));
     const n = this.data.points.length, note = n > patches.length ? `${patches.length} of ${n} with their picture` : "";
     return h("div", {}, h("div", { class: "map" }, dots, patches), h("p", { class: "note" }, note));
   },
@@ -192,7 +192,7 @@ PureLens.neuron = {
     dialog.showModal();
   },
 
-  /** Left and right go to the neighbours in the grid. */
+  /** Left and right go to the neighbors in the grid. */
   key(event) {
     if (document.getElementById("whole").open) return;
     const target = { ArrowLeft: "previous", ArrowRight: "next" }[event.key];

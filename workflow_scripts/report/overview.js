@@ -22,20 +22,20 @@ PureLens.overview = {
     }
   },
 
-  /** Draw all charts in the colours of the page. */
+  /** Draw all charts in the colors of the page. */
   draw() {
     if (!window.Plotly || document.getElementById("overview").hidden) return;
     const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(name).trim();
+    const color = (name) => style.getPropertyValue(name).trim();
     for (const element of document.querySelectorAll("[data-chart]")) {
       const layer = PureLens.facts.layers[Number(element.dataset.layer)];
-      const { traces, layout } = this[element.dataset.chart](layer, colour);
-      const axis = { gridcolor: colour("--line"), zerolinecolor: colour("--line"), automargin: true };
+      const { traces, layout } = this[element.dataset.chart](layer, color);
+      const axis = { gridcolor: color("--line"), zerolinecolor: color("--line"), automargin: true };
       window.Plotly.react(element, traces, {
         margin: { l: 8, r: 8, t: 6, b: 8 }, height: 240, showlegend: false,
         paper_bgcolor: "transparent", plot_bgcolor: "transparent",
-        font: { color: colour("--ink"), family: style.fontFamily, size: 12 },
-        hoverlabel: { bgcolor: colour("--card"), font: { color: colour("--ink") } },
+        font: { color: color("--ink"), family: style.fontFamily, size: 12 },
+        hoverlabel: { bgcolor: color("--card"), font: { color: color("--ink") } },
         ...layout, xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
       }, { displayModeBar: false, responsive: true });
       window.Plotly.Plots.resize(element); // the window may have changed while another view was shown
@@ -57,42 +57,42 @@ PureLens.overview = {
     return PureLens.methodName(name).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   },
 
-  dots(rows, name, colour, symbol) {
+  dots(rows, name, color, symbol) {
     return {
       type: "scatter", mode: "markers", name,
       x: rows.map((row) => row.mean), y: rows.map((row) => this.text(row.method)),
-      marker: { color: colour, size: 10, symbol },
+      marker: { color: color, size: 10, symbol },
       error_x: {
-        type: "data", symmetric: false, color: colour, thickness: 1.5,
+        type: "data", symmetric: false, color: color, thickness: 1.5,
         array: rows.map((row) => (row.high ?? row.mean) - row.mean), arrayminus: rows.map((row) => row.mean - (row.low ?? row.mean)),
       },
       hovertemplate: `%{y}<br>${name} %{x:.4g}<extra></extra>`,
     };
   },
 
-  distances(layer, colour) {
+  distances(layer, color) {
     const [inter, intra] = ["inter", "intra"].map((quantity) => this.rows(layer, "interpretability", quantity));
     return {
       traces: [
-        this.dots(intra, "of the same virtual neuron", colour("--c1"), "square"),
-        this.dots(inter, "of different ones", colour("--c0"), "circle"),
+        this.dots(intra, "of the same virtual neuron", color("--c1"), "square"),
+        this.dots(inter, "of different ones", color("--c0"), "circle"),
       ],
       layout: { yaxis: { autorange: "reversed" } },
     };
   },
 
-  correlations(layer, colour) {
+  correlations(layer, color) {
     const rows = this.rows(layer, "alignment", "pooled");
     return {
-      traces: [this.dots(rows, "Pearson's r", colour("--c0"), "circle")],
+      traces: [this.dots(rows, "Pearson's r", color("--c0"), "circle")],
       layout: { yaxis: { autorange: "reversed" }, xaxis: { rangemode: "tozero" } },
     };
   },
 
-  separation(layer, colour) {
+  separation(layer, color) {
     const trace = {
       type: "histogram", x: layer.separation.filter((value) => value !== null), nbinsx: 40,
-      marker: { color: colour("--c0") }, hovertemplate: "%{y} neurons at %{x}<extra></extra>",
+      marker: { color: color("--c0") }, hovertemplate: "%{y} neurons at %{x}<extra></extra>",
     };
     const title = { text: "distance between minus within virtual neurons", font: { size: 11 } };
     return { traces: [trace], layout: { xaxis: { title }, bargap: 0.05, yaxis: { title: { text: "neurons", font: { size: 11 } } } } };

@@ -88,8 +88,8 @@ def make_up(folder: Path, n_neurons: int, seed: int) -> Made:
     group = rng.integers(0, 4, (n_neurons, N_REFERENCES))
     vectors = {}
     for name, n in COMPONENTS.items():
-        centre = rng.normal(size=(n_neurons, 4, n))
-        drawn = centre[np.arange(n_neurons)[:, None], group] + 1.5 * rng.normal(size=(n_neurons, N_REFERENCES, n))
+        center = rng.normal(size=(n_neurons, 4, n))
+        drawn = center[np.arange(n_neurons)[:, None], group] + 1.5 * rng.normal(size=(n_neurons, N_REFERENCES, n))
         vectors[name] = drawn.astype(np.float32)
     reference_id = np.arange(n_neurons * N_REFERENCES).reshape(n_neurons, N_REFERENCES)
     made = Made(folder, vectors)

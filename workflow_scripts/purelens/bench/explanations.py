@@ -97,7 +97,7 @@ def contest_ranking(n_neurons: int, seed: int) -> Contest:
             "purelens": lambda: _by_signs(made),
         },
         lambda found, wanted: float(np.abs(found[: len(wanted)] - wanted).max()),
-        "largest difference of a standardised weight; the published way stops before its end",
+        "largest difference of a standardized weight; the published way stops before its end",
         size={"neurons": n_neurons, "concepts": N_CONCEPTS, "images": N_IMAGES},
         times={
             "definition": n_neurons / min(BY_LIBRARY, n_neurons),
@@ -118,12 +118,12 @@ def _by_signs(made: MadeUp) -> np.ndarray:
 def _by_library(made: MadeUp, n_neurons: int) -> np.ndarray:
     from sklearn.linear_model import ElasticNet
 
-    x, y = _standardised(made, n_neurons)
+    x, y = _standardized(made, n_neurons)
     model = ElasticNet(alpha=L1 / L1_RATIO, l1_ratio=L1_RATIO, tol=1e-10, max_iter=100_000, fit_intercept=False)
     return np.stack([model.fit(x, column).coef_.copy() for column in y.T])
 
 
-def _standardised(made: MadeUp, n_neurons: int) -> tuple[np.ndarray, np.ndarray]:
+def _standardized(made: MadeUp, n_neurons: int) -> tuple[np.ndarray, np.ndarray]:
     concepts, neurons = (values.astype(np.float64) for values in made.of(TRAIN))
     neurons = neurons[:, :n_neurons]
     x = (concepts - concepts.mean(axis=0)) / concepts.std(axis=0, ddof=1)
@@ -132,7 +132,7 @@ def _standardised(made: MadeUp, n_neurons: int) -> tuple[np.ndarray, np.ndarray]
 
 def _by_saga(made: MadeUp, n_neurons: int) -> np.ndarray:
     """Some passes of proximal SAGA over all neurons of a batch: stochastic gradients with a table of the old ones."""
-    x, y = (torch.from_numpy(values).float() for values in _standardised(made, n_neurons))
+    x, y = (torch.from_numpy(values).float() for values in _standardized(made, n_neurons))
     n = len(x)
     weight = torch.zeros(x.shape[1], y.shape[1])
     table, average = torch.zeros(n, y.shape[1]), torch.zeros_like(weight)

@@ -1,7 +1,7 @@
 """The published way: zennit-crp's own programs, and PURE's loop over neurons on top of them.
 
 Written from the description of the method (Dreyer et al. 2024, and the programs' documentation) on today's zennit-crp. What
-PURE does with worker processes is done in this process, in favour of the published way: it starts thousands of them.
+PURE does with worker processes is done in this process, in favor of the published way: it starts thousands of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ FIGURE_KERNEL = 51
 
 
 class Pictures(torch.utils.data.Dataset):
-    """Normalised images with class 0, as zennit-crp wants them."""
+    """Normalized images with class 0, as zennit-crp wants them."""
 
     def __init__(self, setting: Setting, network: Network) -> None:
         self._network, self._pixels = network, torch.from_numpy(setting.pixels())

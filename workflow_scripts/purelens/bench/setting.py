@@ -147,7 +147,7 @@ def _place(folder: Path, group: str, name: str) -> Path:
 
 
 def _draw(rng: np.random.Generator) -> Image.Image:
-    """Smooth colours with some noise, which decode about as slowly as photographs."""
+    """Smooth colors with some noise, which decode about as slowly as photographs."""
     coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize(PICTURE, Image.Resampling.BICUBIC), dtype=np.int16)
     noise = rng.integers(-12, 13, smooth.shape)

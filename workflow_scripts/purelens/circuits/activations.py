@@ -147,7 +147,7 @@ def _check_finite(mean: torch.Tensor, largest: torch.Tensor, layer: str, first_i
         n_bad = int(bad.any(dim=0).sum())
         raise UserError(
             f"activations of layer {layer!r}: neuron {neuron} is NaN or infinite on image {first_image + image} "
-            f"({n_bad} neurons so far); check the weights and the input normalisation"
+            f"({n_bad} neurons so far); check the weights and the input normalization"
         )
 
 

@@ -133,7 +133,7 @@ def crop(images: Images, patches: np.ndarray, geometry: Geometry, contrast_stret
 
 
 def stretched(patch: np.ndarray) -> np.ndarray:
-    """Stretch the values of an image (h, w, 3) uint8 linearly to 0-255, all colours alike."""
+    """Stretch the values of an image (h, w, 3) uint8 linearly to 0-255, all colors alike."""
     low, high = int(patch.min()), int(patch.max())
     if low == high:
         return np.zeros_like(patch)

@@ -24,7 +24,7 @@ from purelens.storage.shards import WHOLE
 logger = logging.getLogger("purelens")
 
 LARGEST_CHANGE = 1e-2
-"""Relative change of a layer's output by canonisation, beyond rounding."""
+"""Relative change of a layer's output by canonization, beyond rounding."""
 
 
 def patches(
@@ -144,7 +144,7 @@ class Heatmaps:
         self._rules.__exit__(*error)  # type: ignore[arg-type]
 
     def forward(self, images: torch.Tensor) -> None:
-        """Forward a batch of normalised images; backward passes may follow."""
+        """Forward a batch of normalized images; backward passes may follow."""
         self._images = images.detach().requires_grad_()
         with torch.enable_grad(), nullcontext() if self._times_input else RelevanceSums():
             self._output, _ = self._segment.forward(self._images)
@@ -161,7 +161,7 @@ class Heatmaps:
         Returns
         -------
         tuple
-            (r, H, W) relevance of the pixels, summed over colour, and (r,) the activation it was seeded with.
+            (r, H, W) relevance of the pixels, summed over color, and (r,) the activation it was seeded with.
         """
         seed = torch.zeros_like(self._maps)
         value = self._maps[row, neuron, position]

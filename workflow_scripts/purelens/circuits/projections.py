@@ -13,7 +13,7 @@ def projections(
     relevances_h5: str,
     projections_h5: str,
     lower_layer: str,
-    neighbours: int = 6,
+    neighbors: int = 6,
     min_dist: float = 0.3,
     seed: int = 0,
     provenance: Provenance | None = None,
@@ -28,7 +28,7 @@ def projections(
         Where the positions go.
     lower_layer
         The layer that the circuits are of.
-    neighbours, min_dist, seed
+    neighbors, min_dist, seed
         Of the UMAP (McInnes et al. 2018).
     """
     with (
@@ -44,23 +44,23 @@ def projections(
         position = np.full((*reference_id.shape, 2), np.nan, dtype="f4")
         for row, ids in enumerate(reference_id):
             valid = ids >= 0
-            position[row, valid] = project(rows[row : row + 1][0][valid], neighbours, min_dist, seed)
+            position[row, valid] = project(rows[row : row + 1][0][valid], neighbors, min_dist, seed)
             progress.advance(1)
         out.variable("position", data=position)
 
 
-def project(vectors: np.ndarray, neighbours: int, min_dist: float, seed: int) -> np.ndarray:
+def project(vectors: np.ndarray, neighbors: int, min_dist: float, seed: int) -> np.ndarray:
     """Project relevances (n, d) to the plane (n, 2); too few for a UMAP are laid on their principal axes."""
-    if len(vectors) < max(5, neighbours + 1):
-        centred = vectors - vectors.mean(axis=0) if len(vectors) else vectors
-        left, scale, _ = np.linalg.svd(centred, full_matrices=False)
+    if len(vectors) < max(5, neighbors + 1):
+        centered = vectors - vectors.mean(axis=0) if len(vectors) else vectors
+        left, scale, _ = np.linalg.svd(centered, full_matrices=False)
         flat = (left * scale)[:, :2]
         return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
     from umap import UMAP
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns that a seed makes it run on one core, which is wanted
-        return UMAP(n_neighbors=neighbours, min_dist=min_dist, random_state=seed).fit_transform(vectors)
+        return UMAP(n_neighbors=neighbors, min_dist=min_dist, random_state=seed).fit_transform(vectors)
 
 
 def spread_out(points: np.ndarray, distance: float, iterations: int = 200) -> np.ndarray:

@@ -64,7 +64,7 @@ def relevances(
     shard
         Which part of the neurons to attribute, such as ``2/4`` (see `purelens.storage.gather`).
     storage
-        ``half`` or ``single``: store large tables in 16 or in 32 bits; always in 32 if they are not normalised.
+        ``half`` or ``single``: store large tables in 16 or in 32 bits; always in 32 if they are not normalized.
     provenance
         What the artifact is made from.
 
@@ -103,7 +103,7 @@ class Attribution:
         self._normalize = normalize
 
     def forward(self, images: torch.Tensor) -> None:
-        """Forward a batch of normalised images; backward passes may follow."""
+        """Forward a batch of normalized images; backward passes may follow."""
         with torch.enable_grad():
             self._output, self._lower = self._segment.forward(images)
             self._maps = as_maps(self._output, self._layer, self._channels).detach()

@@ -33,8 +33,8 @@ def _check_std(std: tuple[float, ...]) -> tuple[float, ...]:
     return std
 
 
-Colours = tuple[float, float, float]
-Std = Annotated[Colours, AfterValidator(_check_std)]
+Colors = tuple[float, float, float]
+Std = Annotated[Colors, AfterValidator(_check_std)]
 Name = Annotated[str, AfterValidator(_check_name)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]

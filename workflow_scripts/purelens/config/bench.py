@@ -29,7 +29,7 @@ class BenchStudy(Section):
     weights: str | None = Field(None, description="checkpoint file; null: random weights")
     images: str | None = Field(None, description="folder of class folders of images; null: drawn images")
     size: int = Field(224, ge=8, description="side of the images, in pixels")
-    resize: int | None = Field(None, ge=8, description="short side before the centre is cut out, in pixels")
+    resize: int | None = Field(None, ge=8, description="short side before the center is cut out, in pixels")
     layer: str = Field(description="the layer whose neurons are split")
     layers: list[str] = Field([], description="the layers of activations; empty: that layer alone")
     lower_layer: str = Field(description="the layer of their circuits")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
-from purelens.config.base import Colours, Fraction, Name, Positive, Section, Std, check_unique
+from purelens.config.base import Colors, Fraction, Name, Positive, Section, Std, check_unique
 from purelens.config.bench import Bench
 from purelens.config.explain import Concepts, Explain
 from purelens.config.lens import Attack, Lens, LensModel, Segmentation, check_lens
@@ -30,7 +30,7 @@ class Dataset(Section):
     images: str = Field(
         description="folder of class folders, a .csv of path and label, or an .h5 file of images (see README)"
     )
-    size: int = Field(224, ge=8, description="side of the square the models see: a centre crop, in pixels")
+    size: int = Field(224, ge=8, description="side of the square the models see: a center crop, in pixels")
     resize: int | None = Field(None, ge=8, description="short side before the crop; null: the same as size")
     interpolation: Literal["bilinear", "bicubic"] = Field("bilinear", description="how images are resized")
     min_side: Positive = Field(8, description="images with a side shorter than this are rejected")
@@ -75,10 +75,10 @@ class Model(Section):
     )
     options: dict[str, Any] = Field({}, description="keyword arguments of the architecture, e.g. {num_classes: 10}")
     weights: str = Field("published", description="'published', 'random', or a .safetensors / .pth / .pt file")
-    mean: Colours | None = Field(
-        None, description="mean of the input colours; null: the published weights' own, else ImageNet's"
+    mean: Colors | None = Field(
+        None, description="mean of the input colors; null: the published weights' own, else ImageNet's"
     )
-    std: Std | None = Field(None, description="standard deviation of the input colours; null: as for mean")
+    std: Std | None = Field(None, description="standard deviation of the input colors; null: as for mean")
     datasets: list[str] | None = Field(None, description="datasets to study it on; null: all of them", min_length=1)
     layers: dict[str, Layer] = Field(description="layers to study, by module name", min_length=1)
     attribution: Literal["lrp", "gradient"] = Field(
@@ -123,7 +123,7 @@ class Embedder(Section):
     layer: str | None = Field(None, description="network only: the layer whose spatial mean is the embedding")
     patches: bool = Field(True, description="embed the patches of references; false: whole images only, for concepts")
     size: int | None = Field(None, ge=8, description="network only: side of its input in pixels")
-    mean: Colours | None = Field(None, description="network only: mean of the input colours")
+    mean: Colors | None = Field(None, description="network only: mean of the input colors")
     std: Std | None = Field(None, description="network only: their standard deviation")
 
     @model_validator(mode="after")
@@ -195,7 +195,7 @@ class Figures(Section):
     )
     references: int = Field(20, ge=4, description="references on the sheet and in the UMAP")
     n_clusters: int = Field(2, ge=2, description="the number of clusters that is drawn")
-    neighbours: int = Field(6, ge=2, description="neighbours of a point in the UMAP")
+    neighbors: int = Field(6, ge=2, description="neighbors of a point in the UMAP")
     min_dist: float = Field(0.3, ge=0, description="smallest distance of two points in the UMAP")
 
 
@@ -218,7 +218,7 @@ class Config(Section):
     batch_size: int | None = Field(None, ge=1, description="images at a time; null: by device, halved when memory ends")
     threads: Positive = Field(8, description="CPU threads of a step that uses the GPU, if there are as many cores")
     storage: Literal["half", "single"] = Field(
-        "half", description="store activations, normalised relevances and embeddings in 16 or in 32 bits"
+        "half", description="store activations, normalized relevances and embeddings in 16 or in 32 bits"
     )
     references: int = Field(100, ge=2, description="images of a neuron: those that activate it most")
     world: World = Field(World(), description="the embedded world")

@@ -42,7 +42,7 @@ def dataset(
     images_h5
         The artifact.
     size, resize, interpolation, min_side
-        Centre crop and short side in pixels, how to resize, and the shortest side accepted.
+        Center crop and short side in pixels, how to resize, and the shortest side accepted.
     on_bad_image
         ``reject``: list bad images in the artifact and go on; ``error``: stop at the first.
     threads
@@ -85,7 +85,7 @@ def _define(out: Writer, size: int) -> None:
     out.coordinate("image", 0, growing=True)
     out.coordinate("row", size)
     out.coordinate("column", size)
-    out.coordinate("colour", 3)
+    out.coordinate("color", 3)
     out.variable("pixels", growing=True)
 
 

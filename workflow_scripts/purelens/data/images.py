@@ -37,7 +37,7 @@ class Geometry:
     min_side: int
 
     def apply(self, image: Image.Image) -> np.ndarray:
-        """Resize the short side, crop the centre: an RGB image to (size, size, 3) uint8.
+        """Resize the short side, crop the center: an RGB image to (size, size, 3) uint8.
 
         The same numbers as torchvision's ``Resize`` and ``CenterCrop`` on a PIL image.
         """
@@ -121,13 +121,13 @@ def decode(path: Path) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        grey = np.asarray(image, dtype=np.float64)
-        highest = grey.max(initial=0)
+        gray = np.asarray(image, dtype=np.float64)
+        highest = gray.max(initial=0)
         if image.mode == "F" and highest <= 1:
             scale = 255.0
         else:
             scale = 255 / 65535 if highest > 255 or image.mode.startswith("I;16") else 1
-        return Image.fromarray(np.clip(np.rint(grey * scale), 0, 255).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(np.clip(np.rint(gray * scale), 0, 255).astype(np.uint8)).convert("RGB")
     return image.convert("RGB")
 
 

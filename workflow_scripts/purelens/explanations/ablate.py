@@ -196,9 +196,9 @@ def best_temperature(logits: np.ndarray, label: np.ndarray) -> float:
 
 def scaled_like(true: np.ndarray, simulated: np.ndarray) -> tuple[float, float]:
     """Slope and constant that bring a simulation nearest to a neuron, in the least squares."""
-    centred = simulated - simulated.mean()
-    spread = float(centred @ centred)
-    slope = float(centred @ (true - true.mean())) / spread if spread > 1e-18 else 0.0
+    centered = simulated - simulated.mean()
+    spread = float(centered @ centered)
+    slope = float(centered @ (true - true.mean())) / spread if spread > 1e-18 else 0.0
     return slope, float(true.mean() - slope * simulated.mean())
 
 

@@ -7,7 +7,7 @@ MOST_STEPS = 10_000
 
 
 def elastic_net(gram: np.ndarray, cross: np.ndarray, l1: float, l2: float) -> np.ndarray:
-    """Minimise ``1/2 w'Gw - c'w + l1 |w|_1 + l2/2 |w|^2``.
+    """Minimize ``1/2 w'Gw - c'w + l1 |w|_1 + l2/2 |w|^2``.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def _fit_with_signs(
 def rank_concepts(
     gram: np.ndarray, cross: np.ndarray, variance: float, n: int, l1: float, l1_ratio: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fit standardised activations by standardised concepts.
+    """Fit standardized activations by standardized concepts.
 
     Parameters
     ----------

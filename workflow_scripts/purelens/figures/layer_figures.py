@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from purelens.circuits.interpretability import NO_SPLIT
-from purelens.figures.style import PALETTE, colour, in_order, method_label, paper_style, save
+from purelens.figures.style import PALETTE, color, in_order, method_label, paper_style, save
 from purelens.storage.files import replace_when_whole
 from purelens.storage.tables import read_table
 
@@ -109,7 +109,7 @@ def _draw_gaps(axes: Axes, table: pd.DataFrame, embedder: str) -> None:
         rows = chosen[chosen["method"] == method].sort_values("n_clusters")
         x = rows["n_clusters"].to_numpy() + 0.06 * (number - len(methods) / 2)
         label = re.sub(r"(?<=[._-])\n", "", _label(method, embedder)).replace("\n", " ")
-        _bars(axes, x, rows, color=colour(number), marker="o", markersize=5, label=label)
+        _bars(axes, x, rows, color=color(number), marker="o", markersize=5, label=label)
     axes.axhline(0, color="0.6", linewidth=0.8)
     axes.set_xticks(sorted(chosen["n_clusters"].unique()))
     axes.set_xlabel("number of virtual neurons k")

@@ -18,7 +18,7 @@ from PIL import Image
 from purelens.circuits.projections import spread_out
 from purelens.data.dataset import Images, open_images
 from purelens.errors import listed
-from purelens.figures.style import colour, paper_style, save
+from purelens.figures.style import color, paper_style, save
 from purelens.progress import Progress
 from purelens.report.gallery import write_gallery
 from purelens.report.pictures import cut
@@ -166,14 +166,14 @@ def draw_umap(neuron: Neuron, n_patches: int) -> Figure:
         if len(chosen) >= 3 and (np.ptp(chosen, axis=0) > 1e-6).all():
             sns.kdeplot(
                 x=chosen[:, 0], y=chosen[:, 1], ax=axes, fill=True, levels=5, thresh=0.15, alpha=0.35,
-                color=colour(number), warn_singular=False,
+                color=color(number), warn_singular=False,
             )  # fmt: skip
-    axes.scatter(points[:, 0], points[:, 1], color=[_colour(number) for number in neuron.label.tolist()], s=9, zorder=2)
+    axes.scatter(points[:, 0], points[:, 1], color=[_color(number) for number in neuron.label.tolist()], s=9, zorder=2)
     shown = best_of_each(neuron, n_patches)
     places = spread_out(points[shown], PATCH_SHARE)
     for index, place in zip(shown, places, strict=True):
         axes.plot(*np.stack([points[index], place]).T, color="0.45", linewidth=0.7, zorder=2)
-        frame = {"edgecolor": _colour(neuron.label[index]), "linewidth": 2, "boxstyle": "square,pad=0"}
+        frame = {"edgecolor": _color(neuron.label[index]), "linewidth": 2, "boxstyle": "square,pad=0"}
         picture = OffsetImage(np.asarray(neuron.patches[index]), zoom=0.32)
         axes.add_artist(AnnotationBbox(picture, tuple(place), bboxprops=frame, pad=0.1, zorder=3))
     margin = 0.7 * PATCH_SHARE
@@ -182,7 +182,7 @@ def draw_umap(neuron: Neuron, n_patches: int) -> Figure:
     axes.set_ylim(everything[:, 1].min() - margin, everything[:, 1].max() + margin)
     axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
     axes.set_title(f"neuron {neuron.number}: circuits in {neuron.lower_layer}")
-    handles = [mpl.patches.Patch(color=colour(n), label=describe(neuron, n, 30)) for n in neuron.virtual_neurons]
+    handles = [mpl.patches.Patch(color=color(n), label=describe(neuron, n, 30)) for n in neuron.virtual_neurons]
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     sns.despine(ax=axes, left=True, bottom=True)
@@ -196,8 +196,8 @@ def best_of_each(neuron: Neuron, n_patches: int) -> np.ndarray:
     return np.sort(np.concatenate([np.flatnonzero(neuron.label == number)[:share] for number in numbers]))
 
 
-def _colour(number: int) -> Any:
-    return colour(number) if number >= 0 else "0.6"
+def _color(number: int) -> Any:
+    return color(number) if number >= 0 else "0.6"
 
 
 def describe(neuron: Neuron, number: int, width: int = 60) -> str:
@@ -217,7 +217,7 @@ def draw_sheet(neuron: Neuron, n_patches: int) -> Figure:
     ]
     for number in neuron.virtual_neurons:
         chosen = np.flatnonzero(neuron.label == number)[:COLUMNS]
-        parts.append((describe(neuron, number), chosen, colour(number)))
+        parts.append((describe(neuron, number), chosen, color(number)))
     heights = [0.45 + -(-len(chosen) // COLUMNS) for _, chosen, _ in parts]
     figure = plt.figure(figsize=(0.82 * COLUMNS, 0.82 * sum(heights)))
     top = sum(heights)
@@ -236,6 +236,6 @@ def draw_sheet(neuron: Neuron, n_patches: int) -> Figure:
 
 
 def _darker(shade: Any) -> Any:
-    """A colour dark enough for text on white."""
+    """A color dark enough for text on white."""
     red, green, blue = mpl.colors.to_rgb(shade)
     return (0.6 * red, 0.6 * green, 0.6 * blue)

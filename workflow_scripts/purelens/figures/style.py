@@ -1,4 +1,4 @@
-"""The look of all figures: colour-blind safe, light, legible at the size they are shown."""
+"""The look of all figures: color-blind safe, light, legible at the size they are shown."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +15,8 @@ DPI = 150
 LONG_NAME = 10
 
 
-def colour(number: int) -> tuple[float, float, float]:
-    """Colour of the virtual neuron or method of this number; they repeat after ten."""
+def color(number: int) -> tuple[float, float, float]:
+    """Color of the virtual neuron or method of this number; they repeat after ten."""
     return PALETTE[number % len(PALETTE)]
 
 

@@ -1,6 +1,6 @@
 """Second-order effects in closed form (Gandelsman et al. 2024, eq. 5 and appendix A.6).
 
-With attention patterns and normalisations as they are on the image, what a neuron does to the embedding through the
+With attention patterns and normalizations as they are on the image, what a neuron does to the embedding through the
 attention of later blocks is linear in its activations. For neuron n and head j of a later block,
 
     effect_n(image) = scale(image) * sum_j head_scalar_jn(image) * basis_jn + shared(image)
@@ -124,7 +124,7 @@ def _direct(tower: Tower, seen: Pass, number: int) -> torch.Tensor:
 
 
 def _last_share(tower: Tower, seen: Pass) -> torch.Tensor:
-    """Share (b, d) of one attention in the mean and the bias of the last normalisation."""
+    """Share (b, d) of one attention in the mean and the bias of the last normalization."""
     visual = tower.visual
     length = seen.embedding.norm(dim=1, keepdim=True)
     mean = _read_out(tower, seen, seen.last.mean(dim=1, keepdim=True).expand_as(seen.last))
@@ -137,12 +137,12 @@ def _read_out(tower: Tower, seen: Pass, vectors: torch.Tensor) -> torch.Tensor:
 
 
 def _scale(tower: Tower, seen: Pass) -> torch.Tensor:
-    """What the last normalisation and the length of the embedding multiply by: (b,)."""
+    """What the last normalization and the length of the embedding multiply by: (b,)."""
     return COEFFICIENT / (seen.embedding.norm(dim=1) * _deviation(seen.last, tower.visual.ln_post.eps))
 
 
 def _token_weights(tower: Tower, seen: Pass, number: int) -> torch.Tensor:
-    """Weight (b, H, T) of each token in the class token's mixture, its normalisation included."""
+    """Weight (b, H, T) of each token in the class token's mixture, its normalization included."""
     above = seen.above[number]
     return above.attention / _deviation(above.stream, tower.blocks[number].ln_1.eps)[:, None]
 

@@ -67,7 +67,7 @@ def directions(
 
     Notes
     -----
-    Gandelsman et al. 2024, section 4.1: effects are centred by their mean over the images, the 100 longest are taken, and
+    Gandelsman et al. 2024, section 4.1: effects are centered by their mean over the images, the 100 longest are taken, and
     their first right singular vector is turned so that most of them point along it.
     """
     where = choose_device(device)
@@ -114,7 +114,7 @@ class Found:
     threshold
         (n,) length above which an effect is significant.
     top
-        (n, K) rows of the images with the longest centred effects, longest first.
+        (n, K) rows of the images with the longest centered effects, longest first.
     length, projection
         (n, K) their lengths, and their products with the direction.
     part
@@ -217,7 +217,7 @@ def principal(vectors: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.
     Parameters
     ----------
     vectors
-        (n, K, d), not centred again.
+        (n, K, d), not centered again.
     members
         (n, K) which of them count.
 

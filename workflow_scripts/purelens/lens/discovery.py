@@ -10,7 +10,7 @@ import torch
 from scipy import sparse
 
 from purelens.errors import UserError
-from purelens.lens.effect_reader import SLAB_BYTES, centred_effects, word_weights
+from purelens.lens.effect_reader import SLAB_BYTES, centered_effects, word_weights
 from purelens.networks.batching import choose_device
 from purelens.progress import Progress
 from purelens.storage.artifacts import Writer, create, read, strings
@@ -79,7 +79,7 @@ def active_neurons(effects: h5py.File, directions: h5py.File, device: torch.devi
     every = np.ones(n_images, dtype=bool)
     places, values = [], []
     with Progress(n_images * n_neurons, "activated neurons", "effects") as progress:
-        for part in centred_effects(effects, directions, every, device):
+        for part in centered_effects(effects, directions, every, device):
             rows, columns = (place.cpu().numpy() for place in part.significant.nonzero(as_tuple=True))
             places.append((part.images[rows], columns + part.neurons.start))
             values.append(part.along[part.significant].cpu().numpy())

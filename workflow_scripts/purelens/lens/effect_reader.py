@@ -65,7 +65,7 @@ def few_neurons(n_images: int, n_components: int, n_neurons: int) -> list[slice]
 
 @dataclass(frozen=True)
 class Effect:
-    """Centred effects of some neurons on some images.
+    """Centered effects of some neurons on some images.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Effect:
         (i,) their rows.
     neurons
         Which neurons.
-    centred
+    centered
         (i, n, d) effects without their means.
     significant
         (i, n) which are long enough.
@@ -83,12 +83,12 @@ class Effect:
 
     images: np.ndarray
     neurons: slice
-    centred: torch.Tensor
+    centered: torch.Tensor
     significant: torch.Tensor
     along: torch.Tensor
 
 
-def centred_effects(
+def centered_effects(
     effects: h5py.File, directions: h5py.File, images: np.ndarray, device: torch.device
 ) -> Iterator[Effect]:
     """Compute the effects of all neurons on some images, a few images and a few neurons at a time.
@@ -121,11 +121,11 @@ def centred_effects(
         weights = torch.from_numpy(scalars[rows][chosen] * scale[ids][:, None, None]).to(device)
         constant = torch.from_numpy(shared[ids]).to(device)
         for few in few_neurons(len(ids), mean.shape[1], n_neurons):
-            centred = torch.einsum("ijn,jnd->ind", weights[:, :, few], basis[:, few])
-            centred += constant[:, None] - mean[few]
-            length = torch.linalg.vector_norm(centred, dim=2)
-            along = torch.einsum("ind,nd->in", centred, direction[few])
-            yield Effect(ids, few, centred, length >= threshold[few], along)
+            centered = torch.einsum("ijn,jnd->ind", weights[:, :, few], basis[:, few])
+            centered += constant[:, None] - mean[few]
+            length = torch.linalg.vector_norm(centered, dim=2)
+            along = torch.einsum("ind,nd->in", centered, direction[few])
+            yield Effect(ids, few, centered, length >= threshold[few], along)
 
 
 def directions_of(paths: Sequence[str]) -> np.ndarray:

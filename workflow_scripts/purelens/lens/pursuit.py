@@ -97,7 +97,7 @@ class _Steps:
 
 
 def unit_atoms(embeddings: torch.Tensor, scaling: str = "unit") -> torch.Tensor:
-    """Centre embeddings of texts (M, d), and scale them.
+    """Center embeddings of texts (M, d), and scale them.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def unit_atoms(embeddings: torch.Tensor, scaling: str = "unit") -> torch.Tensor:
         ``unit``: each atom gets length 1. ``released``: as in the released program each component gets length 1 over all
         texts, so atoms of unlike lengths compete.
     """
-    centred = embeddings - embeddings.mean(dim=0, keepdim=True)
+    centered = embeddings - embeddings.mean(dim=0, keepdim=True)
     over = 1 if scaling == "unit" else 0
-    length = torch.linalg.vector_norm(centred, dim=over, keepdim=True)
-    return centred / length.clamp(min=1e-12)
+    length = torch.linalg.vector_norm(centered, dim=over, keepdim=True)
+    return centered / length.clamp(min=1e-12)

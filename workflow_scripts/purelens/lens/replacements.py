@@ -10,7 +10,7 @@ import torch
 
 from purelens.data.dataset import open_images
 from purelens.lens.classes import read_classes
-from purelens.lens.effect_reader import centred_effects, fitted_images
+from purelens.lens.effect_reader import centered_effects, fitted_images
 from purelens.lens.texts import unit
 from purelens.networks.batching import choose_device
 from purelens.numerics.bootstrap import estimate
@@ -30,7 +30,7 @@ REPLACEMENTS = {
     "words": "every effect by its projection on the sum of the neuron's words",
     "words_released": "the same, with sums that are not scaled to length 1, as in the released program",
 }
-"""What replaces the centred effects of all neurons of a layer at once (Gandelsman et al. 2024, section 4.2)."""
+"""What replaces the centered effects of all neurons of a layer at once (Gandelsman et al. 2024, section 4.2)."""
 
 
 def replacements(
@@ -93,15 +93,15 @@ def replaced(
     found = {name: whole.astype(np.float64) for name in REPLACEMENTS}
     n_neurons = len(direction)
     with Progress(int(chosen.sum()) * n_neurons, "replacements", "effects") as progress:
-        for part in centred_effects(effects, directions, chosen, device):
+        for part in centered_effects(effects, directions, chosen, device):
             rows = place[part.images]
-            total = part.centred.sum(dim=1)
-            large = (part.centred * part.significant[..., None]).sum(dim=1)
+            total = part.centered.sum(dim=1)
+            large = (part.centered * part.significant[..., None]).sum(dim=1)
             for name, change in {"all": total, "large": large, "small": total - large}.items():
                 found[name][rows] -= change.cpu().numpy()
             for name, axis in on_device.items():
                 few = axis[part.neurons]
-                along = torch.einsum("ind,nd->in", part.centred, few)
+                along = torch.einsum("ind,nd->in", part.centered, few)
                 found[name][rows] += (along @ few - total).cpu().numpy()
             progress.advance(part.significant.numel())
     return found

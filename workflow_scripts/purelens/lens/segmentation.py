@@ -13,7 +13,7 @@ from purelens.lens.classes import read_classes
 from purelens.lens.effect_reader import directions_of
 from purelens.lens.effects import finite, load_clip
 from purelens.lens.masks import Segmented, fitted_batch, open_masks
-from purelens.lens.segmentation_scores import COUNTS, average_precision, centre_blob, counts, stretched, summary
+from purelens.lens.segmentation_scores import COUNTS, average_precision, center_blob, counts, stretched, summary
 from purelens.lens.vision_tower import watched
 from purelens.networks.batching import choose_device
 from purelens.networks.embedders import Embedder
@@ -27,7 +27,7 @@ LEAST_SPREAD = 1e-6
 METHODS = {
     "towards": "neurons that push towards the class more than towards others, where each is above its own average",
     "published": "neurons that push towards the class or away from it, as they are",
-    "centre": "a blob in the middle of every image",
+    "center": "a blob in the middle of every image",
 }
 
 
@@ -172,13 +172,13 @@ class Segmenter:
 def _look(segmenter: Segmenter, scenes: Segmented, names: Sequence[str]) -> list[dict[str, Any]]:
     rows = []
     geometry = segmenter.clip.geometry
-    blob = centre_blob(geometry.size)
+    blob = center_blob(geometry.size)
     with Progress(len(scenes), "segmentation", "images") as progress:
         for start in range(0, len(scenes), IMAGES_AT_A_TIME):
             indices = range(start, min(start + IMAGES_AT_A_TIME, len(scenes)))
             pixels, masks = fitted_batch(scenes, indices, geometry)
             classes, maps = segmenter(pixels)
-            maps["centre"] = np.broadcast_to(blob, masks.shape)
+            maps["center"] = np.broadcast_to(blob, masks.shape)
             for method, heat in maps.items():
                 counted = counts(heat, masks)
                 for row, index in enumerate(indices):

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score
 
 THRESHOLD = 0.5
-COUNTS = ("correct", "labelled", "object_both", "object_either", "background_both", "background_either")
+COUNTS = ("correct", "labeled", "object_both", "object_either", "background_both", "background_either")
 
 
 def stretched(maps: np.ndarray) -> np.ndarray:
@@ -25,7 +25,7 @@ def counts(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
 
     return {
         "correct": pixels(found == true),
-        "labelled": np.full(len(maps), maps[0].size),
+        "labeled": np.full(len(maps), maps[0].size),
         "object_both": pixels(found & true),
         "object_either": pixels(found | true),
         "background_both": pixels(~found & ~true),
@@ -70,12 +70,12 @@ def summary(
 def _ratios(sums: np.ndarray, n_images: int) -> np.ndarray:
     """Scores (r, 3) of sums (r, 7) over images."""
     total = dict(zip((*COUNTS, "average_precision"), sums.T, strict=True))
-    accuracy = total["correct"] / total["labelled"]
+    accuracy = total["correct"] / total["labeled"]
     overlap = [total[f"{part}_both"] / np.maximum(total[f"{part}_either"], 1) for part in ("object", "background")]
     return 100 * np.stack([accuracy, np.mean(overlap, axis=0), total["average_precision"] / n_images], axis=1)
 
 
-def centre_blob(size: int) -> np.ndarray:
+def center_blob(size: int) -> np.ndarray:
     """The map (S, S) of somebody who knows only that objects are in the middle: a Gaussian, a quarter of the side wide."""
     place = (np.arange(size) - (size - 1) / 2) / (size / 4)
     return stretched(np.exp(-(place[:, None] ** 2 + place[None] ** 2) / 2)[None])[0]

@@ -45,7 +45,7 @@ class Pass:
     last
         (b, d') the class token after the last block.
     embedding
-        (b, d) image embeddings, not normalised.
+        (b, d) image embeddings, not normalized.
     """
 
     hidden: torch.Tensor
@@ -89,7 +89,7 @@ class Tower:
         return range(self.block + 1, len(self.blocks))
 
     def forward(self, images: torch.Tensor) -> Pass:
-        """Forward normalised images (b, 3, S, S)."""
+        """Forward normalized images (b, 3, S, S)."""
         own = self.blocks[self.block]
         inputs = {"last": self.visual.ln_post, **{f"stream {n}": self.blocks[n].ln_1 for n in self.above}}
         outputs = {"hidden": own.mlp.gelu, "written": own.ls_2}

@@ -30,9 +30,9 @@ class Embedder:
     geometry
         How an image becomes the network's input.
     network
-        The network, frozen, and the normalisation of its input.
+        The network, frozen, and the normalization of its input.
     function
-        Maps normalised images (b, 3, S, S) to embeddings (b, D).
+        Maps normalized images (b, 3, S, S) to embeddings (b, D).
     """
 
     geometry: Geometry
@@ -151,7 +151,7 @@ def check_clip_config(path: str) -> None:
 def encode_texts(
     architecture: str, weights: str, texts: Sequence[str], device: str = "cpu", seed: int = 0
 ) -> np.ndarray:
-    """Embed texts with the language model of an open_clip model: (n, D), not normalised.
+    """Embed texts with the language model of an open_clip model: (n, D), not normalized.
 
     Parameters
     ----------

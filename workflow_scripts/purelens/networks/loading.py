@@ -38,7 +38,7 @@ State = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Network:
-    """A frozen network and the normalisation of its input."""
+    """A frozen network and the normalization of its input."""
 
     module: torch.nn.Module
     mean: tuple[float, ...]
@@ -141,7 +141,7 @@ def build_network(
     weights
         ``published`` (downloaded by the library), ``random``, or a ``.safetensors`` / ``.pth`` file.
     mean, std
-        Input normalisation; None: the published weights' own, else ImageNet's.
+        Input normalization; None: the published weights' own, else ImageNet's.
     seed
         Of random weights.
 
@@ -166,7 +166,7 @@ def build_network(
 def _published(
     library: str, name: str, options: Mapping[str, Any]
 ) -> tuple[torch.nn.Module, tuple[float, ...], tuple[float, ...]]:
-    """A network with the weights that torchvision or timm publish, and their normalisation."""
+    """A network with the weights that torchvision or timm publish, and their normalization."""
     build_architecture(f"{library}:{name}", options)
     try:
         if library == "torchvision":

@@ -1,7 +1,7 @@
 """Layer-wise relevance propagation for any network of convolutions, linear layers, activations, pooling and sums.
 
 The rules are zennit's: flat in the first layer, z+ in convolutions, epsilon in linear layers (composite EpsilonPlusFlat).
-What is canonised is found by watching a forward pass instead of by recognising classes of blocks: a BatchNorm whose input
+What is canonized is found by watching a forward pass instead of by recognizing classes of blocks: a BatchNorm whose input
 is the output of a convolution is merged into it, and a sum of two activations shares relevance by what each contributed.
 An operation that has no rule is an error.
 """

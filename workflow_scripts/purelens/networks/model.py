@@ -73,13 +73,13 @@ def model(
 def _accuracy(
     network: Network, images_h5: str, device: torch.device, batch_size: int | None, seed: int
 ) -> dict[str, float | int | None]:
-    """Top-1 accuracy on a random sample of the labelled images, if the network has an output for each class."""
+    """Top-1 accuracy on a random sample of the labeled images, if the network has an output for each class."""
     network.module.to(device)
     with open_images(images_h5) as images:
         label, n_classes = images.file["label"][...], len(images.file["class_name"])
-        labelled = np.flatnonzero(label >= 0)
+        labeled = np.flatnonzero(label >= 0)
         rng = np.random.default_rng(seed)
-        sample = np.sort(rng.choice(labelled, size=min(ACCURACY_IMAGES, len(labelled)), replace=False))
+        sample = np.sort(rng.choice(labeled, size=min(ACCURACY_IMAGES, len(labeled)), replace=False))
 
         def right(start: int, stop: int, _: int) -> int | None:
             pixels = torch.from_numpy(images.take(sample[start:stop])).to(device)
@@ -96,5 +96,5 @@ def _accuracy(
     chance = 1 / n_classes
     logger.info("top-1 accuracy %.1f %% on %d images (chance %.1f %%)", 100 * top1, len(sample), 100 * chance)
     if top1 < 2 * chance:
-        logger.warning("that is near chance: are the weights, the normalisation and the order of the classes right?")
+        logger.warning("that is near chance: are the weights, the normalization and the order of the classes right?")
     return {"top1": top1, "top1_images": len(sample)}

@@ -111,7 +111,7 @@ class Segment:
         Parameters
         ----------
         images
-            (b, 3, H, W), normalised.
+            (b, 3, H, W), normalized.
 
         Returns
         -------

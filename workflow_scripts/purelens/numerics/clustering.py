@@ -12,7 +12,7 @@ MAX_ITERATIONS = 300
 
 
 def gram_matrices(vectors: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Scalar products of centred vectors.
+    """Scalar products of centered vectors.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ def gram_matrices(vectors: np.ndarray, valid: np.ndarray) -> np.ndarray:
         (b, n, n) float64.
     """
     vectors = np.where(valid[..., None], vectors, 0).astype(np.float64)
-    centre = vectors.sum(axis=1, keepdims=True) / np.maximum(valid.sum(axis=1), 1)[:, None, None]
-    vectors = np.where(valid[..., None], vectors - centre, 0)
+    center = vectors.sum(axis=1, keepdims=True) / np.maximum(valid.sum(axis=1), 1)[:, None, None]
+    vectors = np.where(valid[..., None], vectors - center, 0)
     return vectors @ vectors.transpose(0, 2, 1)
 
 
@@ -54,7 +54,7 @@ def k_means(
     n_restarts
         Starts of which the one with the lowest inertia is kept.
     seeds
-        One seed for each set, so that a result does not depend on its neighbours.
+        One seed for each set, so that a result does not depend on its neighbors.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def _draws(seed: list[int], n_clusters: int, n_restarts: int) -> np.ndarray:
 def _best_restart(
     gram: np.ndarray, valid: np.ndarray, n_clusters: int, draws: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    labels = _nearest_centre(gram, _plus_plus(squared_distances(gram), valid, draws))
+    labels = _nearest_center(gram, _plus_plus(squared_distances(gram), valid, draws))
     inertia = np.empty((len(gram), draws.shape[1]))
     moving = np.arange(len(gram))
     for _ in range(MAX_ITERATIONS):
@@ -109,18 +109,18 @@ def _plus_plus(distances: np.ndarray, valid: np.ndarray, draws: np.ndarray) -> n
     """Choose starting points: (b, restarts, k) indices (Arthur & Vassilvitskii 2007, with greedy trials)."""
     n_sets, n_restarts, n_clusters, _ = draws.shape
     sets = np.arange(n_sets)[:, None]
-    centres = np.zeros((n_sets, n_restarts, n_clusters), dtype=np.int64)
+    centers = np.zeros((n_sets, n_restarts, n_clusters), dtype=np.int64)
     uniform = np.broadcast_to(valid[:, None, :].astype(float), (n_sets, n_restarts, valid.shape[1]))
-    centres[:, :, 0] = _sample(uniform, draws[:, :, 0, :1])[..., 0]
-    closest = distances[sets, centres[:, :, 0]] * valid[:, None]
+    centers[:, :, 0] = _sample(uniform, draws[:, :, 0, :1])[..., 0]
+    closest = distances[sets, centers[:, :, 0]] * valid[:, None]
     for number in range(1, n_clusters):
         weights = np.where(closest.sum(axis=2, keepdims=True) > 0, closest, uniform)
         candidates = _sample(weights, draws[:, :, number])
         reached = np.minimum(closest[:, :, None, :], distances[sets[..., None], candidates] * valid[:, None, None])
         best = reached.sum(axis=3).argmin(axis=2)[..., None]
-        centres[:, :, number] = np.take_along_axis(candidates, best, axis=2)[..., 0]
+        centers[:, :, number] = np.take_along_axis(candidates, best, axis=2)[..., 0]
         closest = np.take_along_axis(reached, best[..., None], axis=2)[:, :, 0]
-    return centres
+    return centers
 
 
 def _sample(weights: np.ndarray, draws: np.ndarray) -> np.ndarray:
@@ -130,11 +130,11 @@ def _sample(weights: np.ndarray, draws: np.ndarray) -> np.ndarray:
     return (cumulated[:, :, None, :] <= thresholds[..., None]).sum(axis=3).clip(max=weights.shape[2] - 1)
 
 
-def _nearest_centre(gram: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Assign points to the nearest of the points chosen as centres: (b, n, restarts)."""
+def _nearest_center(gram: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Assign points to the nearest of the points chosen as centers: (b, n, restarts)."""
     distances = squared_distances(gram)
     sets = np.arange(len(gram))[:, None, None]
-    return distances[sets, centres].argmin(axis=2).transpose(0, 2, 1)
+    return distances[sets, centers].argmin(axis=2).transpose(0, 2, 1)
 
 
 def _to_centroids(gram: np.ndarray, labels: np.ndarray, valid: np.ndarray, n_clusters: int) -> np.ndarray:

@@ -28,7 +28,7 @@ def screenshot(
     width, height
         Size of the window, in pixels.
     dark
-        Whether in dark colours.
+        Whether in dark colors.
 
     Raises
     ------

@@ -107,7 +107,7 @@ class Digests:
     def __init__(self, memory: Path | None = None) -> None:
         self._memory = memory
         self._known: dict[str, list[Any]] = {}
-        self._learnt = False
+        self._learned = False
         if memory is not None:
             with suppress(OSError, ValueError):
                 known = json.loads(memory.read_text(encoding="utf-8"))
@@ -122,7 +122,7 @@ class Digests:
         key, facts = str(Path(path).absolute()), [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         if self._known.get(key, [None])[:-1] != facts:
             self._known[key] = [*facts, digest_of(path)]
-            self._learnt = True
+            self._learned = True
         return str(self._known[key][-1])
 
     def of_all(self, folder: str | Path, names: Sequence[str]) -> str:
@@ -139,12 +139,12 @@ class Digests:
         return digest.hexdigest()[:16]
 
     def keep(self) -> None:
-        """Write down what was learnt."""
-        if self._memory is None or not self._learnt:
+        """Write down what was learned."""
+        if self._memory is None or not self._learned:
             return
         with suppress(OSError):
             self._memory.parent.mkdir(parents=True, exist_ok=True)
             temporary = self._memory.with_suffix(f".{os.getpid()}")
             temporary.write_text(json.dumps(self._known), encoding="utf-8")
             temporary.replace(self._memory)
-            self._learnt = False
+            self._learned = False

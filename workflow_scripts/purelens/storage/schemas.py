@@ -32,7 +32,7 @@ SCHEMAS = {
         1,
         "world_scenes",
         {
-            "pixels": Variable(("image", "row", "column", "colour"), "u1", "the drawn scenes", "0-255"),
+            "pixels": Variable(("image", "row", "column", "color"), "u1", "the drawn scenes", "0-255"),
             "label": Variable(("image",), "i4", "class of the scene"),
             "class_name": Variable(("class",), "str", "names of the classes"),
             "path": Variable(("image",), "str", "name of the scene"),
@@ -46,9 +46,7 @@ SCHEMAS = {
         1,
         "dataset",
         {
-            "pixels": Variable(
-                ("image", "row", "column", "colour"), "u1", "the images as the models see them", "0-255"
-            ),
+            "pixels": Variable(("image", "row", "column", "color"), "u1", "the images as the models see them", "0-255"),
             "label": Variable(("image",), "i4", "class of the image, -1 where it has none"),
             "path": Variable(("image",), "str", "where the image came from"),
             "source_index": Variable(("image",), "i8", "position in the source, rejected images counted"),
@@ -245,9 +243,9 @@ SCHEMAS = {
                 ("neuron",), "f4", "length from which on an effect is significant", "1/100 of the embedding"
             ),
             "image_id": Variable(("neuron", "top"), "i4", "images with the largest effects, largest first"),
-            "length": Variable(("neuron", "top"), "f4", "length of the centred effect", "1/100 of the embedding"),
+            "length": Variable(("neuron", "top"), "f4", "length of the centered effect", "1/100 of the embedding"),
             "projection": Variable(
-                ("neuron", "top"), "f4", "product of the centred effect and the direction", "1/100 of the embedding"
+                ("neuron", "top"), "f4", "product of the centered effect and the direction", "1/100 of the embedding"
             ),
             "part": Variable(("neuron", "top"), "i1", "part of the neuron that the effect belongs to"),
             "part_direction": Variable(

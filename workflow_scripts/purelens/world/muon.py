@@ -1,4 +1,4 @@
-"""Muon (Jordan et al. 2024): momentum whose update is orthogonalised, for the weight matrices of transformer blocks.
+"""Muon (Jordan et al. 2024): momentum whose update is orthogonalized, for the weight matrices of transformer blocks.
 
 Torch's own does this in bfloat16, which is slow on a CPU; here it stays in float32.
 """
@@ -12,7 +12,7 @@ NEWTON_SCHULZ_STEPS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum with orthogonalised updates.
+    """Nesterov momentum with orthogonalized updates.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Draw the scenes of the embedded world.
 
-A scene is one object on a background. Everything about it is known: shape, colour, texture, background, the mask of the
+A scene is one object on a background. Everything about it is known: shape, color, texture, background, the mask of the
 object, a class (shape and texture) and a caption. Scene ``i`` of seed ``s`` depends on nothing but ``(s, i)``.
 """
 
@@ -13,7 +13,7 @@ SIZE = 64
 SUPERSAMPLING = 2
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring", "heart", "crescent")
-COLOURS = {
+COLORS = {
     "red": (214, 45, 32),
     "orange": (245, 150, 20),
     "green": (40, 165, 60),
@@ -26,7 +26,7 @@ BACKGROUNDS = ("sky", "sand", "night", "brick")
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "shape": SHAPES,
-    "colour": tuple(COLOURS),
+    "color": tuple(COLORS),
     "texture": TEXTURES,
     "background": BACKGROUNDS,
 }
@@ -60,7 +60,7 @@ class Scene:
     def caption(self) -> str:
         """A sentence that names every attribute."""
         words = {name: ATTRIBUTES[name][value] for name, value in self.attributes.items()}
-        return "a {colour} {texture} {shape} on {background}".format(**words)
+        return "a {color} {texture} {shape} on {background}".format(**words)
 
 
 def draw_scene(seed: int, index: int) -> Scene:
@@ -68,16 +68,16 @@ def draw_scene(seed: int, index: int) -> Scene:
     rng = np.random.default_rng([seed, index])
     attributes = {name: int(rng.integers(len(names))) for name, names in ATTRIBUTES.items()}
     x, y = _grid(SIZE * SUPERSAMPLING)
-    centre = rng.uniform(-0.2, 0.2, size=2)
+    center = rng.uniform(-0.2, 0.2, size=2)
     radius = rng.uniform(0.52, 0.74)
     angle = rng.uniform(-0.35, 0.35)
-    x, y = _rotate(x - centre[0], y - centre[1], angle)
+    x, y = _rotate(x - center[0], y - center[1], angle)
     inside = _shape(SHAPES[attributes["shape"]], x / radius, y / radius)
     tone = _texture(TEXTURES[attributes["texture"]], x, y, rng)
-    colour = np.array(list(COLOURS.values())[attributes["colour"]]) + rng.normal(0, 12, size=3)
+    color = np.array(list(COLORS.values())[attributes["color"]]) + rng.normal(0, 12, size=3)
     lit, share = _shrink(inside * tone)[..., None], _shrink(inside)[..., None]
     background = _background(BACKGROUNDS[attributes["background"]], rng)
-    scene = lit * np.clip(colour, 0, 255) + (1 - share) * background
+    scene = lit * np.clip(color, 0, 255) + (1 - share) * background
     pixels = scene * rng.uniform(0.85, 1.1) + rng.normal(0, 5, size=scene.shape)
     mask = (share[..., 0] >= 0.5).astype(np.uint8)
     return Scene(np.clip(np.rint(pixels), 0, 255).astype(np.uint8), mask, attributes)
@@ -123,7 +123,7 @@ def _shape(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _texture(name: str, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Brightness of the object's colour at every pixel."""
+    """Brightness of the object's color at every pixel."""
     phase = rng.uniform(0, 1, size=2)
     u, v = x * 3.2 + phase[0], y * 3.2 + phase[1]
     dark = np.zeros_like(x, dtype=bool)

@@ -27,7 +27,7 @@ from purelens.world.world_cnn import batches
 logger = logging.getLogger("purelens")
 
 MODEL_CONFIG = Path(__file__).with_name("scene_clip.json")
-TEMPLATES = {"shape": "a {}", "colour": "a {} object", "texture": "a {} object", "background": "an object on {}"}
+TEMPLATES = {"shape": "a {}", "color": "a {} object", "texture": "a {} object", "background": "an object on {}"}
 BATCH_SIZE = 32
 MUON_LEARNING_RATE = 0.01
 ADAM_LEARNING_RATE = 1e-3
@@ -121,7 +121,7 @@ def sine_positions(side: int, width: int) -> torch.Tensor:
 
 
 def normalized(pixels: torch.Tensor) -> torch.Tensor:
-    """(b, 64, 64, 3) uint8 to (b, 3, 64, 64), with the normalisation that open_clip gives its models."""
+    """(b, 64, 64, 3) uint8 to (b, 3, 64, 64), with the normalization that open_clip gives its models."""
     library = open_clip()
     mean = torch.tensor(library.OPENAI_DATASET_MEAN)[:, None, None]
     std = torch.tensor(library.OPENAI_DATASET_STD)[:, None, None]

@@ -41,7 +41,7 @@ def world_scenes(
         ProcessPoolExecutor(threads, mp_context=get_context("fork")) as pool,
         Progress(n_scenes, f"drawing {part}", "scenes") as progress,
     ):
-        for dim, size in (("image", n_scenes), ("row", SIZE), ("column", SIZE), ("colour", 3)):
+        for dim, size in (("image", n_scenes), ("row", SIZE), ("column", SIZE), ("color", 3)):
             out.coordinate(dim, size)
         out.coordinate("class", len(CLASSES))
         out.coordinate("concept_name", len(CONCEPTS))

@@ -11,7 +11,7 @@ from purelens.bench.reference.circuits import outputs
 def heatmaps(
     module: torch.nn.Module, layer: str, units: Iterable[tuple[int, int, torch.Tensor]], canonizers: list[Any]
 ) -> Iterator[torch.Tensor]:
-    """(H, W) relevance, summed over colour, of the activation of each (neuron, position, image (1, 3, H, W))."""
+    """(H, W) relevance, summed over color, of the activation of each (neuron, position, image (1, 3, H, W))."""
     from zennit.composites import EpsilonPlusFlat
 
     with torch.enable_grad(), EpsilonPlusFlat(canonizers).context(module) as modified:

@@ -23,7 +23,7 @@ class Trace:
     last
         The class token (d',) after the last block.
     embedding
-        The image embedding (d,), not normalised.
+        The image embedding (d,), not normalized.
     """
 
     def __init__(self, visual: Any, image: torch.Tensor) -> None:
