@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, timed lines elsewhere."""
+"""Report the progress of long work: a bar on a terminal, timed lines in a log."""
 
 import logging
 import sys
@@ -12,14 +12,18 @@ logger = logging.getLogger("purelens")
 
 
 class Progress:
-    """Count work that is done. Use it in a ``with`` block and call ``advance``.
+    """Count finished items of work, in a ``with`` block.
 
     Parameters
     ----------
-    total, task, unit
-        How much there is, of what, and what one is called.
+    total
+        Number of items.
+    task
+        Name of the work, for the message.
+    unit
+        What an item is called, in the plural.
     done
-        How much an earlier job has done.
+        Items that an earlier job has finished.
     """
 
     def __init__(self, total: int, task: str, unit: str, done: int = 0) -> None:
@@ -31,11 +35,11 @@ class Progress:
         self._started = self._last = time.perf_counter()
         return self
 
-    def advance(self, amount: int) -> None:
-        """Say that this many more are done."""
-        self._done += amount
+    def advance(self, n_items: int) -> None:
+        """Count this many more items as finished."""
+        self._done += n_items
         if self._bar is not None:
-            self._bar.update(amount)
+            self._bar.update(n_items)
         now = time.perf_counter()
         if now - self._last >= SECONDS_BETWEEN_LINES:
             self._last = now

@@ -1,7 +1,6 @@
-"""The rule ``activations``: one forward pass over all images, up to the layer."""
+"""The rule ``activations``: run one forward pass over all images, up to the layer."""
 
 import logging
-from functools import partial
 
 import numpy as np
 import torch
@@ -11,50 +10,41 @@ from purelens.data.dataset import Images, open_images
 from purelens.errors import UserError, listed
 from purelens.networks.batching import choose_device, filled, in_batches
 from purelens.networks.loading import Network, load_network
-from purelens.networks.subnetwork import Segment, as_maps
+from purelens.networks.subnetwork import LayerView, Segment
 from purelens.progress import Progress
 from purelens.storage.artifacts import SINGLE, Writer
-from purelens.storage.provenance import Provenance
+from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 from purelens.storage.resumable import Work, resume
-from purelens.storage.shards import WHOLE, part_of
+from purelens.storage.shards import shard_of
 
 logger = logging.getLogger("purelens")
 
 
 def activations(
     images_h5: str,
-    weights: str,
-    card: str,
+    model: tuple[str, str],
     activations_h5: str,
-    layer: str,
+    layer: LayerView,
     n_references: int,
-    channels: str = "auto",
-    device: str = "auto",
-    batch_size: int | None = None,
-    shard: str = WHOLE,
     storage: str = SINGLE,
-    provenance: Provenance | None = None,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
-    """Record mean and largest activations of all neurons of a layer, and the references of each.
+    """Record the mean and largest activations of all neurons of a layer, and the references of each.
 
     Parameters
     ----------
-    images_h5, weights, card
+    images_h5, model
         Artifacts of the rules ``dataset`` and ``model``.
     activations_h5
         The artifact.
-    layer, channels
-        The layer's name, and where its neurons are (see `purelens.networks.subnetwork.as_maps`).
+    layer
+        The layer.
     n_references
         K, the number of references of a neuron.
-    device, batch_size
-        See `purelens.networks.batching`.
-    shard
-        Which part of the images to look at, such as ``2/4`` (see `purelens.storage.gather`).
     storage
         ``half`` or ``single``: store large tables in 16 or in 32 bits.
-    provenance
-        What the artifact is made from.
+    execution
+        Device, batch size, shard of the images, and provenance record.
 
     Raises
     ------
@@ -65,48 +55,63 @@ def activations(
     -----
     The reference criterion is the largest activation over positions (Dreyer et al. 2024, section 3).
     """
-    where = choose_device(device)
-    network = load_network(weights, card)
-    network.module.to(where)
+    device = choose_device(execution.device)
+    network = load_network(*model, device)
     with (
         open_images(images_h5) as images,
-        Segment(network.module, layer) as segment,
-        resume(activations_h5, "activations", provenance, str(where), storage) as work,
+        Segment(network.module, layer.name) as segment,
+        resume(activations_h5, "activations", execution.provenance, str(device), storage) as work,
     ):
         if len(images) < n_references:
             raise UserError(f"references: {n_references} wanted, but {images_h5} has only {len(images)} images")
-        pooling = Pooling(network, segment, layer, channels, where)
-        image_ids = part_of(np.arange(len(images)), shard)
-        references = _stream(pooling, images, image_ids, n_references, batch_size, work)
-        _write_references(work, references, layer)
+        image_ids = shard_of(np.arange(len(images)), execution.shard)
+        n_neurons = segment.n_neurons(layer, images.size)[layer.name]
+        work.define(lambda out: _define(out, image_ids, n_neurons, n_references))
+        references = References(n_neurons, n_references, device)
+        if work.state:
+            references = References.of(work.state, device)
+        pooling = Pooling(network, segment, layer)
+        _stream(pooling, images, image_ids, references, execution.batch_size, work)
+        _write_references(work, references, layer.name)
         work.finish()
 
 
 class Pooling:
-    """Mean and largest activation over positions, of all neurons of a layer."""
+    """Pool the activations of all neurons of a layer over positions.
 
-    def __init__(
-        self, network: Network, segment: Segment, layer: str, channels: str, device: torch.device | str = "cpu"
-    ) -> None:
-        self._network, self._segment, self._channels = network, segment, channels
-        self.layer, self.device = layer, torch.device(device)
+    Parameters
+    ----------
+    network, segment, layer
+        The network, its part up to the layer, and the layer.
+    """
+
+    def __init__(self, network: Network, segment: Segment, layer: LayerView) -> None:
+        self._network, self._segment, self.layer = network, segment, layer
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._network.device
 
     def __call__(self, pixels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Mean (b, C), largest (b, C) and its position (b, C) for images (b, S, S, 3) uint8."""
+        """Pool the activations on images (b, S, S, 3) uint8: mean, largest and its position, each (b, C)."""
         with torch.inference_mode():
-            output, _ = self._segment.forward(self._network.normalize(torch.from_numpy(pixels).to(self.device)))
-            maps = as_maps(output, self.layer, self._channels)
+            output, _ = self._segment.forward(self._network.prepare(pixels))
+            maps = self.layer.maps(output)
             largest, position = maps.max(dim=-1)
             return maps.mean(dim=-1), largest, position
 
 
 def _stream(
-    pooling: Pooling, images: Images, image_ids: np.ndarray, n_references: int, batch_size: int | None, work: Work
-) -> References:
-    """Look at the images, in their order, and go on where an interrupted job stopped."""
-    first_id, references = int(image_ids[0]), None
-    if work.state:
-        references = References.of(work.state, pooling.device)
+    pooling: Pooling,
+    images: Images,
+    image_ids: np.ndarray,
+    references: References,
+    batch_size: int | None,
+    work: Work,
+) -> None:
+    """Pool the images in their order, from where an interrupted job stopped."""
+    first_id = int(image_ids[0])
 
     def pooled(start: int, stop: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         pixels = images.file["pixels"][first_id + start : first_id + stop]
@@ -115,21 +120,14 @@ def _stream(
         return mean[:n_images], largest[:n_images], position[:n_images]
 
     batches = in_batches(pooled, len(image_ids), pooling.device, images.size, batch_size, work.done)
-    with Progress(len(image_ids), f"activations of {pooling.layer}", "images", work.done) as progress:
+    with Progress(len(image_ids), f"activations of {pooling.layer.name}", "images", work.done) as progress:
         for start, stop, (mean, largest, position) in batches:
-            _check_finite(mean, largest, pooling.layer, first_id + start)
-            if references is None:
-                references = References(largest.shape[1], n_references, pooling.device)
-                work.define(
-                    partial(_define, image_ids=image_ids, n_neurons=largest.shape[1], n_references=n_references)
-                )
+            _check_finite(mean, largest, pooling.layer.name, first_id + start)
             references.update(first_id + start, largest, position)
             work.write("mean", np.arange(start, stop), mean.cpu().numpy())
             work.write("max", np.arange(start, stop), largest.cpu().numpy())
-            work.done_to(stop, references.state)
+            work.checkpoint(stop, references.state)
             progress.advance(stop - start)
-    assert references is not None
-    return references
 
 
 def _define(out: Writer, image_ids: np.ndarray, n_neurons: int, n_references: int) -> None:
@@ -156,8 +154,8 @@ def _write_references(work: Work, references: References, layer: str) -> None:
     work.write("reference_id", np.arange(len(ids)), ids)
     work.write("reference_value", np.arange(len(ids)), references.value.cpu().numpy())
     work.write("reference_position", np.arange(len(ids)), references.position.cpu().numpy())
-    found = (ids >= 0).sum(axis=1)
-    dead, few = np.flatnonzero(found == 0), np.flatnonzero((found > 0) & (found < ids.shape[1]))
+    n_references = (ids >= 0).sum(axis=1)
+    dead, few = np.flatnonzero(n_references == 0), np.flatnonzero((n_references > 0) & (n_references < ids.shape[1]))
     if len(dead):
         logger.warning("layer %s: %d neurons are never active: %s", layer, len(dead), listed(dead))
     if len(few):

@@ -1,14 +1,23 @@
-"""From a heatmap to the box of a patch."""
+"""Turn a heatmap into the box of a patch."""
 
 import torch
 from torch.nn import functional
 
 
 def blurred(heat: torch.Tensor, kernel: int) -> torch.Tensor:
-    """Blur heatmaps (n, H, W), take the absolute value, and divide each by its maximum.
+    """Blur heatmaps, take absolute values, and divide each by its maximum.
 
-    The kernel is torchvision's Gaussian of this side, with reflected borders, applied to columns and rows in turn. A heatmap
-    without any relevance stays zero.
+    Parameters
+    ----------
+    heat
+        (n, H, W).
+    kernel
+        Side of torchvision's Gaussian kernel, in pixels; borders are reflected.
+
+    Returns
+    -------
+    torch.Tensor
+        (n, H, W) with maximum 1; a heatmap without any relevance stays zero.
     """
     if kernel > 1:
         weights = gaussian(kernel).to(heat)
@@ -24,7 +33,7 @@ def blurred(heat: torch.Tensor, kernel: int) -> torch.Tensor:
 
 
 def gaussian(kernel: int) -> torch.Tensor:
-    """(kernel,) weights; the standard deviation is torchvision's default for a kernel of this side, in pixels."""
+    """Compute the weights (kernel,) of a Gaussian; its standard deviation is torchvision's default for a kernel of this side."""
     sigma = 0.15 * kernel + 0.35
     distance = torch.arange(kernel) - (kernel - 1) / 2
     weights = torch.exp(-0.5 * (distance / sigma) ** 2)
@@ -32,14 +41,14 @@ def gaussian(kernel: int) -> torch.Tensor:
 
 
 def boxes(heat: torch.Tensor, threshold: float, rule: str = "inclusive") -> torch.Tensor:
-    """Bound the pixels above a threshold by a square.
+    """Find the square box around the pixels above a threshold.
 
     Parameters
     ----------
     heat
         (n, H, W), each with maximum 1 (see `blurred`).
     threshold
-        Pixels above it are in the box.
+        Pixels above it lie in the box.
     rule
         ``inclusive``: the whole bounding box, extended in the shorter direction and kept in the image by shifting it.
         ``published``: as PURE's program: without the last row and column, extended to both sides, and only the low side
@@ -65,7 +74,7 @@ def boxes(heat: torch.Tensor, threshold: float, rule: str = "inclusive") -> torc
 
 
 def _extent(occupied: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """First and last occupied index of each row of (n, L)."""
+    """Find the first and last occupied index of each row of (n, L)."""
     first = occupied.int().argmax(dim=1)
     last = occupied.shape[1] - 1 - occupied.flip(1).int().argmax(dim=1)
     return first, last
@@ -96,7 +105,7 @@ def _published(
 
 
 def thumbnails(heat: torch.Tensor, size: int) -> torch.Tensor:
-    """Shrink heatmaps (n, H, W) to (n, size, size) uint8 by averaging, the highest value 255."""
+    """Shrink heatmaps (n, H, W) to (n, size, size) uint8 by averaging; the highest value becomes 255."""
     small = functional.adaptive_avg_pool2d(heat.unsqueeze(1), size).squeeze(1)
     highest = small.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(small.dtype).tiny)
     return (small / highest * 255).round().to(torch.uint8)

@@ -1,17 +1,15 @@
-"""The rule ``interpretability``: are the references of a virtual neuron more alike than those of different ones?"""
+"""The rule ``interpretability``: measure distances within and between virtual neurons, in the space of embedding models."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from purelens.circuits.methods import EMBEDDER, NO_SPLIT
 from purelens.circuits.representations import open_representations
-from purelens.numerics.bootstrap import estimate
-from purelens.numerics.clustering import gram_matrices, squared_distances
+from purelens.numerics.bootstrap import Intervals, estimate
 from purelens.storage.artifacts import read, strings
 from purelens.storage.tables import write_table
-
-NO_SPLIT = "none"
 
 
 def interpretability(
@@ -21,29 +19,28 @@ def interpretability(
     interpretability_csv: str,
     summary_csv: str,
     embedders: Sequence[str],
-    bootstrap: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    intervals: Intervals,
 ) -> None:
-    """Measure distances between references within and between virtual neurons, in each embedder's space.
+    """Measure distances between references of the same and of different virtual neurons.
 
     Parameters
     ----------
     relevances_h5, virtual_neurons_h5, embeddings
         Artifacts of the rules ``relevances``, ``virtual_neurons`` and ``embeddings``.
     interpretability_csv
-        One row per neuron, method, number of clusters and embedder: ``intra``, ``inter``, ``gap``.
+        One row per neuron, method, number of clusters and embedding model: ``intra``, ``inter`` and their difference ``gap``.
     summary_csv
-        Their means over neurons with standard error and bootstrap interval.
+        Their means over neurons, with standard errors and intervals.
     embedders
-        Names of the embedders, in the order of ``embeddings``.
-    bootstrap, confidence, seed
-        See `purelens.numerics.bootstrap.estimate`.
+        Names of the embedding models, in the order of ``embeddings``.
+    intervals
+        Settings of the bootstrap.
 
     Notes
     -----
     Euclidean distances over all pairs of references (Dreyer et al. 2024, section 4.1). A neuron whose clusters all have one
-    member has no intra, one with a single cluster no inter distance: these are left out of the means, not replaced.
+    member has no intra, one with a single cluster no inter distance: these are left out of the means. (The published program
+    replaces a missing intra by the inter distance.)
     """
     rows = []
     with (
@@ -56,8 +53,7 @@ def interpretability(
             neurons = references.neurons[start:stop]
             labels = clusters["label"][:, :, start:stop]
             for embedder in embedders:
-                vectors = references.loaders[f"embedder:{embedder}"](start, stop)
-                distances = np.sqrt(squared_distances(gram_matrices(vectors, valid)))
+                distances = references.distances(EMBEDDER + embedder, start, stop)
                 whole = np.where(valid, 0, -1)
                 rows.append(_rows(neurons, NO_SPLIT, 1, embedder, distances, whole))
                 for number, method in enumerate(methods):
@@ -67,33 +63,33 @@ def interpretability(
     table["gap"] = table["inter"] - table["intra"]
     table = table.sort_values(["neuron", "method", "n_clusters", "embedder"], kind="stable")
     write_table(interpretability_csv, table)
-    write_table(summary_csv, summarize(table, ["intra", "inter", "gap"], bootstrap, confidence, seed))
+    write_table(summary_csv, summarize(table, ["intra", "inter", "gap"], intervals))
 
 
 def cluster_distances(distances: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean distance over pairs in the same cluster, and in different clusters.
+    """Average distances over pairs in the same cluster, and over pairs in different ones.
 
     Parameters
     ----------
     distances
         (b, n, n).
     labels
-        (b, n), -1 for references that do not count.
+        (b, n) cluster of each reference, -1 for references that do not count.
 
     Returns
     -------
-    tuple
-        Intra (b,) and inter (b,); NaN where there is no such pair.
+    intra, inter : numpy.ndarray
+        (b,) each; NaN where there is no such pair.
     """
     valid = labels >= 0
     pair = valid[:, :, None] & valid[:, None, :] & ~np.eye(labels.shape[1], dtype=bool)
     same = labels[:, :, None] == labels[:, None, :]
-    found = []
+    means = []
     for chosen in (pair & same, pair & ~same):
         count = chosen.sum(axis=(1, 2))
         total = np.where(chosen, distances, 0).sum(axis=(1, 2))
-        found.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
-    return found[0], found[1]
+        means.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+    return means[0], means[1]
 
 
 def _rows(
@@ -113,13 +109,21 @@ def _rows(
     )
 
 
-def summarize(
-    table: pd.DataFrame, quantities: Sequence[str], bootstrap: int, confidence: float, seed: int
-) -> pd.DataFrame:
-    """Estimate the mean of each quantity over neurons, for each method, number of clusters and embedder."""
+def summarize(table: pd.DataFrame, quantities: Sequence[str], intervals: Intervals) -> pd.DataFrame:
+    """Estimate means over neurons for each method, number of clusters and embedding model.
+
+    Parameters
+    ----------
+    table
+        A row per neuron, method, number of clusters and embedding model.
+    quantities
+        Columns to average.
+    intervals
+        Settings of the bootstrap.
+    """
     rows = []
     for (method, k, embedder), group in table.groupby(["method", "n_clusters", "embedder"], sort=True):
         for quantity in quantities:
-            found = estimate(group[quantity].to_numpy(dtype=float), bootstrap, confidence, seed)
-            rows.append({"method": method, "n_clusters": k, "embedder": embedder, "quantity": quantity, **vars(found)})
+            mean = estimate(group[quantity].to_numpy(dtype=float), intervals)
+            rows.append({"method": method, "n_clusters": k, "embedder": embedder, "quantity": quantity, **vars(mean)})
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""The (neuron, reference) pairs of a layer, ordered so that each image is forwarded once."""
+"""Order the (neuron, reference) pairs of a layer so that each image is forwarded once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ import numpy as np
 from purelens.circuits.selection import neuron_ids
 from purelens.errors import UserError
 from purelens.storage.artifacts import Rows
-from purelens.storage.shards import WHOLE, part_of
+from purelens.storage.shards import WHOLE, shard_of
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Which neuron has which image as a reference.
+    """The pairs of neurons and their reference images.
 
     Attributes
     ----------
     neurons
-        (C,) numbers of the selected neurons.
+        (C,) numbers of the neurons.
     reference_id
         (C, K) image ids, -1 where there is none.
     reference_position
@@ -31,7 +31,10 @@ class Pairs:
     reference_position: np.ndarray
 
     def by_image(self) -> list[tuple[int, np.ndarray]]:
-        """List unique images with the flat indices (into (C, K)) of their pairs, those with most pairs first."""
+        """List the unique images, each with the flat indices (into (C, K)) of its pairs; those with most pairs come first.
+
+        Images with many pairs in one batch are attributed in the same backward passes.
+        """
         flat = self.reference_id.reshape(-1)
         order = np.argsort(flat, kind="stable")
         order = order[flat[order] >= 0]
@@ -42,14 +45,14 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Round:
-    """One backward pass: at most one pair of each image of a batch.
+    """One backward pass: at most one pair for each image of a batch.
 
     Attributes
     ----------
     row
-        (r,) which images of the batch take part.
+        (r,) positions of the images in the batch.
     pair
-        (r,) flat index of their pairs into (C, K).
+        (r,) flat indices of their pairs into (C, K).
     """
 
     row: np.ndarray
@@ -57,22 +60,40 @@ class Round:
 
 
 def rounds(groups: list[tuple[int, np.ndarray]]) -> Iterator[Round]:
-    """Deal the pairs of a batch of images into backward passes."""
+    """Divide the pairs of a batch of images among backward passes."""
     for number in range(max((len(pairs) for _, pairs in groups), default=0)):
         rows = [row for row, (_, pairs) in enumerate(groups) if len(pairs) > number]
         yield Round(np.array(rows), np.array([groups[row][1][number] for row in rows]))
 
 
 def refuse_dead(reference_id: np.ndarray) -> None:
-    """Stop if no neuron has a reference."""
+    """Refuse references (C, K) of which there is none.
+
+    Raises
+    ------
+    UserError
+        If all are -1.
+    """
     if (reference_id < 0).all():
         raise UserError("no selected neuron has any reference: all of them are dead; select others")
 
 
 def select_pairs(activations: h5py.File, neurons: str | list[int | str], layer: str, shard: str = WHOLE) -> Pairs:
-    """Read the references of the selected neurons, or of a part of them, from an activations artifact."""
+    """Read the pairs of some neurons from an artifact of the rule ``activations``.
+
+    Parameters
+    ----------
+    activations
+        The artifact.
+    neurons
+        ``all``, or numbers and ranges.
+    layer
+        Name of the layer, for messages.
+    shard
+        Which shard of the neurons, such as ``2/4``.
+    """
     ids = np.array(neuron_ids(neurons, len(activations["neuron"]), layer), dtype=np.int64)
     reference_id = Rows(activations, "reference_id")[ids]
     refuse_dead(reference_id)
-    rows = part_of(np.arange(len(ids)), shard)
+    rows = shard_of(np.arange(len(ids)), shard)
     return Pairs(ids[rows], reference_id[rows], Rows(activations, "reference_position")[ids[rows]])

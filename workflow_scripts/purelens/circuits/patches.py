@@ -1,7 +1,6 @@
-"""The rule ``patches``: which part of a reference image a neuron looks at."""
+"""The rule ``patches``: locate the patch of each reference image that its neuron responds to."""
 
 import logging
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,65 +8,81 @@ import torch
 
 from purelens.circuits.boxes import blurred, boxes, thumbnails
 from purelens.circuits.pairs import Pairs, rounds, select_pairs
+from purelens.circuits.pixel_heatmaps import LRP, PixelHeatmaps
 from purelens.data.dataset import Images, open_images
-from purelens.errors import UserError
 from purelens.networks.batching import choose_device, filled, in_batches
 from purelens.networks.loading import Network, load_network
-from purelens.networks.lrp import Propagation, RelevanceSums, plan_rules
-from purelens.networks.subnetwork import Segment, as_maps, seed_like
+from purelens.networks.subnetwork import LayerView, Segment
 from purelens.progress import Progress
 from purelens.storage.artifacts import Writer, read
-from purelens.storage.provenance import Provenance
+from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 from purelens.storage.resumable import Work, resume
-from purelens.storage.shards import WHOLE
 
 logger = logging.getLogger("purelens")
 
-LARGEST_CHANGE = 1e-2
-"""Relative change of a layer's output by canonization, beyond rounding."""
+
+@dataclass(frozen=True)
+class Cut:
+    """How a heatmap becomes a box and a small heatmap.
+
+    Attributes
+    ----------
+    blur
+        Side of the Gaussian kernel, in pixels; odd.
+    threshold
+        Share of the maximum above which a pixel is in the box.
+    crop_rule
+        ``inclusive`` or ``published`` (see `purelens.circuits.boxes.boxes`).
+    heat_size
+        Side of the small heatmap, in cells.
+    """
+
+    blur: int = 5
+    threshold: float = 0.02
+    crop_rule: str = "inclusive"
+    heat_size: int = 20
+
+    def apply(self, relevance: torch.Tensor, value: torch.Tensor) -> dict[str, np.ndarray]:
+        """Compute rows of the artifact from relevances (r, H, W) of pixels and the activations (r,) they were seeded with."""
+        heat = blurred(relevance, self.blur)
+        rows = {
+            "box": boxes(heat, self.threshold, self.crop_rule),
+            "heat": thumbnails(heat, self.heat_size),
+            "conserved": relevance.sum(dim=(1, 2)) / value,
+        }
+        return {name: values.cpu().numpy() for name, values in rows.items()}
+
+
+DEFAULT_CUT = Cut()
 
 
 def patches(
     images_h5: str,
-    weights: str,
-    card: str,
+    model: tuple[str, str],
     activations_h5: str,
     patches_h5: str,
-    layer: str,
+    layer: LayerView,
     neurons: str | list[int | str] = "all",
-    channels: str = "auto",
-    attribution: str = "lrp",
-    blur: int = 5,
-    threshold: float = 0.02,
-    crop_rule: str = "inclusive",
-    heat_size: int = 20,
-    device: str = "auto",
-    batch_size: int | None = None,
-    shard: str = WHOLE,
-    provenance: Provenance | None = None,
+    attribution: str = LRP,
+    cut: Cut = DEFAULT_CUT,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
     """Locate the patch of each (neuron, reference) pair in its image.
 
     Parameters
     ----------
-    images_h5, weights, card, activations_h5
+    images_h5, model, activations_h5
         Artifacts of the rules ``dataset``, ``model`` and ``activations``.
     patches_h5
         The artifact.
-    layer, neurons, channels
+    layer, neurons
         As in `purelens.circuits.relevances.relevances`.
     attribution
-        ``lrp``, or ``gradient`` for input x gradient.
-    blur, threshold, crop_rule
-        From heatmap to box, see `purelens.circuits.boxes`.
-    heat_size
-        Side of the stored heatmap.
-    device, batch_size
-        See `purelens.networks.batching`.
-    shard
-        Which part of the neurons to look at, such as ``2/4`` (see `purelens.storage.gather`).
-    provenance
-        What the artifact is made from.
+        ``lrp``, or ``gradient`` for input times gradient.
+    cut
+        How a heatmap becomes a box.
+    execution
+        Device, batch size, shard of the neurons, and provenance record.
 
     Raises
     ------
@@ -76,122 +91,25 @@ def patches(
 
     Notes
     -----
-    Only the unit at the position of the reference's largest activation is explained, seeded with that activation
-    (Dreyer et al. 2024, section 4; Achtibat et al. 2023 for the restriction to the receptive field).
+    Only the unit at the position of the reference's largest activation is explained, seeded with that activation (Dreyer et al.
+    2024, section 4; Achtibat et al. 2023 for the restriction to the receptive field).
     """
-    where = choose_device(device)
-    network = load_network(weights, card)
-    network.module.to(where)
+    device = choose_device(execution.device)
+    network = load_network(*model, device)
     with read(activations_h5, "activations") as file:
-        pairs = select_pairs(file, neurons, layer, shard)
+        pairs = select_pairs(file, neurons, layer.name, execution.shard)
     with (
         open_images(images_h5) as images,
-        Segment(network.module, layer) as segment,
-        Heatmaps(network, segment, layer, channels, attribution, images.size, where) as heatmaps,
-        resume(patches_h5, "patches", provenance, str(where)) as work,
+        Segment(network.module, layer.name) as segment,
+        PixelHeatmaps(network, segment, layer, attribution, images.size) as heatmaps,
+        resume(patches_h5, "patches", execution.provenance, str(device)) as work,
     ):
-        cut = Cut(blur, threshold, crop_rule, heat_size)
-        if not work.defined:
-            work.define(lambda out: _define(out, pairs, heat_size))
+        if work.define(lambda out: _define(out, pairs, cut.heat_size)):
             _fill_missing(work, pairs)
-        _locate(heatmaps, cut, images, network, pairs, batch_size, work)
+        _locate(heatmaps, cut, images, network, pairs, execution.batch_size, work)
         work.finish()
     with read(patches_h5, "patches") as file:
         _log_conservation(file["conserved"][...])
-
-
-class Heatmaps:
-    """Explain single units of a layer in the pixels of their images. Use it in a ``with`` block."""
-
-    def __init__(
-        self,
-        network: Network,
-        segment: Segment,
-        layer: str,
-        channels: str,
-        attribution: str,
-        size: int,
-        device: torch.device,
-    ) -> None:
-        self._segment, self._layer, self._channels = segment, layer, channels
-        self._times_input = attribution == "gradient"
-        self.device = device
-        self._rules: Propagation | nullcontext[None] = nullcontext()
-        self._probe = torch.rand(1, 3, size, size, device=device)
-        if attribution == "lrp":
-            plan = plan_rules(network.module, self._forward_probe, layer)
-            self._rules = Propagation(network.module, plan)
-        else:
-            self._forward_probe()
-
-    def _forward_probe(self) -> None:
-        """Remember what the network gives without rules."""
-        self._before = self._segment.forward(self._probe.clone().requires_grad_())[0].detach()
-
-    def __enter__(self) -> "Heatmaps":
-        self._rules.__enter__()
-        self.forward(self._probe)
-        change = (self._output.detach() - self._before).abs().max() / self._before.abs().max().clamp(min=1e-12)
-        if change > LARGEST_CHANGE:
-            self._rules.__exit__(None, None, None)
-            raise UserError(
-                f"LRP would explain another network: merging BatchNorms below layer {self._layer!r} changes its output by "
-                f"{change:.1%}; set attribution: gradient for this model to locate patches by input x gradient"
-            )
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._rules.__exit__(*error)  # type: ignore[arg-type]
-
-    def forward(self, images: torch.Tensor) -> None:
-        """Forward a batch of normalized images; backward passes may follow."""
-        self._images = images.detach().requires_grad_()
-        with torch.enable_grad(), nullcontext() if self._times_input else RelevanceSums():
-            self._output, _ = self._segment.forward(self._images)
-        self._maps = as_maps(self._output, self._layer, self._channels).detach()
-
-    def backward(self, row: np.ndarray, neuron: np.ndarray, position: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Explain one unit for each of some images of the batch.
-
-        Parameters
-        ----------
-        row, neuron, position
-            (r,) positions in the batch, each at most once; the neuron and the position of each unit.
-
-        Returns
-        -------
-        tuple
-            (r, H, W) relevance of the pixels, summed over color, and (r,) the activation it was seeded with.
-        """
-        seed = torch.zeros_like(self._maps)
-        value = self._maps[row, neuron, position]
-        seed[row, neuron, position] = value
-        (relevance,) = torch.autograd.grad(
-            self._output, self._images, seed_like(self._output, seed, self._channels), retain_graph=True
-        )
-        if self._times_input:
-            relevance = relevance * self._images.detach()
-        return relevance[row].sum(dim=1), value
-
-
-@dataclass(frozen=True)
-class Cut:
-    """How a heatmap becomes a box and a thumbnail."""
-
-    blur: int
-    threshold: float
-    crop_rule: str
-    heat_size: int
-
-    def apply(self, relevance: torch.Tensor, value: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Rows of the artifact, from the relevance (r, H, W) of pixels and the activation (r,) it was seeded with."""
-        heat = blurred(relevance, self.blur)
-        found = {
-            "box": boxes(heat, self.threshold, self.crop_rule),
-            "heat": thumbnails(heat, self.heat_size),
-            "conserved": relevance.sum(dim=(1, 2)) / value,
-        }
-        return {name: values.cpu() for name, values in found.items()}
 
 
 def _define(out: Writer, pairs: Pairs, heat_size: int) -> None:
@@ -203,14 +121,14 @@ def _define(out: Writer, pairs: Pairs, heat_size: int) -> None:
 
 
 def _fill_missing(work: Work, pairs: Pairs) -> None:
-    """Say of missing references that there is no box."""
+    """Mark missing references as having no box."""
     missing = np.flatnonzero(pairs.reference_id.reshape(-1) < 0)
     work.write("box", missing, np.full((len(missing), 4), -1))
     work.write("conserved", missing, np.full(len(missing), np.nan))
 
 
 def _locate(
-    heatmaps: Heatmaps,
+    heatmaps: PixelHeatmaps,
     cut: Cut,
     images: Images,
     network: Network,
@@ -218,15 +136,14 @@ def _locate(
     batch_size: int | None,
     work: Work,
 ) -> None:
-    """Fill the tables, a row per (neuron, reference)."""
-    groups, device = pairs.by_image(), heatmaps.device
+    """Fill the tables, a row per (neuron, reference) pair."""
+    groups = pairs.by_image()
     n_references = pairs.reference_id.shape[1]
     positions = pairs.reference_position.reshape(-1)
 
-    def locate(start: int, stop: int, size: int) -> list[tuple[np.ndarray, dict[str, torch.Tensor]]]:
+    def locate(start: int, stop: int, size: int) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
         batch = groups[start:stop]
-        pixels = filled(images.take(np.array([image for image, _ in batch])), size)
-        heatmaps.forward(network.normalize(torch.from_numpy(pixels).to(device)))
+        heatmaps.forward(network.prepare(filled(images.take(np.array([image for image, _ in batch])), size)))
         results = []
         for r in rounds(batch):
             neurons = pairs.neurons[r.pair // n_references]
@@ -234,19 +151,19 @@ def _locate(
             results.append((r.pair, cut.apply(relevance, value)))
         return results
 
-    n_pairs, n_done = (sum(len(group) for _, group in part) for part in (groups, groups[: work.done]))
-    batches = in_batches(locate, len(groups), device, images.size, batch_size, work.done)
+    n_pairs, n_done = (sum(len(group) for _, group in some) for some in (groups, groups[: work.done]))
+    batches = in_batches(locate, len(groups), network.device, images.size, batch_size, work.done)
     with Progress(n_pairs, "patches", "pairs", n_done) as progress:
         for _, stop, results in batches:
-            for pair, found in results:
-                for name, values in found.items():
-                    work.write(name, pair, values.numpy())
+            for pair, rows in results:
+                for name, values in rows.items():
+                    work.write(name, pair, values)
                 progress.advance(len(pair))
-            work.done_to(stop)
+            work.checkpoint(stop)
 
 
 def _log_conservation(conserved: np.ndarray) -> None:
-    """Say how much of the relevance arrives at the pixels; biases keep the rest."""
+    """Log how much of the relevance arrives at the pixels; biases absorb the rest."""
     if np.isfinite(conserved).any():
         low, middle, high = np.nanquantile(conserved, [0.05, 0.5, 0.95])
         logger.info("relevance conserved: median %.3f, 5%%-95%% of patches %.3f-%.3f", middle, low, high)

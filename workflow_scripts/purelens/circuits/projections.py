@@ -1,4 +1,4 @@
-"""The rule ``projections``: the references of each neuron laid out in a plane, those with like circuits near each other."""
+"""The rule ``projections``: map the references of each neuron to a plane, near each other where their circuits are alike."""
 
 import warnings
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from purelens.progress import Progress
 from purelens.storage.artifacts import Rows, create, read
-from purelens.storage.provenance import Provenance
+from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 
 
 def projections(
@@ -16,24 +16,26 @@ def projections(
     neighbors: int = 6,
     min_dist: float = 0.3,
     seed: int = 0,
-    provenance: Provenance | None = None,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
-    """Project the circuits of every neuron's references.
+    """Project the circuits of every neuron's references to a plane.
 
     Parameters
     ----------
     relevances_h5
         Artifact of the rule ``relevances``.
     projections_h5
-        Where the positions go.
+        The artifact.
     lower_layer
-        The layer that the circuits are of.
+        The layer of the circuits.
     neighbors, min_dist, seed
-        Of the UMAP (McInnes et al. 2018).
+        Settings of the UMAP (McInnes et al. 2018).
+    execution
+        Provenance record.
     """
     with (
         read(relevances_h5, "relevances") as file,
-        create(projections_h5, "projections", provenance) as out,
+        create(projections_h5, "projections", execution.provenance) as out,
         Progress(len(file["neuron"]), "projections", "neurons") as progress,
     ):
         reference_id = file["reference_id"][...]
@@ -50,13 +52,26 @@ def projections(
 
 
 def project(vectors: np.ndarray, neighbors: int, min_dist: float, seed: int) -> np.ndarray:
-    """Project relevances (n, d) to the plane (n, 2); too few for a UMAP are laid on their principal axes."""
+    """Project vectors to a plane by UMAP, or on their principal axes where they are too few for it.
+
+    Parameters
+    ----------
+    vectors
+        (n, d).
+    neighbors, min_dist, seed
+        Settings of the UMAP.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, 2).
+    """
     if len(vectors) < max(5, neighbors + 1):
         centered = vectors - vectors.mean(axis=0) if len(vectors) else vectors
         left, scale, _ = np.linalg.svd(centered, full_matrices=False)
         flat = (left * scale)[:, :2]
         return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
-    from umap import UMAP
+    from umap import UMAP  # takes seconds to import
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns that a seed makes it run on one core, which is wanted
@@ -64,15 +79,31 @@ def project(vectors: np.ndarray, neighbors: int, min_dist: float, seed: int) -> 
 
 
 def spread_out(points: np.ndarray, distance: float, iterations: int = 200) -> np.ndarray:
-    """Push points (n, 2) apart until none is nearer to another than a distance along both axes, or nearly so."""
-    places = points + 1e-4 * np.arange(len(points))[:, None] * [1, -1]
+    """Push points apart until no two overlap, or nearly so.
+
+    Parameters
+    ----------
+    points
+        (n, 2).
+    distance
+        Side of the square that each point takes.
+    iterations
+        Most steps.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, 2) positions.
+    """
+    # equal points are moved a little, so that there is a direction to push them apart
+    positions = points + 1e-4 * np.arange(len(points))[:, None] * [1, -1]
     for _ in range(iterations):
-        apart = places[:, None] - places[None]
-        overlap = np.clip(distance - np.abs(apart), 0, None)
-        touching = (overlap > 0).all(axis=2) & ~np.eye(len(places), dtype=bool)
+        offset = positions[:, None] - positions[None]
+        overlap = np.clip(distance - np.abs(offset), 0, None)
+        touching = (overlap > 0).all(axis=2) & ~np.eye(len(positions), dtype=bool)
         if not touching.any():
             break
         # along the axis where they overlap less
         along = overlap <= overlap.min(axis=2, keepdims=True)
-        places = places + 0.25 * (np.sign(apart) * overlap * along * touching[..., None]).sum(axis=1)
-    return places
+        positions = positions + 0.25 * (np.sign(offset) * overlap * along * touching[..., None]).sum(axis=1)
+    return positions

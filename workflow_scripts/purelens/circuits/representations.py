@@ -1,4 +1,4 @@
-"""The representations of a neuron's references: what methods cluster and distances are measured in."""
+"""Read the representations of references: what methods cluster, and what distances are measured in."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from purelens.circuits.methods import ACTIVATIONS, EMBEDDER, PURE
 from purelens.errors import UserError
+from purelens.numerics.clustering import gram_matrices, squared_distances
 from purelens.storage.artifacts import Rows, read
 
 SLAB_NEURONS = 16
@@ -21,11 +23,11 @@ class Representations:
     Attributes
     ----------
     neurons
-        (C,) neuron numbers.
+        (C,) numbers of the neurons.
     reference_id
         (C, K) image ids, -1 where there is none.
     loaders
-        For each method a function of (start, stop) that gives the vectors (stop - start, K, D) of a slab of neurons.
+        For each method a function of (start, stop) that reads the vectors (stop - start, K, D) of a slab of neurons.
     """
 
     neurons: np.ndarray
@@ -33,9 +35,30 @@ class Representations:
     loaders: dict[str, Loader]
 
     def slabs(self) -> Iterator[tuple[int, int]]:
-        """Yield ranges of neurons that fit in memory."""
+        """Divide the neurons into ranges that fit in memory."""
         for start in range(0, len(self.neurons), SLAB_NEURONS):
             yield start, min(start + SLAB_NEURONS, len(self.neurons))
+
+    def distances(self, method: str, start: int, stop: int, n_references: int | None = None) -> np.ndarray:
+        """Compute Euclidean distances between the references of a slab of neurons.
+
+        Parameters
+        ----------
+        method
+            The representation.
+        start, stop
+            The slab.
+        n_references
+            Number of references, best first; None: all.
+
+        Returns
+        -------
+        numpy.ndarray
+            (stop - start, K, K).
+        """
+        valid = self.reference_id[start:stop, :n_references] >= 0
+        vectors = self.loaders[method](start, stop)[:, :n_references]
+        return np.sqrt(squared_distances(gram_matrices(vectors, valid)))
 
 
 @contextmanager
@@ -51,7 +74,7 @@ def open_representations(
     activations_h5
         Gives the method ``activations``; None: without.
     embeddings, embedders
-        Artifacts and names of embedders; each gives ``embedder:{name}``.
+        Artifacts and names of embedding models; each gives ``embedder:{name}``.
 
     Raises
     ------
@@ -63,15 +86,15 @@ def open_representations(
         reference_id, neurons = relevance["reference_id"][...], relevance["neuron"][...]
         loaders: dict[str, Loader] = {}
         for lower in relevance["relevance"]:
-            loaders[f"pure:{lower}"] = _rows(Rows(relevance, f"relevance/{lower}"))
+            loaders[PURE + lower] = _rows(Rows(relevance, f"relevance/{lower}"))
         if activations_h5 is not None:
             means = Rows(stack.enter_context(read(activations_h5, "activations")), "mean")
-            loaders["activations"] = _of_images(means, reference_id)
+            loaders[ACTIVATIONS] = _of_images(means, reference_id)
         for path, name in zip(embeddings, embedders, strict=True):
             file = stack.enter_context(read(path, "embeddings"))
             if not np.array_equal(file["reference_id"][...], reference_id):
                 raise UserError(f"{path} and {relevances_h5} are not of the same references; rebuild them")
-            loaders[f"embedder:{name}"] = _rows(Rows(file, "embedding"))
+            loaders[EMBEDDER + name] = _rows(Rows(file, "embedding"))
         yield Representations(neurons, reference_id, loaders)
 
 
@@ -80,7 +103,7 @@ def _rows(variable: Rows) -> Loader:
 
 
 def _of_images(table: Rows, reference_id: np.ndarray) -> Loader:
-    """Rows of a table over images, for the references of a slab of neurons."""
+    """Read rows of a table over images, for the references of a slab of neurons."""
 
     def load(start: int, stop: int) -> np.ndarray:
         ids = reference_id[start:stop]

@@ -1,4 +1,4 @@
-"""Which neurons of a layer are meant."""
+"""Select neurons of a layer."""
 
 import re
 
@@ -6,12 +6,26 @@ from purelens.errors import UserError
 
 
 def neuron_ids(neurons: str | list[int | str], n_neurons: int, layer: str) -> list[int]:
-    """Resolve ``all``, numbers and ranges to neuron numbers, ascending.
+    """Resolve ``all``, numbers and ranges to neuron numbers.
+
+    Parameters
+    ----------
+    neurons
+        ``all``, or a list of numbers and ranges such as ``'16-31'``.
+    n_neurons
+        Number of neurons of the layer.
+    layer
+        Its name, for the message.
+
+    Returns
+    -------
+    list
+        Numbers, ascending.
 
     Raises
     ------
     UserError
-        For a number outside the layer or a range that is none.
+        For a number outside the layer, or a range that is none.
     """
     if neurons == "all":
         return list(range(n_neurons))

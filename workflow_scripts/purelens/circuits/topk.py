@@ -1,14 +1,13 @@
-"""The references of each neuron, kept while images stream by."""
+"""Keep the reference images of each neuron while images stream by."""
 
 import numpy as np
 import torch
 
 
 class References:
-    """The largest values of each neuron over all images seen so far.
+    """The images with the largest values of each neuron, over all images seen so far.
 
-    Order: value descending, equal values by image id ascending, whatever the batches. A value that is not above zero
-    is no reference.
+    Values descend; equal values are ordered by image id, whatever the batches. A value that is not above zero is no reference.
 
     Parameters
     ----------
@@ -18,6 +17,13 @@ class References:
         K.
     device
         Where the values are.
+
+    Attributes
+    ----------
+    value
+        (C, K) float32, 0 where there is no reference.
+    image_id, position
+        (C, K) int32, -1 where there is no reference.
     """
 
     def __init__(self, n_neurons: int, n_references: int, device: torch.device | str = "cpu") -> None:
@@ -27,7 +33,7 @@ class References:
 
     @classmethod
     def of(cls, state: dict[str, np.ndarray], device: torch.device | str = "cpu") -> "References":
-        """Take up what `state` gave."""
+        """Restore what `state` returned."""
         n_neurons, n_references = state["value"].shape
         references = cls(n_neurons, n_references, device)
         for name, values in state.items():
@@ -35,11 +41,11 @@ class References:
         return references
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that is known, as arrays."""
+        """Return everything that is known, as arrays."""
         return {name: getattr(self, name).cpu().numpy() for name in ("value", "image_id", "position")}
 
     def update(self, first_id: int, value: torch.Tensor, position: torch.Tensor) -> None:
-        """Take a batch of images into account. Batches come in the order of the image ids.
+        """Add a batch of images. Batches must come in the order of the image ids.
 
         Parameters
         ----------
@@ -48,8 +54,9 @@ class References:
         value
             (b, C) largest activation over positions.
         position
-            (b, C) where it is.
+            (b, C) position of that activation.
         """
+        # most batches change the references of few neurons, or none
         candidates = (value > self.value[:, -1]).any(dim=0).nonzero().squeeze(1)
         if not len(candidates):
             return

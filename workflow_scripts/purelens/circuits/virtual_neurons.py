@@ -1,20 +1,41 @@
-"""The rule ``virtual_neurons``: cluster each neuron's references, by circuits and by everything to compare them with."""
+"""The rule ``virtual_neurons``: cluster each neuron's references, by circuits and by the baselines."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from purelens.circuits.methods import PURE, RANDOM
 from purelens.circuits.representations import Representations, open_representations
 from purelens.numerics.clustering import gram_matrices, in_order_of_size, k_means, silhouettes, squared_distances
 from purelens.progress import Progress
 from purelens.storage.artifacts import Writer, create, read, storage_of
-from purelens.storage.provenance import Provenance
+from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 
 logger = logging.getLogger("purelens")
 
-PURE = "pure:"
-RANDOM = "random"
+
+@dataclass(frozen=True)
+class Baselines:
+    """What is clustered besides circuits.
+
+    Attributes
+    ----------
+    activations_baseline
+        Mean activations of the layer.
+    embedder_baselines
+        Embeddings of each embedding model.
+    random_baseline
+        Nothing: references are split at random.
+    """
+
+    activations_baseline: bool = True
+    embedder_baselines: bool = True
+    random_baseline: bool = True
+
+
+DEFAULT_BASELINES = Baselines()
 
 
 def virtual_neurons(
@@ -25,13 +46,11 @@ def virtual_neurons(
     embedders: Sequence[str],
     n_clusters: Sequence[int],
     restarts: int = 10,
-    activations_baseline: bool = True,
-    embedder_baselines: bool = True,
-    random_baseline: bool = True,
+    baselines: Baselines = DEFAULT_BASELINES,
     seed: int = 0,
-    provenance: Provenance | None = None,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
-    """Cluster the references of each neuron by k-means, for every method and number of clusters.
+    """Split each neuron into virtual neurons by k-means on its references, for every method and number of clusters.
 
     Parameters
     ----------
@@ -40,17 +59,17 @@ def virtual_neurons(
     virtual_neurons_h5
         The artifact.
     embedders
-        Names of the embedders, in the order of ``embeddings``.
+        Names of the embedding models, in the order of ``embeddings``.
     n_clusters
         Numbers of clusters.
     restarts
-        k-means restarts.
-    activations_baseline, embedder_baselines, random_baseline
-        Which methods to compare PURE with.
+        Restarts of k-means.
+    baselines
+        What is clustered besides circuits.
     seed
-        Of the restarts and the random split.
-    provenance
-        What the artifact is made from.
+        Seed of the restarts and of the random split.
+    execution
+        Provenance record.
 
     Notes
     -----
@@ -58,19 +77,21 @@ def virtual_neurons(
     """
     with read(relevances_h5, "relevances") as file:
         storage = storage_of(file)  # circuits are means of relevances
-    means = activations_h5 if activations_baseline else None
-    if not embedder_baselines:
+    means = activations_h5 if baselines.activations_baseline else None
+    if not baselines.embedder_baselines:
         embeddings, embedders = [], []
     with (
         open_representations(relevances_h5, means, embeddings, embedders) as references,
-        create(virtual_neurons_h5, "virtual_neurons", provenance, storage=storage) as out,
+        create(virtual_neurons_h5, "virtual_neurons", execution.provenance, storage=storage) as out,
     ):
-        methods = [*references.loaders, *([RANDOM] if random_baseline else [])]
+        methods = [*references.loaders, *([RANDOM] if baselines.random_baseline else [])]
         _define(out, references, methods, n_clusters)
+        splitter = Splitter(references, tuple(n_clusters), restarts, seed)
         with Progress(len(references.neurons), "virtual neurons", "neurons") as progress:
             for start, stop in references.slabs():
                 for number, method in enumerate(methods):
-                    _cluster_slab(out, references, method, number, n_clusters, restarts, seed, start, stop)
+                    for position, split in enumerate(splitter.split(method, start, stop)):
+                        _write(out, split, method, np.s_[number, position, start:stop])
                 progress.advance(stop - start)
 
 
@@ -90,42 +111,77 @@ def _define(out: Writer, references: Representations, methods: list[str], n_clus
             out.variable(f"circuit/{lower}", dims=("n_clusters", "neuron", "virtual_neuron", dim))
 
 
-def _cluster_slab(
-    out: Writer,
-    references: Representations,
-    method: str,
-    number: int,
-    n_clusters: Sequence[int],
-    restarts: int,
-    seed: int,
-    start: int,
-    stop: int,
-) -> None:
-    """Cluster a slab of neurons by one method, for all numbers of clusters."""
-    valid = references.reference_id[start:stop] >= 0
-    seeds = [[seed, int(neuron)] for neuron in references.neurons[start:stop]]
-    if method == RANDOM:
-        for position, k in enumerate(n_clusters):
-            out["label"][number, position, start:stop] = random_labels(valid, k, seeds)
-            out["inertia"][number, position, start:stop] = np.nan
-            out["silhouette"][number, position, start:stop] = np.nan
-        return
-    vectors = references.loaders[method](start, stop)
-    gram = gram_matrices(vectors, valid)
-    distances = np.sqrt(squared_distances(gram))
-    for position, k in enumerate(n_clusters):
-        labels, inertia = k_means(gram, valid, k, restarts, seeds)
-        out["label"][number, position, start:stop] = labels
-        out["inertia"][number, position, start:stop] = inertia
-        out["silhouette"][number, position, start:stop] = silhouettes(distances, labels)
-        if method.startswith(PURE):
-            lower = method.removeprefix(PURE)
-            circuit = centroids(vectors, labels, max(n_clusters))
-            out[f"circuit/{lower}"][position, start:stop] = circuit
+@dataclass(frozen=True)
+class Split:
+    """A slab of neurons, split by one method into one number of clusters.
+
+    Attributes
+    ----------
+    label
+        (b, K) virtual neuron of each reference.
+    inertia, silhouette
+        (b,); NaN for a random split.
+    centroid
+        (b, k, D) mean vector of each virtual neuron; None for a random split.
+    """
+
+    label: np.ndarray
+    inertia: np.ndarray | float = np.nan
+    silhouette: np.ndarray | float = np.nan
+    centroid: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Splitter:
+    """Split slabs of neurons (see `virtual_neurons`)."""
+
+    references: Representations
+    n_clusters: tuple[int, ...]
+    restarts: int
+    seed: int
+
+    def split(self, method: str, start: int, stop: int) -> Iterator[Split]:
+        """Split the neurons of a slab by one method, into each number of clusters in turn."""
+        valid = self.references.reference_id[start:stop] >= 0
+        seeds = [[self.seed, int(neuron)] for neuron in self.references.neurons[start:stop]]
+        if method == RANDOM:
+            yield from (Split(random_labels(valid, k, seeds)) for k in self.n_clusters)
+            return
+        # one Gram matrix serves all numbers of clusters
+        vectors = self.references.loaders[method](start, stop)
+        gram = gram_matrices(vectors, valid)
+        distances = np.sqrt(squared_distances(gram))
+        for k in self.n_clusters:
+            labels, inertia = k_means(gram, valid, k, self.restarts, seeds)
+            centroid = centroids(vectors, labels, max(self.n_clusters)) if method.startswith(PURE) else None
+            yield Split(labels, inertia, silhouettes(distances, labels), centroid)
+
+
+def _write(out: Writer, split: Split, method: str, place: tuple[int, int, slice]) -> None:
+    out["label"][place] = split.label
+    out["inertia"][place] = split.inertia
+    out["silhouette"][place] = split.silhouette
+    if split.centroid is not None:
+        out[f"circuit/{method.removeprefix(PURE)}"][place[1:]] = split.centroid
 
 
 def random_labels(valid: np.ndarray, n_clusters: int, seeds: list[list[int]]) -> np.ndarray:
-    """Split each set (b, n) at random into k parts of equal size, -1 where there is no reference."""
+    """Split each set of references at random into clusters of equal size.
+
+    Parameters
+    ----------
+    valid
+        (b, n) bool, which references count.
+    n_clusters
+        Number of clusters k.
+    seeds
+        One seed for each set.
+
+    Returns
+    -------
+    numpy.ndarray
+        (b, n) int8, -1 where there is no reference, and for all of a set with fewer than k.
+    """
     labels = np.full(valid.shape, -1, dtype=np.int8)
     for row, seed in enumerate(seeds):
         n_valid = int(valid[row].sum())
@@ -136,7 +192,22 @@ def random_labels(valid: np.ndarray, n_clusters: int, seeds: list[list[int]]) ->
 
 
 def centroids(vectors: np.ndarray, labels: np.ndarray, n_clusters: int) -> np.ndarray:
-    """Mean vector (b, k, d) of each cluster; NaN where a cluster is empty."""
+    """Compute the mean vector of each cluster.
+
+    Parameters
+    ----------
+    vectors
+        (b, n, d).
+    labels
+        (b, n) cluster of each vector, -1 for none.
+    n_clusters
+        Number of clusters k.
+
+    Returns
+    -------
+    numpy.ndarray
+        (b, k, d); NaN where a cluster is empty.
+    """
     member = (labels[:, None, :] == np.arange(n_clusters)[:, None]).astype(np.float64)
     size = member.sum(axis=2, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,6 +1,6 @@
-"""The section of the configuration about linear explanations."""
+"""The section of the configuration about explanations in words."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -8,22 +8,24 @@ from purelens.config.base import Fraction, Name, Positive, Section
 
 
 class Concepts(Section):
-    """A set of concepts, and how it is known which image has them."""
+    """A concept set, and how it is known which image shows which concept."""
+
+    renamed: ClassVar[dict[str, str]] = {"least_probability": "min_probability"}
 
     source: Literal["labels", "texts", "all"] = Field(
-        description="labels: what the dataset says of its images; texts: a list, known by an embedder; all: the names of all "
-        "other sets and of explanations from elsewhere, known by an embedder"
+        description="labels: what the dataset says of its images; texts: a list, known by an embedding model; all: the names of "
+        "all other sets and of imported explanations, known by an embedding model"
     )
     texts: str | None = Field(
         None, description="a .txt or .json list of concepts, or a .csv with columns concept and prompt"
     )
-    template: str = Field("{}", description="the sentence for a concept without a prompt; {} is the concept")
-    embedder: str | None = Field(None, description="the embedder that knows the texts: an open_clip model, or a file")
+    template: str = Field("{}", description="prompt of a concept without one of its own; {} is the concept")
+    embedder: str | None = Field(None, description="embedding model of the texts: of source open_clip or file")
     text_embeddings: str | None = Field(
-        None, description="embeddings of the texts computed elsewhere, a row for each; needed if the embedder is a file"
+        None, description="embeddings of the texts computed elsewhere, a row each; needed if the embedder is a file"
     )
-    least_probability: Fraction = Field(
-        0.5, description="a concept is left out unless the mean of its five largest probabilities is at least this"
+    min_probability: Fraction = Field(
+        0.5, description="concepts are dropped whose five largest probabilities have a smaller mean"
     )
     superclasses: str | None = Field(None, description="a .json file that maps names to lists of classes")
     scale: float | None = Field(
@@ -32,7 +34,7 @@ class Concepts(Section):
     bias: float | None = Field(None, description="b; null: fitted")
 
     @model_validator(mode="after")
-    def _needs(self) -> "Concepts":
+    def _complete(self) -> "Concepts":
         unused = [
             key for key in ("texts", "embedder", "text_embeddings", "scale", "bias") if getattr(self, key) is not None
         ]
@@ -52,40 +54,41 @@ class Concepts(Section):
 
 
 class Explain(Section):
-    """Explanations of neurons in words. Without sets of concepts there are none."""
+    """Explanations of neurons in words. Without concept sets nothing is explained."""
 
-    concepts: dict[Name, Concepts] = Field({}, description="sets of concepts, by a name of yours")
-    simulator: str | None = Field(
-        None,
-        description="the set that says which images have the concepts when explanations are scored; null: the first",
+    renamed: ClassVar[dict[str, str]] = {"simulator": "ground_truth", "elsewhere": "imported"}
+
+    concepts: dict[Name, Concepts] = Field({}, description="concept sets, by a name of yours")
+    ground_truth: str | None = Field(
+        None, description="concept set that explanations are scored against; null: the first"
     )
-    elsewhere: dict[Name, str] = Field(
+    imported: dict[Name, str] = Field(
         {}, description="explanations made elsewhere: .csv tables of neuron, concept and, if there is one, weight"
     )
     clip_dissect: bool = Field(True, description="also explain by CLIP-Dissect, with each set of texts")
     network_dissection: bool = Field(
         False, description="also explain by Network Dissection, where the images have masks of concepts"
     )
-    l1: float = Field(0.05, gt=0, description="penalty of the sparse fit that ranks concepts")
-    l1_ratio: float = Field(0.99, gt=0, le=1, description="share of the penalty that makes weights zero")
+    l1: float = Field(0.05, gt=0, description="penalty of the elastic net that ranks concepts")
+    l1_ratio: float = Field(0.99, gt=0, le=1, description="share of the penalty that is l1")
     length: Positive = Field(10, description="most concepts of an explanation")
-    width: Positive = Field(10, description="concepts tried at a time")
-    tolerance: Fraction = Field(0.02, description="by how much a concept must raise the correlation")
-    inhibitory: bool = Field(False, description="strong negative weights come as early as positive ones")
+    width: Positive = Field(10, description="concepts tried in each step of the greedy search")
+    tolerance: Fraction = Field(0.02, description="least gain in correlation for another concept")
+    inhibitory: bool = Field(False, description="rank strong negative weights as high as positive ones")
     virtual_neurons: Annotated[int, Field(ge=0)] = Field(
-        8, description="how many neurons of a layer have their virtual neurons explained, the clearest splits; 0: none"
+        8, description="neurons of a layer whose virtual neurons are explained: the highest silhouettes; 0: none"
     )
     ablation_neurons: Annotated[int, Field(ge=0)] = Field(
-        8, description="how many neurons of a layer without a linear head above it are replaced by their simulation"
+        8, description="neurons that are replaced by their simulation in a layer without a linear head above it"
     )
 
     @model_validator(mode="after")
     def _known(self) -> "Explain":
-        if (self.elsewhere or self.network_dissection) and all(c.source == "all" for c in self.concepts.values()):
+        if (self.imported or self.network_dissection) and all(c.source == "all" for c in self.concepts.values()):
             raise ValueError(
-                "elsewhere and network_dissection need a set of concepts with source labels or texts, such as "
+                "imported and network_dissection need a concept set with source labels or texts, such as "
                 "concepts: {labels: {source: labels}}"
             )
-        if self.simulator is not None and self.simulator not in self.concepts:
-            raise ValueError(f"simulator: no set of concepts {self.simulator!r}; there are {', '.join(self.concepts)}")
+        if self.ground_truth is not None and self.ground_truth not in self.concepts:
+            raise ValueError(f"ground_truth: no concept set {self.ground_truth!r}; there are {', '.join(self.concepts)}")
         return self

@@ -1,7 +1,7 @@
 """The section of the configuration about the second-order lens."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,10 +13,10 @@ class LensModel(Section):
     """A CLIP under the lens."""
 
     blocks: list[Annotated[int, Field(ge=0)]] = Field(
-        description="blocks whose MLP neurons are read, counted from 0; not the last, after which no attention comes",
+        description="blocks whose MLP neurons are read, counted from 0; not the last, which no attention follows",
         min_length=1,
     )
-    datasets: list[str] | None = Field(None, description="datasets to read it on; null: all of them")
+    datasets: list[str] | None = Field(None, description="datasets to read it on; null: all")
 
     @field_validator("blocks")
     @classmethod
@@ -28,76 +28,93 @@ class Segmentation(Section):
     """Zero-shot segmentation by neurons."""
 
     neurons: Positive = Field(
-        200, description="how many neurons of all blocks together: those whose directions are nearest to the class"
+        200, description="neurons of all blocks together: those whose directions are nearest to the class"
     )
     file: str | None = Field(
-        None,
-        description="images and masks in ImageNet-Segmentation's format (.mat); null: the dataset's masks, if it has any",
+        None, description="images and masks in ImageNet-Segmentation's format (.mat); null: the dataset's masks, if any"
     )
 
 
 class Attack(Section):
-    """A class that is to be taken for another."""
+    """Words by which images of one class are taken for another."""
 
-    shown: str = Field(description="name of the class that is shown")
-    taken_for: str = Field(description="name of the class that it is to be taken for")
-    avoid: list[str] = Field([], description="words that must not be used, besides the name taken_for")
-    images: str | None = Field(None, description="images that are to be scored: a folder, .csv or .h5 as of datasets")
+    renamed: ClassVar[dict[str, str]] = {"shown": "source_class", "taken_for": "target_class"}
+
+    source_class: str = Field(description="name of the class that images show")
+    target_class: str = Field(description="name of the class that they are to be taken for")
+    avoid: list[str] = Field([], description="words that must not be used, besides target_class")
+    images: str | None = Field(None, description="images to score: a folder, .csv or .h5 as of datasets")
 
     @model_validator(mode="after")
     def _two(self) -> "Attack":
-        if not self.shown.strip() or not self.taken_for.strip():
-            raise ValueError("shown and taken_for must name classes")
-        if self.shown.casefold().strip() == self.taken_for.casefold().strip():
-            raise ValueError(f"shown and taken_for are both {self.shown!r}")
+        if not self.source_class.strip() or not self.target_class.strip():
+            raise ValueError("source_class and target_class must name classes")
+        if self.source_class.casefold().strip() == self.target_class.casefold().strip():
+            raise ValueError(f"source_class and target_class are both {self.source_class!r}")
         return self
 
 
 class Lens(Section):
-    """What neurons of CLIPs do to the image embedding. Without models nothing is done."""
+    """Second-order effects of the neurons of CLIPs. Without models nothing is done."""
 
-    models: dict[Name, LensModel] = Field({}, description="embedders (open_clip vision transformers), by their names")
+    renamed: ClassVar[dict[str, str]] = {
+        "significant": "significant_fraction",
+        "split_below": "min_explained_variance",
+        "n_parts": "n_directions",
+    }
+
+    models: dict[Name, LensModel] = Field({}, description="CLIPs to read: embedders with a vision transformer of open_clip")
     texts: str | None = Field(
         None,
-        description="a .txt or .json list of texts that directions are written in, or a .csv with columns concept and prompt",
+        description="texts that directions are decomposed into: a .txt or .json list, or a .csv with columns concept and prompt",
     )
-    class_templates: list[str] = Field(
-        ["{}"], description="sentences that a class is known by; {} is its name", min_length=1
-    )
+    class_templates: list[str] = Field(["{}"], description="prompts of a class; {} is its name", min_length=1)
     words: Positive = Field(32, description="most texts of a direction")
     scaling: Literal["unit", "released"] = Field(
         "unit",
         description="texts of unit length, or components scaled as in the released program, with 100 times its weights",
     )
     top_images: Positive = Field(100, description="images with the largest effects, from which a direction is found")
-    significant: Fraction = Field(0.02, description="share of the images on which a neuron's effect is significant")
-    split_below: Fraction = Field(
-        0.5, description="a neuron whose direction explains less of its largest effects is split by clustering them"
+    significant_fraction: Fraction = Field(
+        0.02, description="share of the images on which a neuron's effect counts as significant"
     )
-    n_parts: Annotated[list[Annotated[int, Field(ge=2, le=8)]], Field(min_length=1)] = Field(
-        [2, 3, 4, 5], description="numbers of parts that are tried; the best silhouette decides"
+    min_explained_variance: Fraction = Field(
+        0.5, description="a neuron whose direction explains less of its largest effects gets several directions"
+    )
+    n_directions: Annotated[list[Annotated[int, Field(ge=2, le=8)]], Field(min_length=1)] = Field(
+        [2, 3, 4, 5], description="numbers of directions that are tried for such a neuron; the best silhouette decides"
     )
     segmentation: Segmentation = Field(Segmentation(), description="zero-shot segmentation")
-    attacks: dict[Name, Attack] = Field({}, description="classes to be taken for others, by a name of yours")
+    attacks: dict[Name, Attack] = Field({}, description="attacks, by a name of yours")
     pipeline: str | None = Field(
-        None,
-        description="folder of a text-to-image pipeline of diffusers, which draws the prompts of attacks; null: none is drawn",
+        None, description="folder of a text-to-image pipeline of diffusers that draws the prompts of attacks; null: none"
     )
 
     @model_validator(mode="after")
-    def _needs(self) -> "Lens":
+    def _complete(self) -> "Lens":
         if self.models and self.texts is None:
             raise ValueError("models need texts: a .txt, .json or .csv list")
         for template in self.class_templates:
             if "{}" not in template:
                 raise ValueError(f"class_templates: {template!r} must contain {{}}, where the name goes")
-        if max(self.n_parts) >= self.top_images:
-            raise ValueError(f"n_parts: {max(self.n_parts)} parts need more images than {self.top_images} (top_images)")
+        if max(self.n_directions) >= self.top_images:
+            raise ValueError(
+                f"n_directions: {max(self.n_directions)} directions need more images than {self.top_images} (top_images)"
+            )
         return self
 
 
 def check_lens(lens: Lens, sources: Mapping[str, str], datasets: Sequence[str]) -> None:
-    """Check that the models of the lens are embedders that can be read, and that their datasets are there.
+    """Check that the models of the lens are embedders that it can read, and that their datasets exist.
+
+    Parameters
+    ----------
+    lens
+        The section.
+    sources
+        Source of each embedder.
+    datasets
+        Names of the datasets.
 
     Raises
     ------

@@ -2,14 +2,14 @@
 
 import json
 import sys
-import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from purelens.config.study import Config, Section
+from purelens.config.base import Section, subsection
+from purelens.config.study import Config
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = ROOT / "config.schema.json"
@@ -18,13 +18,13 @@ BEGIN, END = "<!-- keys: written by make docs -->", "<!-- end of keys -->"
 
 
 def schema_text() -> str:
-    """The JSON schema of a study."""
+    """Return the JSON schema of a study."""
     return json.dumps(Config.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def table_text() -> str:
-    """The table of keys, in Markdown."""
-    lines = ["| key | default | what it is |", "|---|---|---|"]
+    """Return the table of keys, in Markdown."""
+    lines = ["| key | default | meaning |", "|---|---|---|"]
     for key, default, description in _rows(Config, ""):
         lines.append(f"| `{key}` | {default} | {description.replace('|', chr(92) + '|')} |")
     return "\n".join(lines)
@@ -32,7 +32,7 @@ def table_text() -> str:
 
 def _rows(section: type[Section], prefix: str) -> Iterator[tuple[str, str, str]]:
     for name, field in section.model_fields.items():
-        inner, named = _inner(field.annotation)
+        inner, named = subsection(field.annotation)
         if inner is None:
             yield f"{prefix}{name}", _default(field.default), field.description or ""
             continue
@@ -40,23 +40,12 @@ def _rows(section: type[Section], prefix: str) -> Iterator[tuple[str, str, str]]
         yield from _rows(inner, path)
 
 
-def _inner(annotation: Any) -> tuple[type[Section] | None, bool]:
-    """The section that a field holds, if any, and whether there is one for each of several names."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation, False
-    if typing.get_origin(annotation) is dict:
-        value = typing.get_args(annotation)[1]
-        if isinstance(value, type) and issubclass(value, Section):
-            return value, True
-    return None, False
-
-
 def _default(value: Any) -> str:
     return "required" if value is PydanticUndefined else f"`{json.dumps(value, default=str)}`"
 
 
 def readme_text(readme: str) -> str:
-    """Put the table into the README's text."""
+    """Replace the table in the text of the README."""
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{table_text()}\n{END}{after}"

@@ -1,4 +1,4 @@
-"""The rule ``dataset``: every image decoded once."""
+"""The rule ``dataset``: decode every image once."""
 
 import hashlib
 import logging
@@ -15,7 +15,7 @@ from purelens.data.images import BadImageError, Geometry, Source, decoded, open_
 from purelens.errors import UserError
 from purelens.progress import Progress
 from purelens.storage.artifacts import Writer, create, read
-from purelens.storage.provenance import Provenance
+from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 
 logger = logging.getLogger("purelens")
 
@@ -30,8 +30,7 @@ def dataset(
     interpolation: str = "bilinear",
     min_side: int = 8,
     on_bad_image: str = "reject",
-    threads: int = 2,
-    provenance: Provenance | None = None,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
     """Decode the images of a source into one artifact.
 
@@ -42,25 +41,23 @@ def dataset(
     images_h5
         The artifact.
     size, resize, interpolation, min_side
-        Center crop and short side in pixels, how to resize, and the shortest side accepted.
+        See `purelens.data.images.Geometry`; ``resize`` None: equal to ``size``.
     on_bad_image
         ``reject``: list bad images in the artifact and go on; ``error``: stop at the first.
-    threads
-        Images decoded at the same time.
-    provenance
-        What the artifact is made from.
+    execution
+        Threads that decode, and the provenance record.
 
     Raises
     ------
     UserError
-        If the source is unusable, an image is bad and ``on_bad_image`` is ``error``, or no image is good.
+        If the source is unusable, an image is bad and ``on_bad_image`` is ``error``, or all images are bad.
     """
     source = open_source(images)
     geometry = Geometry(size, resize or size, interpolation, min_side)
     _check_room(images_h5, source.n_images * 3 * size**2)
-    with create(images_h5, "dataset", provenance) as out:
+    with create(images_h5, "dataset", execution.provenance) as out:
         _define(out, size)
-        kept, rejected, digest = _copy(out, source, geometry, threads, on_bad_image == "error")
+        kept, rejected, digest = _copy(out, source, geometry, execution.threads, on_bad_image == "error")
         if not len(kept):
             path, reason = rejected[0]
             raise UserError(
@@ -72,7 +69,7 @@ def dataset(
 
 
 def _check_room(path: str, n_bytes: int) -> None:
-    """Say before the first image is decoded that they will not fit."""
+    """Refuse a disk that is too small before the first image is decoded."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(Path(path).parent).free
     if n_bytes > free:
@@ -92,7 +89,7 @@ def _define(out: Writer, size: int) -> None:
 def _copy(
     out: Writer, source: Source, geometry: Geometry, threads: int, stop_at_bad: bool
 ) -> tuple[np.ndarray, list[tuple[str, str]], str]:
-    """Decode into ``pixels``; return the kept indices, the rejected images, and the digest of all pixels."""
+    """Decode into ``pixels``; return the indices of good images, the rejected ones, and the digest of all pixels."""
     kept: list[int] = []
     rejected: list[tuple[str, str]] = []
     slab: list[np.ndarray] = []
@@ -123,7 +120,7 @@ def _copy(
 
 
 def _describe(out: Writer, source: Source, kept: np.ndarray, rejected: list[tuple[str, str]]) -> None:
-    """Write everything but the pixels."""
+    """Write what is known about the images besides their pixels."""
     out.coordinate("class", len(source.classes))
     out.coordinate("rejected", len(rejected))
     out.variable("label", data=source.labels[kept].astype("i4"))
@@ -146,7 +143,7 @@ def _describe(out: Writer, source: Source, kept: np.ndarray, rejected: list[tupl
 
 @dataclass(frozen=True)
 class Images:
-    """The images of a dataset artifact, read a batch at a time."""
+    """Read the images of a dataset artifact, a batch at a time."""
 
     file: h5py.File
 
@@ -164,7 +161,7 @@ class Images:
             yield start, self.file["pixels"][start : start + batch_size]
 
     def take(self, indices: np.ndarray) -> np.ndarray:
-        """Pixels (b, size, size, 3) uint8 of these images, in this order; repeats allowed."""
+        """Read the pixels (b, size, size, 3) uint8 of some images, in any order; repeats are allowed."""
         unique, inverse = np.unique(indices, return_inverse=True)
         pixels = self.file["pixels"]
         taken = np.empty((len(unique), *pixels.shape[1:]), dtype=pixels.dtype)

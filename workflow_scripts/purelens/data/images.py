@@ -1,4 +1,4 @@
-"""Decode images: from a folder of classes, a CSV of paths and labels, or an HDF5 file; each exactly once."""
+"""Decode images: from a folder of class folders, a CSV of paths and labels, or an HDF5 file."""
 
 import csv
 from collections import deque
@@ -24,12 +24,24 @@ RESAMPLING = {
 
 
 class BadImageError(Exception):
-    """An image that cannot be used, with the reason."""
+    """Report an image that cannot be used, with the reason."""
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How an image becomes the square that the models see."""
+    """The resizing and center crop that turn an image into the square that models see.
+
+    Attributes
+    ----------
+    size
+        Side of the center crop, in pixels.
+    resize
+        Short side before the crop, in pixels.
+    interpolation
+        ``bilinear``, ``bicubic`` or ``nearest``.
+    min_side
+        Shortest side that is accepted, in pixels.
+    """
 
     size: int
     resize: int
@@ -37,9 +49,14 @@ class Geometry:
     min_side: int
 
     def apply(self, image: Image.Image) -> np.ndarray:
-        """Resize the short side, crop the center: an RGB image to (size, size, 3) uint8.
+        """Resize the short side and crop the center: an RGB image to (size, size, 3) uint8.
 
-        The same numbers as torchvision's ``Resize`` and ``CenterCrop`` on a PIL image.
+        The numbers are those of torchvision's ``Resize`` and ``CenterCrop`` on a PIL image.
+
+        Raises
+        ------
+        BadImageError
+            If a side is shorter than ``min_side``.
         """
         width, height = image.size
         if min(width, height) < self.min_side:
@@ -53,13 +70,33 @@ class Geometry:
         return np.asarray(image.crop((left, top, left + self.size, top + self.size)))
 
     def apply_all(self, pixels: np.ndarray) -> np.ndarray:
-        """The same for a batch of images: (b, H, W, 3) to (b, size, size, 3) uint8."""
+        """Resize and crop a batch of images: (b, H, W, 3) to (b, size, size, 3) uint8."""
         return np.stack([self.apply(Image.fromarray(image)) for image in pixels])
 
 
 @dataclass(frozen=True)
 class Source:
-    """A list of images, not yet decoded, and what is known about each."""
+    """A list of images, not yet decoded, and what is known about each.
+
+    Attributes
+    ----------
+    n_images
+        N.
+    labels
+        (N,) class of each image; -1 where it is unknown.
+    classes
+        Names of the classes.
+    paths
+        N paths, relative to ``folder``.
+    folder
+        Where image files lie; None for a stack.
+    stack, stack_name
+        HDF5 file of images, and its dataset (N, H, W, 3).
+    mask_shape
+        Shape (N, H, W) of its masks, if it has any.
+    extras
+        ``concept``, ``concept_label`` and ``caption``, where the source has them.
+    """
 
     n_images: int
     labels: np.ndarray
@@ -70,10 +107,9 @@ class Source:
     stack_name: str = ""
     mask_shape: tuple[int, ...] | None = None
     extras: dict[str, np.ndarray] = field(default_factory=dict)
-    """``concept``, ``concept_label`` and ``caption`` where the source has them."""
 
     def load(self, index: int) -> Image.Image:
-        """Open one image as upright RGB.
+        """Decode one image as upright RGB.
 
         Raises
         ------
@@ -87,14 +123,14 @@ class Source:
         return decode(self.folder / self.paths[index])
 
     def masks(self, indices: np.ndarray) -> np.ndarray:
-        """Masks (b, H, W) uint8 of images, by ascending index."""
+        """Read the masks (b, H, W) uint8 of images, by ascending index."""
         assert self.stack is not None
         with h5py.File(self.stack, "r") as file:
             return file["mask"][indices]
 
 
 def decode(path: Path) -> Image.Image:
-    """Decode an image file as upright 8-bit RGB: the first frame, orientation applied, 16 bits scaled to 8.
+    """Decode an image file as upright 8-bit RGB: its first frame, EXIF orientation applied, 16 bits scaled to 8.
 
     Raises
     ------
@@ -132,12 +168,17 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def open_source(images: str | Path) -> Source:
-    """List the images of a folder tree, a CSV or an HDF5 file.
+    """List the images of a source, without decoding them.
+
+    Parameters
+    ----------
+    images
+        A folder of class folders, a ``.csv`` or an ``.h5`` file.
 
     Raises
     ------
     UserError
-        If there is nothing usable there; the message names the file, folder or column.
+        If it holds nothing usable; the message names the file, folder or column.
     """
     path = Path(images)
     if not path.exists():
@@ -152,7 +193,7 @@ def open_source(images: str | Path) -> Source:
 
 
 def _folder_source(folder: Path) -> Source:
-    """A folder of class folders, in the order of torchvision's ``ImageFolder``."""
+    """List a folder of class folders."""
     classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
         raise UserError(f"images: {folder} has no class folders; expected {folder}/<class>/<image>.jpg")
@@ -172,7 +213,7 @@ def _folder_source(folder: Path) -> Source:
 
 
 def _csv_source(path: Path) -> Source:
-    """A table with a column ``path`` (relative to the table) and, if known, ``label`` and ``caption``."""
+    """List a table with a column ``path`` (relative to the table) and, if known, ``label`` and ``caption``."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -201,7 +242,7 @@ def _label_order(names: list[str]) -> Callable[[str], int | str]:
 
 
 def _stack_source(path: Path) -> Source:
-    """An HDF5 file with ``pixels`` or ``images`` (N, H, W, 3) uint8 and, if known, ``label`` and more."""
+    """List an HDF5 file with ``pixels`` or ``images`` (N, H, W, 3) uint8 and, if known, ``label`` and more."""
     try:
         with h5py.File(path, "r") as file:
             found = [name for name in ("pixels", "images") if isinstance(file.get(name), h5py.Dataset)]
@@ -231,7 +272,7 @@ def _stack_source(path: Path) -> Source:
 
 
 def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Check kinds and dimensions of what an HDF5 source knows about its images."""
+    """Check the types and dimensions of what an HDF5 source knows about its images."""
     dimensions = {"label": 1, "class_name": 1, "path": 1, "concept": 2, "concept_label": 1, "caption": 1}
     for key, values in arrays.items():
         if values.ndim != dimensions[key]:
@@ -253,10 +294,21 @@ def _texts(dataset: h5py.Dataset) -> np.ndarray:
 def decoded(source: Source, geometry: Geometry, threads: int) -> Iterator[tuple[int, np.ndarray | BadImageError]]:
     """Decode every image of a source once, in order, on several threads.
 
+    Parameters
+    ----------
+    source
+        The images.
+    geometry
+        How they are resized and cropped.
+    threads
+        Images decoded at the same time.
+
     Yields
     ------
-    tuple
-        Index in the source, and the pixels (size, size, 3) uint8 or why there are none.
+    index : int
+        Index in the source.
+    pixels : numpy.ndarray or BadImageError
+        (size, size, 3) uint8, or why there are none.
     """
 
     def work(index: int) -> np.ndarray | BadImageError:
@@ -266,6 +318,7 @@ def decoded(source: Source, geometry: Geometry, threads: int) -> Iterator[tuple[
             return error
 
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
+        # a fixed number of images are read ahead, so that memory does not grow with their number
         waiting: deque[Future[np.ndarray | BadImageError]] = deque()
         for index in range(source.n_images + READ_AHEAD):
             if index < source.n_images:

@@ -1,4 +1,4 @@
-"""Lists of concepts and explanations from elsewhere, read from files that somebody wrote."""
+"""Read concept lists, superclasses and imported explanations from files of the user's."""
 
 import csv
 import io
@@ -13,27 +13,27 @@ import numpy as np
 from purelens.errors import UserError, listed, nearest
 
 FEWEST_TEXTS = 2
-"""Directions are written as sums of texts that are told apart by their differences."""
+"""A direction is decomposed into texts centered by their mean: a single text would be zero."""
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Names of concepts, and the sentences by which a language model knows them."""
+    """Names of concepts, and the prompts by which a language model knows them."""
 
     names: list[str]
     prompts: list[str]
 
 
 def read_texts(path: str, template: str = "{}") -> Texts:
-    """Read a list of concepts.
+    """Read a concept list.
 
     Parameters
     ----------
     path
-        A ``.txt`` file with a concept in each line, a ``.json`` list, or a ``.csv`` table with a column ``concept`` and, if the
-        sentences are not made by the template, ``prompt``. What is there twice is taken once; empty lines are left out.
+        A ``.txt`` file with a concept in each line, a ``.json`` list, or a ``.csv`` table with a column ``concept`` and, if
+        prompts are not made by the template, ``prompt``. Repeats are read once; empty lines are left out.
     template
-        Makes a sentence of a name.
+        Prompt of a concept without one of its own; ``{}`` is the concept.
 
     Raises
     ------
@@ -70,12 +70,24 @@ def _rows(path: Path) -> list[tuple[str, str]]:
 
 
 def read_superclasses(path: str, classes: Sequence[str]) -> dict[str, list[int]]:
-    """Read which classes belong together: a ``.json`` file that maps a name to names of classes.
+    """Read superclasses: a ``.json`` file that maps a name to names of classes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    classes
+        Names of the dataset's classes.
+
+    Returns
+    -------
+    dict
+        Numbers of the classes of each superclass, by its name.
 
     Raises
     ------
     UserError
-        If it is something else, or a class is not in the dataset.
+        If the file is something else, or a class is not in the dataset.
     """
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
@@ -101,15 +113,15 @@ def _is_list_of_texts(values: object) -> bool:
 
 
 @dataclass(frozen=True)
-class Elsewhere:
-    """An explanation that was made elsewhere: names of concepts and their weights."""
+class ImportedExplanation:
+    """An explanation made elsewhere: names of concepts (m,) and their weights (m,)."""
 
     names: list[str]
     weights: np.ndarray
 
 
-def read_elsewhere(path: str) -> dict[int, Elsewhere]:
-    """Read explanations of neurons from a ``.csv`` table: ``neuron``, ``concept`` and, if they are weighted, ``weight``.
+def read_imported(path: str) -> dict[int, ImportedExplanation]:
+    """Read imported explanations: a ``.csv`` table with the columns ``neuron``, ``concept`` and, if there is one, ``weight``.
 
     Raises
     ------
@@ -133,7 +145,7 @@ def read_elsewhere(path: str) -> dict[int, Elsewhere]:
             raise UserError(f"explanations: {path}, line {line}: neuron {neuron} has the concept {concept!r} already")
         if concept:
             found.setdefault(neuron, {})[concept] = weight
-    return {neuron: _elsewhere(weights) for neuron, weights in found.items()}
+    return {neuron: _explanation(weights) for neuron, weights in found.items()}
 
 
 def _numbers_of(row: Mapping[str, str | None], where: str) -> tuple[int, float]:
@@ -148,5 +160,5 @@ def _numbers_of(row: Mapping[str, str | None], where: str) -> tuple[int, float]:
     return int(neuron), weight
 
 
-def _elsewhere(weights: Mapping[str, float]) -> Elsewhere:
-    return Elsewhere(list(weights), np.array(list(weights.values())))
+def _explanation(weights: Mapping[str, float]) -> ImportedExplanation:
+    return ImportedExplanation(list(weights), np.array(list(weights.values())))

@@ -1,128 +1,129 @@
-"""The rule ``gates``: which virtual neuron of a neuron is at work on each image."""
+"""The rule ``assignments``: find which virtual neuron of a neuron is active on each image."""
 
 from collections.abc import Sequence
 
+import h5py
 import numpy as np
-import torch
 
-from purelens.circuits.relevances import Attribution
+from purelens.circuits.attribution import Attribution
+from purelens.circuits.methods import PURE
 from purelens.data.dataset import open_images
 from purelens.networks.batching import choose_device, filled, in_batches
 from purelens.networks.loading import load_network
-from purelens.networks.subnetwork import Segment
+from purelens.networks.subnetwork import LayerView, Segment
 from purelens.progress import Progress
-from purelens.storage.artifacts import create, read
-from purelens.storage.provenance import Provenance
+from purelens.storage.artifacts import create, read, strings
+from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 
 
-def gates(
+def assignments(
     images_h5: str,
-    weights: str,
-    card: str,
+    model: tuple[str, str],
     activations_h5: str,
     virtual_neurons_h5: str,
-    gates_h5: str,
-    layer: str,
+    assignments_h5: str,
+    layer: LayerView,
     lower_layer: str,
     n_clusters: int,
     neurons: int,
-    channels: str = "auto",
     normalize: str = "l1",
-    device: str = "auto",
-    batch_size: int | None = None,
-    provenance: Provenance | None = None,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
-    """Find the nearest circuit of each neuron on each image on which it is active.
+    """Assign each image on which a neuron is active to the virtual neuron with the nearest circuit.
 
     Parameters
     ----------
-    images_h5, weights, card, activations_h5, virtual_neurons_h5
+    images_h5, model, activations_h5, virtual_neurons_h5
         Artifacts of the rules of these names.
-    gates_h5
+    assignments_h5
         The artifact.
     layer, lower_layer, n_clusters
         Whose virtual neurons, by which circuits, and how many.
     neurons
-        How many neurons: those whose circuits are farthest apart for their spread (the highest silhouette).
-    channels, normalize
+        Number of neurons: those with the highest silhouettes.
+    normalize
         As in `purelens.circuits.relevances.relevances`.
-    device, batch_size
-        See `purelens.networks.batching`.
-    provenance
-        What the artifact is made from.
+    execution
+        Device, batch size and provenance record.
 
     Notes
     -----
     Circuits are the means of the relevances that PURE clusters (Dreyer et al. 2024, section 3), so the nearest one decides as
     k-means does.
     """
-    where = choose_device(device)
-    network = load_network(weights, card)
-    network.module.to(where)
+    device = choose_device(execution.device)
+    network = load_network(*model, device)
     with read(virtual_neurons_h5, "virtual_neurons") as file:
-        rows = _clearest(file, lower_layer, n_clusters, neurons)
+        rows = _best_separated(file, lower_layer, n_clusters, neurons)
         numbers = file["neuron"][...][rows]
-        place = file["n_clusters"][...].tolist().index(n_clusters)
-        circuits = file[f"circuit/{lower_layer}"][place][rows][:, :n_clusters].astype(np.float32)
+        position = file["n_clusters"][...].tolist().index(n_clusters)
+        circuits = file[f"circuit/{lower_layer}"][position][rows][:, :n_clusters].astype(np.float32)
     with (
         open_images(images_h5) as images,
         read(activations_h5, "activations") as file,
-        Segment(network.module, layer, [lower_layer]) as segment,
-        create(gates_h5, "gates", provenance, str(where)) as out,
-        Progress(len(images), "gates", "images") as progress,
+        Segment(network.module, layer.name, [lower_layer]) as segment,
+        create(assignments_h5, "assignments", execution.provenance, str(device)) as out,
+        Progress(len(images), "assignments", "images") as progress,
     ):
-        attribution = Attribution(segment, layer, channels, normalize)
-        found = np.full((len(numbers), len(images)), -1, dtype=np.int8)
+        attribution = Attribution(segment, layer, normalize)
+        assigned = np.full((len(numbers), len(images)), -1, dtype=np.int8)
 
-        def gate(start: int, stop: int, size: int) -> np.ndarray:
-            pixels = filled(images.file["pixels"][start:stop], size)
-            attribution.forward(network.normalize(torch.from_numpy(pixels).to(where)))
+        def assign(start: int, stop: int, size: int) -> np.ndarray:
+            attribution.forward(network.prepare(filled(images.file["pixels"][start:stop], size)))
             active = file["max"][start:stop][:, numbers] > 0
             return nearest_circuits(attribution, numbers, active, circuits, lower_layer)
 
-        for start, stop, values in in_batches(gate, len(images), where, images.size, batch_size):
-            found[:, start:stop] = values
+        for start, stop, values in in_batches(assign, len(images), device, images.size, execution.batch_size):
+            assigned[:, start:stop] = values
             progress.advance(stop - start)
         out.coordinate("neuron", numbers)
         out.coordinate("image", len(images))
-        out.variable("virtual_neuron", data=found)
+        out.variable("virtual_neuron", data=assigned)
         out.attribute("n_clusters", n_clusters)
         out.attribute("lower_layer", lower_layer)
 
 
-def _clearest(file: object, lower_layer: str, n_clusters: int, n_neurons: int) -> np.ndarray:
-    """Rows of the neurons with the highest silhouette, in their order."""
-    from purelens.circuits.virtual_neurons import PURE
-    from purelens.storage.artifacts import strings
-
-    method = strings(file["method"]).index(PURE + lower_layer)  # type: ignore[index]
-    place = file["n_clusters"][...].tolist().index(n_clusters)  # type: ignore[index]
-    silhouette = file["silhouette"][method, place]  # type: ignore[index]
+def _best_separated(file: h5py.File, lower_layer: str, n_clusters: int, n_neurons: int) -> np.ndarray:
+    """Find the rows of the neurons with the highest silhouettes, ascending."""
+    method = strings(file["method"]).index(PURE + lower_layer)
+    position = file["n_clusters"][...].tolist().index(n_clusters)
+    silhouette = file["silhouette"][method, position]
     order = np.argsort(-np.nan_to_num(silhouette, nan=-np.inf), kind="stable")
     return np.sort(order[: min(n_neurons, int(np.isfinite(silhouette).sum()))])
 
 
 def nearest_circuits(
-    attribution: Attribution, neurons: Sequence[int] | np.ndarray, active: np.ndarray, circuits: np.ndarray, lower: str
+    attribution: Attribution,
+    neurons: Sequence[int] | np.ndarray,
+    active: np.ndarray,
+    circuits: np.ndarray,
+    lower_layer: str,
 ) -> np.ndarray:
-    """Nearest circuit (G, b) of each neuron on each image of the batch that was forwarded; -1 where it is not active.
+    """Find the nearest circuit of each neuron on each image of a batch.
 
     Parameters
     ----------
     attribution
-        After its forward pass.
-    neurons, active
-        (G,) numbers, and (b, G) where they are active.
+        After the forward pass of the batch.
+    neurons
+        (G,) numbers of the neurons.
+    active
+        (b, G) bool, where they are active.
     circuits
         (G, k, C_lower); NaN where there is none.
-    lower
+    lower_layer
         The layer of the circuits.
+
+    Returns
+    -------
+    numpy.ndarray
+        (G, b) int8; -1 where the neuron is not active.
     """
-    found = np.full(active.T.shape, -1, dtype=np.int8)
+    nearest = np.full(active.T.shape, -1, dtype=np.int8)
     for row, neuron in enumerate(neurons):
         images = np.flatnonzero(active[:, row])
         if len(images):
-            relevance = attribution.backward(images, np.full(len(images), neuron))[lower].cpu().numpy()
-            apart = ((relevance[:, None] - circuits[row][None]) ** 2).sum(axis=2)
-            found[row, images] = np.argmin(np.where(np.isnan(apart), np.inf, apart), axis=1)
-    return found
+            relevance = attribution.backward(images, np.full(len(images), neuron))[lower_layer].cpu().numpy()
+            distance = ((relevance[:, None] - circuits[row][None]) ** 2).sum(axis=2)
+            nearest[row, images] = np.argmin(np.where(np.isnan(distance), np.inf, distance), axis=1)
+    return nearest

@@ -1,4 +1,4 @@
-"""From the cosine of an image and a text to the probability that the text is true of the image."""
+"""Calibrate cosines of images and texts to probabilities that the text is true of the image."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,12 +12,12 @@ Slabs = Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]
 
 
 def probability(cosine: np.ndarray, scale: float, bias: float) -> np.ndarray:
-    """``sigmoid(scale * (cosine + bias))`` (Oikarinen & Weng 2024, section 3.2)."""
+    """Compute ``sigmoid(scale * (cosine + bias))`` (Oikarinen & Weng 2024, section 3.2), of an array of any shape."""
     return expit(scale * (cosine + bias))
 
 
 def calibrate(slabs: Slabs) -> tuple[float, float, float]:
-    """Fit scale and bias to what is known to be true of the images.
+    """Fit scale and bias to the labels of images.
 
     Parameters
     ----------
@@ -26,12 +26,14 @@ def calibrate(slabs: Slabs) -> tuple[float, float, float]:
 
     Returns
     -------
-    tuple
-        Scale, bias, and the mean binary cross-entropy they reach: the least of all.
+    scale, bias : float
+        The optimum.
+    loss : float
+        Its mean binary cross-entropy.
 
     Notes
     -----
-    A logistic regression with one feature, by Newton's method; the published program looks at a grid.
+    A logistic regression with one feature, by Newton's method with step halving; the published program searches a grid.
     """
     parameters = np.array([1.0, 0.0])
     loss, gradient, hessian = _moments(slabs, parameters)
@@ -40,22 +42,22 @@ def calibrate(slabs: Slabs) -> tuple[float, float, float]:
         length = 1.0
         while length > TOLERANCE:
             tried = parameters - length * step
-            found = _moments(slabs, tried)
-            if found[0] <= loss:
+            moments = _moments(slabs, tried)
+            if moments[0] <= loss:
                 break
             length /= 2
-        better = loss - found[0]
-        if length <= TOLERANCE or better < 0:
+        gain = loss - moments[0]
+        if length <= TOLERANCE or gain < 0:
             break
-        parameters, (loss, gradient, hessian) = tried, found
-        if better < TOLERANCE * loss:
+        parameters, (loss, gradient, hessian) = tried, moments
+        if gain < TOLERANCE * loss:
             break
     slope, intercept = parameters
     return float(slope), float(intercept / slope), float(loss)
 
 
 def _moments(slabs: Slabs, parameters: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Mean cross-entropy of ``sigmoid(slope * cosine + intercept)``, its gradient (2,) and its Hessian (2, 2)."""
+    """Compute the mean cross-entropy of ``sigmoid(slope * cosine + intercept)``, its gradient (2,) and its Hessian (2, 2)."""
     loss, gradient, hessian, n = 0.0, np.zeros(2), np.zeros((2, 2)), 0
     for cosine, truth in slabs():
         x = cosine.astype(np.float64).reshape(-1)
@@ -63,8 +65,8 @@ def _moments(slabs: Slabs, parameters: np.ndarray) -> tuple[float, np.ndarray, n
         logit = parameters[0] * x + parameters[1]
         loss += float(np.sum(np.logaddexp(0, logit) - y * logit))
         p = expit(logit)
-        apart, weight = p - y, p * (1 - p)
-        gradient += [apart @ x, apart.sum()]
+        residual, weight = p - y, p * (1 - p)
+        gradient += [residual @ x, residual.sum()]
         hessian += [[weight @ x**2, weight @ x], [weight @ x, weight.sum()]]
         n += len(x)
     return loss / n, gradient / n, hessian / n

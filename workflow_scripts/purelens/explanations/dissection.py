@@ -1,4 +1,4 @@
-"""CLIP-Dissect: the concept that is most like the images a neuron likes (Oikarinen & Weng 2023), by soft-WPMI."""
+"""CLIP-Dissect: find the concept that fits the most activating images of a neuron best, by soft-WPMI (Oikarinen & Weng 2023)."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,35 +12,37 @@ FLOOR = 1e-7
 
 
 def concept_shares(cosine: np.ndarray) -> np.ndarray:
-    """How much of each image (b, M) each concept has: a softmax over concepts."""
+    """Divide each image among the concepts: a softmax (b, M) over cosines (b, M)."""
     return softmax(TEMPERATURE * cosine.astype(np.float64), axis=1)
 
 
 def rank_weights(n_images: int) -> np.ndarray:
-    """Probability (n,) that an image is one the neuron stands for, by its rank."""
+    """Compute the probability (n,) that an image is one that the neuron stands for, by its rank."""
     return FIRST - np.arange(n_images) / n_images * (FIRST - LAST)
 
 
 def log_likelihood(shares: np.ndarray) -> np.ndarray:
-    """Log-probability of each concept: (B, M) from shares (B, n, M) on the images of each neuron, best first."""
+    """Compute the log-probability (B, M) of each concept from shares (B, n, M) on the images of each neuron, best first."""
     weights = rank_weights(shares.shape[1])[:, None]
     return np.log(1 + weights * (shares - 1) + FLOOR).sum(axis=1)
 
 
 def soft_wpmi(likelihoods: Callable[[], Iterator[np.ndarray]], n_neurons: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find the concept of each neuron.
+    """Find the concept of each neuron by soft-WPMI (Oikarinen & Weng 2023).
 
     Parameters
     ----------
     likelihoods
         Gives, each time it is called, log-probabilities (B, M) of slabs of neurons.
     n_neurons
-        C; the score depends on which neurons are looked at together, as published.
+        C. Scores depend on which neurons are looked at together, as published.
 
     Returns
     -------
-    tuple
-        The best concept (C,) and its score (C,).
+    best : numpy.ndarray
+        (C,) number of the concept.
+    score : numpy.ndarray
+        (C,) its score.
     """
     prior: np.ndarray | float = -np.inf
     for slab in likelihoods():

@@ -1,4 +1,16 @@
-"""What ways to explain are called; a name follows where there may be several."""
+"""Name the methods that explain neurons. A prefix is followed by the name of a concept set or of another method."""
 
-LINEAR, DISSECT, ELSEWHERE, SHUFFLED = "le:", "clip_dissect:", "elsewhere:", "shuffled:"
+LINEAR = "le:"
+"""Linear Explanations, of a concept set (Oikarinen & Weng 2024)."""
+
+DISSECT = "clip_dissect:"
+"""CLIP-Dissect, of a set of texts (Oikarinen & Weng 2023)."""
+
+IMPORTED = "imported:"
+"""Explanations made elsewhere."""
+
+SHUFFLED = "shuffled:"
+"""The control of a method: each neuron is given the words of others."""
+
 NETWORK_DISSECTION = "network_dissection"
+"""Network Dissection (Bau et al. 2017)."""

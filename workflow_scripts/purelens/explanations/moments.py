@@ -1,4 +1,4 @@
-"""Means and covariances of concepts and activations: all that fits of least squares need to know of the images."""
+"""Accumulate means and covariances of concepts and activations: all that least squares need to know of the images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ SLAB_IMAGES = 1024
 
 @dataclass(frozen=True)
 class Moments:
-    """Of n images.
+    """Means and covariances over n images.
 
     Attributes
     ----------
     n
-        Images.
+        Number of images.
     mean
-        (M,) of each concept.
+        (M,) mean of each concept.
     gram
         (M, M) covariances of concepts, divided by n.
     mean_y, cross, variance
@@ -34,7 +34,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class ConceptMoments:
-    """What does not depend on the neurons."""
+    """The moments that do not depend on the neurons (see `Moments`)."""
 
     n: int
     mean: np.ndarray
@@ -45,7 +45,7 @@ Slabs = Iterator[tuple[np.ndarray, np.ndarray]]
 
 
 def concept_moments(slabs: Iterator[np.ndarray], n_concepts: int) -> ConceptMoments:
-    """Mean and covariances of concepts whose values (b, M) come slab by slab."""
+    """Accumulate the mean and the covariances of concepts whose values (b, M) come slab by slab."""
     n, total, product = 0, np.zeros(n_concepts), np.zeros((n_concepts, n_concepts))
     for slab in slabs:
         x = slab.astype(np.float64)
@@ -56,7 +56,17 @@ def concept_moments(slabs: Iterator[np.ndarray], n_concepts: int) -> ConceptMome
 
 
 def with_activations(concepts: ConceptMoments, slabs: Slabs, n_neurons: int) -> Moments:
-    """Add the moments of activations; concepts (b, M) and activations (b, B) of the same images come slab by slab."""
+    """Add the moments of activations.
+
+    Parameters
+    ----------
+    concepts
+        Moments of the concepts on the same images.
+    slabs
+        Concepts (b, M) and activations (b, B), slab by slab.
+    n_neurons
+        B.
+    """
     total, square = np.zeros(n_neurons), np.zeros(n_neurons)
     product = np.zeros((n_neurons, len(concepts.mean)))
     for slab, activations in slabs:

@@ -1,4 +1,4 @@
-"""The rule ``network_dissection``: where a neuron is active, against where concepts are (Bau et al. 2017)."""
+"""The rule ``network_dissection``: compare where a neuron is active with where concepts are (Bau et al. 2017)."""
 
 import logging
 import math
@@ -13,14 +13,14 @@ from purelens.data.splits import TEST, split_images
 from purelens.errors import UserError
 from purelens.networks.batching import choose_device, filled, in_batches
 from purelens.networks.loading import Network, load_network
-from purelens.networks.subnetwork import Segment, as_maps
+from purelens.networks.subnetwork import LayerView, Segment
 from purelens.progress import Progress
 from purelens.storage.artifacts import Rows, create, read, strings
-from purelens.storage.provenance import Provenance
+from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 
 logger = logging.getLogger("purelens")
 
-ACTIVE = 0.005
+ACTIVE_FRACTION = 0.005
 """Share of all positions at which a neuron counts as active."""
 
 BINS = 4096
@@ -28,54 +28,47 @@ BINS = 4096
 
 def network_dissection(
     images_h5: str,
-    weights: str,
-    card: str,
+    model: tuple[str, str],
     activations_h5: str,
     iou_h5: str,
-    layer: str,
-    channels: str = "auto",
-    device: str = "auto",
-    batch_size: int | None = None,
+    layer: LayerView,
     seed: int = 0,
-    provenance: Provenance | None = None,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
-    """Measure how well each concept covers the places at which each neuron is active.
+    """Measure how the active positions of each neuron overlap with the masks of each concept.
 
     Parameters
     ----------
-    images_h5, weights, card, activations_h5
+    images_h5, model, activations_h5
         Artifacts of the rules ``dataset``, ``model`` and ``activations``.
     iou_h5
-        The artifact: intersection over union. Without concepts where the images have no masks.
-    layer, channels
-        The layer, and where its neurons are.
-    device, batch_size
-        See `purelens.networks.batching`.
+        The artifact: intersections over unions. Without concepts where the images have no masks.
+    layer
+        The layer.
     seed
-        Of the split of the images; test images take no part.
-    provenance
-        What the artifact is made from.
+        Seed of the split of the images; test images take no part.
+    execution
+        Device, batch size and provenance record.
 
     Notes
     -----
     Bau et al. 2017, section 2.3: a neuron is active where its map, brought to the size of the masks, is above its 0.5 %
-    quantile. The quantile is read from a histogram of 4,096 bins between zero and the largest activation. A concept is where
-    the mask of an image is that has the concept.
+    quantile. The quantile is read from a histogram of 4,096 bins between zero and the largest activation. A concept lies where
+    the mask of an image lies that has the concept.
     """
-    where = choose_device(device)
-    network = load_network(weights, card)
-    network.module.to(where)
+    device = choose_device(execution.device)
+    network = load_network(*model, device)
     with (
         open_images(images_h5) as images,
         read(activations_h5, "activations") as file,
-        Segment(network.module, layer) as segment,
-        create(iou_h5, "iou", provenance, str(where)) as out,
+        Segment(network.module, layer.name) as segment,
+        create(iou_h5, "iou", execution.provenance, str(device)) as out,
     ):
         known = "mask" in images.file and "concept" in images.file
         if not known:
             logger.warning("Network Dissection: the images have no masks of concepts, so it explains nothing")
         names = strings(images.file["concept_label"]) if known else []
-        maps = Maps(network, segment, layer, channels, images, where, batch_size)
+        maps = Maps(network, segment, layer, images, execution.batch_size)
         chosen = np.flatnonzero(split_images(len(images), seed) != TEST)
         iou = np.zeros((len(file["neuron"]), 0))
         if known:
@@ -88,60 +81,92 @@ def network_dissection(
 
 
 class Maps:
-    """The maps of a layer on some images, a batch at a time."""
+    """Compute the maps of a layer on some images, a batch at a time.
+
+    Parameters
+    ----------
+    network, segment, layer, images
+        The network, its part up to the layer, the layer, and the images.
+    batch_size
+        Images per batch; None: chosen by the device.
+    """
 
     def __init__(
-        self,
-        network: Network,
-        segment: Segment,
-        layer: str,
-        channels: str,
-        images: Images,
-        device: torch.device,
-        batch_size: int | None,
+        self, network: Network, segment: Segment, layer: LayerView, images: Images, batch_size: int | None
     ) -> None:
-        self._network, self._segment, self._layer, self._channels = network, segment, layer, channels
-        self._images, self._device, self._batch_size = images, device, batch_size
+        self._network, self._segment, self._layer = network, segment, layer
+        self._images, self._batch_size = images, batch_size
 
-    def on(self, chosen: np.ndarray, what: str) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-        """Yield image numbers (b,) and maps (b, C, h, w)."""
+    def on(self, chosen: np.ndarray, task: str) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        """Compute the maps of some images.
+
+        Parameters
+        ----------
+        chosen
+            (n,) image ids.
+        task
+            What is done, for the progress bar.
+
+        Yields
+        ------
+        ids : numpy.ndarray
+            (b,) image ids of a batch.
+        maps : torch.Tensor
+            (b, C, h, w).
+        """
 
         def forward(start: int, stop: int, size: int) -> torch.Tensor:
             pixels = filled(self._images.take(chosen[start:stop]), size)
             with torch.inference_mode():
-                output, _ = self._segment.forward(self._network.normalize(torch.from_numpy(pixels).to(self._device)))
-                flat = as_maps(output, self._layer, self._channels)
-                return in_rows(flat, output, self._layer, self._channels)[: stop - start]
+                output, _ = self._segment.forward(self._network.prepare(pixels))
+                return in_rows(self._layer, output)[: stop - start]
 
-        with Progress(len(chosen), what, "images") as progress:
-            for start, stop, maps in in_batches(
-                forward, len(chosen), self._device, self._images.size, self._batch_size
-            ):
+        device = self._network.device
+        with Progress(len(chosen), task, "images") as progress:
+            for start, stop, maps in in_batches(forward, len(chosen), device, self._images.size, self._batch_size):
                 yield chosen[start:stop], maps
                 progress.advance(stop - start)
 
 
-def in_rows(flat: torch.Tensor, output: torch.Tensor, layer: str, channels: str) -> torch.Tensor:
-    """Maps (b, C, h, w) from (b, C, positions); tokens are rows of a square, after the class token if there is one.
+def in_rows(layer: LayerView, output: torch.Tensor) -> torch.Tensor:
+    """Lay the maps of a layer out in rows and columns: (b, C, h, w).
+
+    Tokens are the cells of a square, row by row, after the class token if there is one.
 
     Raises
     ------
     UserError
         If the tokens are no square.
     """
+    flat = layer.maps(output)
     if output.ndim == 4:
-        side = output.shape[1:3] if channels == "last" else output.shape[2:]
+        side = output.shape[1:3] if layer.channels == "last" else output.shape[2:]
         return flat.reshape(*flat.shape[:2], *side)
     n = math.isqrt(flat.shape[2])
     if n * n == flat.shape[2] - 1:
         flat = flat[:, :, 1:]
     elif n * n != flat.shape[2]:
-        raise UserError(f"Network Dissection: the {flat.shape[2]} tokens of layer {layer!r} are no square of patches")
+        raise UserError(f"Network Dissection: the {flat.shape[2]} tokens of layer {layer.name!r} are no square of patches")
     return flat.reshape(*flat.shape[:2], n, n)
 
 
 def thresholds(maps: Maps, chosen: np.ndarray, largest: np.ndarray) -> np.ndarray:
-    """The value (C,) above which each neuron is at 0.5 % of all positions, from above to within a bin."""
+    """Find the values above which each neuron is at 0.5 % of all positions, from above to within a bin.
+
+    Parameters
+    ----------
+    maps
+        The maps of the layer.
+    chosen
+        (n,) image ids.
+    largest
+        (C,) largest activation of each neuron.
+
+    Returns
+    -------
+    numpy.ndarray
+        (C,); infinite for a neuron that is never active.
+    """
     count, n = np.zeros((len(largest), BINS), dtype=np.int64), 0
     scale = np.where(largest > 0, BINS / np.maximum(largest, 1e-30), 0)
     rows = np.arange(len(largest))[:, None]
@@ -151,13 +176,28 @@ def thresholds(maps: Maps, chosen: np.ndarray, largest: np.ndarray) -> np.ndarra
         flat = np.bincount((rows * BINS + bins).reshape(-1), minlength=count.size)
         count, n = count + flat.reshape(count.shape), n + values.shape[1]
     above = count[:, ::-1].cumsum(axis=1)[:, ::-1]  # values in this bin or a higher one
-    first = (above <= ACTIVE * n).argmax(axis=1)
-    first = np.where((above <= ACTIVE * n).any(axis=1), first, BINS)
+    first = (above <= ACTIVE_FRACTION * n).argmax(axis=1)
+    first = np.where((above <= ACTIVE_FRACTION * n).any(axis=1), first, BINS)
     return np.where(largest > 0, first * np.maximum(largest, 1e-30) / BINS, np.inf)
 
 
 def intersections_over_unions(maps: Maps, images: Images, chosen: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """(C, M) over all chosen images together; 0 where neither is anywhere."""
+    """Compute intersections over unions of active positions and concepts, over all chosen images together.
+
+    Parameters
+    ----------
+    maps, images
+        The maps of the layer, and the images with masks and concepts.
+    chosen
+        (n,) image ids.
+    threshold
+        (C,) values above which the neurons count as active.
+
+    Returns
+    -------
+    numpy.ndarray
+        (C, M); 0 where both are empty.
+    """
     concept, mask = images.file["concept"][...].astype(np.float64), images.file["mask"]
     inside, area = np.zeros((len(threshold), concept.shape[1])), np.zeros(len(threshold))
     of_concept = np.zeros(concept.shape[1])

@@ -1,4 +1,4 @@
-"""Rank the concepts of a neuron by a sparse fit over all images (Oikarinen & Weng 2024, section 3.1)."""
+"""Rank the concepts of a neuron by an elastic net over all images (Oikarinen & Weng 2024, section 3.1)."""
 
 import numpy as np
 
@@ -20,6 +20,11 @@ def elastic_net(gram: np.ndarray, cross: np.ndarray, l1: float, l2: float) -> np
     -------
     numpy.ndarray
         w (M,), exact up to rounding.
+
+    Raises
+    ------
+    ArithmeticError
+        If the search does not end.
 
     Notes
     -----
@@ -44,7 +49,7 @@ def elastic_net(gram: np.ndarray, cross: np.ndarray, l1: float, l2: float) -> np
 def _fit_with_signs(
     w: np.ndarray, active: np.ndarray, signs: np.ndarray, gram: np.ndarray, cross: np.ndarray, l1: float, l2: float
 ) -> np.ndarray:
-    """Move the active weights to the best that have these signs, in place; returns those that are not zero."""
+    """Move the active weights, in place, to the optimum with these signs; return those that are not zero."""
     while len(active):
         block = gram[np.ix_(active, active)] + l2 * np.eye(len(active))
         old, linear = w[active], cross[active]
@@ -52,7 +57,7 @@ def _fit_with_signs(
         if (np.sign(new) == signs).all():
             w[active] = new
             return active
-        # the best of the points on the way at which a weight becomes zero, and of the end
+        # on the way a weight may change its sign: take the best of the points where one becomes zero, and of the end
         with np.errstate(divide="ignore", invalid="ignore"):
             crossing = old / (old - new)
         stops = np.append(crossing[(crossing > 0) & (crossing < 1)], 1.0)
@@ -70,21 +75,23 @@ def _fit_with_signs(
 def rank_concepts(
     gram: np.ndarray, cross: np.ndarray, variance: float, n: int, l1: float, l1_ratio: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fit standardized activations by standardized concepts.
+    """Fit standardized activations by standardized concepts with an elastic net.
 
     Parameters
     ----------
     gram, cross, variance
         Covariances of concepts (M, M), of concepts and the neuron (M,), and the neuron's variance, divided by n.
     n
-        Images.
+        Number of images.
     l1, l1_ratio
         The penalty is ``l1 |w|_1 + l1 (1 - l1_ratio) / l1_ratio / 2 |w|^2``.
 
     Returns
     -------
-    tuple
-        Weights (M,), and the marginal correlation (M,) of each concept, by which those of equal weight are ordered.
+    weights : numpy.ndarray
+        (M,).
+    marginal : numpy.ndarray
+        (M,) correlation of each concept with the neuron, by which concepts of equal weight are ordered.
     """
     unbiased = n / (n - 1)
     scale = np.sqrt(np.diag(gram) * unbiased)
@@ -95,9 +102,19 @@ def rank_concepts(
 
 
 def ranked(weights: np.ndarray, marginal: np.ndarray, inhibitory: bool = False) -> np.ndarray:
-    """Order concepts by weight, best first; where weights are equal by correlation, then by number.
+    """Order concepts by weight, best first; equal weights by correlation, then by number.
 
-    With ``inhibitory``, a strong negative weight comes as early as a strong positive one.
+    Parameters
+    ----------
+    weights, marginal
+        (M,) as `rank_concepts` gives them.
+    inhibitory
+        Whether a strong negative weight ranks as high as a strong positive one.
+
+    Returns
+    -------
+    numpy.ndarray
+        (M,) numbers of the concepts.
     """
     if inhibitory:
         weights, marginal = np.abs(weights), np.abs(marginal)

@@ -1,4 +1,4 @@
-"""How well a simulated activation is the true one."""
+"""Score how well simulated activations predict the true ones."""
 
 import numpy as np
 from sklearn.metrics import average_precision_score
@@ -8,9 +8,18 @@ TOP = 0.05
 
 
 def pearson_columns(true: np.ndarray, simulated: np.ndarray) -> np.ndarray:
-    """Pearson's correlation (B,) of columns (n, B).
+    """Correlate columns of activations.
 
-    NaN where the neuron is constant: there is nothing to predict. 0 where the simulation is: it predicts nothing.
+    Parameters
+    ----------
+    true, simulated
+        (n, B) activations of B units on n images.
+
+    Returns
+    -------
+    numpy.ndarray
+        (B,) Pearson's correlation. NaN where the unit is constant: there is nothing to predict. 0 where the simulation is: it
+        predicts nothing.
     """
     if not len(true):
         return np.full(true.shape[1], np.nan)
@@ -24,18 +33,27 @@ def pearson_columns(true: np.ndarray, simulated: np.ndarray) -> np.ndarray:
 
 
 def auprc_columns(true: np.ndarray, simulated: np.ndarray) -> np.ndarray:
-    """Area under the precision-recall curve (B,): does the simulation find the images on which the neuron is most active?
+    """Compute the area under the precision-recall curve: does a simulation find the images on which a unit is most active?
 
-    Those are a twentieth of the images, at least one, or fewer where the neuron has its lowest value on others of them; NaN
-    where it is constant. A simulation that is constant has the share of those images.
+    Those are a twentieth of the images, at least one; fewer where the unit has its lowest value on others of them.
+
+    Parameters
+    ----------
+    true, simulated
+        (n, B) activations of B units on n images.
+
+    Returns
+    -------
+    numpy.ndarray
+        (B,); NaN where the unit is constant. A constant simulation scores the share of those images.
     """
-    found = np.full(true.shape[1], np.nan)
+    scores = np.full(true.shape[1], np.nan)
     if not len(true):
-        return found
+        return scores
     n_top = max(1, round(TOP * len(true)))
-    for column, (values, guess) in enumerate(zip(true.T, simulated.T, strict=True)):
+    for column, (values, predicted) in enumerate(zip(true.T, simulated.T, strict=True)):
         least = np.partition(values, len(values) - n_top)[len(values) - n_top]
         active = (values >= least) & (values > values.min())
-        if 0 < active.sum() < len(active) and np.isfinite(guess).all():
-            found[column] = average_precision_score(active, guess)
-    return found
+        if 0 < active.sum() < len(active) and np.isfinite(predicted).all():
+            scores[column] = average_precision_score(active, predicted)
+    return scores

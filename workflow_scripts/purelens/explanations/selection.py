@@ -18,9 +18,9 @@ class Explanation:
     concepts, weights
         (m,) numbers of concepts and their weights, the largest weight first.
     intercept
-        Constant.
+        Constant term.
     correlation
-        Pearson's correlation with the neuron on the images it was chosen on.
+        Pearson's correlation with the neuron on validation images; NaN where nothing was fitted.
     """
 
     concepts: np.ndarray
@@ -31,7 +31,19 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Covariances:
-    """Of one neuron and the concepts: ``gram`` (M, M), ``cross`` (M,), ``variance``, ``mean`` (M,) and ``mean_y``."""
+    """Moments of one neuron and the concepts (see `purelens.explanations.moments.Moments`).
+
+    Attributes
+    ----------
+    gram
+        (M, M) covariances of concepts.
+    cross
+        (M,) covariances of concepts and the neuron.
+    variance
+        Variance of the neuron.
+    mean, mean_y
+        (M,) means of the concepts, and the mean of the neuron.
+    """
 
     gram: np.ndarray
     cross: np.ndarray
@@ -41,14 +53,27 @@ class Covariances:
 
 
 def fits(train: Covariances, sets: np.ndarray) -> np.ndarray:
-    """Least squares of the neuron on each of some sets (s, m) of concepts: weights (s, m)."""
+    """Fit the neuron by least squares on each of some sets (s, m) of concepts: weights (s, m)."""
     gram = train.gram[sets[:, :, None], sets[:, None, :]]
     inverse = np.linalg.pinv(gram, rcond=CONDITION, hermitian=True)
     return (inverse @ train.cross[sets][..., None])[..., 0]
 
 
 def correlations(validation: Covariances, sets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Correlation (s,) of each prediction with the neuron; 0 where either is constant."""
+    """Correlate predictions with the neuron.
+
+    Parameters
+    ----------
+    validation
+        Moments of the images that decide.
+    sets, weights
+        (s, m) concepts and their weights.
+
+    Returns
+    -------
+    numpy.ndarray
+        (s,) Pearson's correlation; 0 where prediction or neuron is constant.
+    """
     gram = validation.gram[sets[:, :, None], sets[:, None, :]]
     spread = np.einsum("sa,sab,sb->s", weights, gram, weights) * validation.variance
     shared = (weights * validation.cross[sets]).sum(axis=1)
@@ -64,17 +89,20 @@ def select(
     width: int = 10,
     tolerance: float = 0.02,
 ) -> Explanation | None:
-    """Add concepts one by one, each time the one of the first few in the ranking that helps most.
+    """Add concepts one by one: each time the one among the first in the ranking that raises the correlation most.
 
     Parameters
     ----------
     train, validation
-        Of the images that weights are fitted on, and of those that decide.
+        Moments of the images that weights are fitted on, and of those that decide.
     order
-        Concepts, best first.
-    length, width, tolerance
-        Most concepts; how many are tried at a time; and by how much each must raise the correlation. One that does not is
-        not tried again; the first needs only to be better than none.
+        (M,) concepts, best first.
+    length
+        Most concepts.
+    width
+        Concepts tried in each step.
+    tolerance
+        Least gain in correlation. A concept with less is not tried again; the first needs only to be better than none.
 
     Returns
     -------
@@ -89,21 +117,29 @@ def select(
         if not tried:
             break
         sets = np.array([[*chosen, c] for c in tried])
-        found = correlations(validation, sets, fits(train, sets))
+        reached = correlations(validation, sets, fits(train, sets))
         if chosen:
-            useless.update(c for c, value in zip(tried, found, strict=True) if value - best < tolerance)
-            found = np.where(found - best < tolerance, -np.inf, found)
-        # what is equal but for rounding is decided by the ranking
-        winner = int(np.argmax(found >= found.max() - ROUNDING))
-        if not found[winner] > best:
+            useless.update(c for c, value in zip(tried, reached, strict=True) if value - best < tolerance)
+            reached = np.where(reached - best < tolerance, -np.inf, reached)
+        # correlations that differ by rounding are decided by the ranking
+        winner = int(np.argmax(reached >= reached.max() - ROUNDING))
+        if not reached[winner] > best:
             break
         chosen.append(tried[winner])
-        best = float(found[winner])
+        best = float(reached[winner])
     return fitted(train, validation, np.array(chosen)) if chosen else None
 
 
 def fitted(train: Covariances, validation: Covariances, concepts: np.ndarray) -> Explanation:
-    """Fit the neuron on these concepts."""
+    """Fit the neuron on some concepts.
+
+    Parameters
+    ----------
+    train, validation
+        Moments of the images that weights are fitted on, and of those that judge.
+    concepts
+        (m,) numbers of the concepts.
+    """
     weights = fits(train, concepts[None])
     correlation = float(correlations(validation, concepts[None], weights)[0])
     descending = np.lexsort((concepts, -weights[0]))

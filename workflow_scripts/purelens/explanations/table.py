@@ -1,4 +1,4 @@
-"""The concepts of the images, as an artifact holds them."""
+"""Read a concept set: which concept is how probable on which image."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,40 +12,41 @@ from purelens.storage.artifacts import Rows, read, strings
 from purelens.storage.provenance import text
 
 LABELS, TEXTS = "labels", "texts"
+"""Sources of a concept set: what is known of the images, or texts that an embedding model knows."""
 
 
 @dataclass(frozen=True)
 class ConceptTable:
-    """Concepts and how likely each is on each image.
+    """A concept set.
 
     Attributes
     ----------
     file
         The artifact.
     names
-        (M,) of the concepts.
+        (M,) names of the concepts.
     kept
-        (M,) whether the filter keeps them.
-    part
-        (N,) what each image is for (see `purelens.data.splits`).
+        (M,) bool, whether they pass the filter.
+    split
+        (N,) split of each image (see `purelens.data.splits`).
     """
 
     file: h5py.File
     names: list[str]
     kept: np.ndarray
-    part: np.ndarray
+    split: np.ndarray
 
     @property
     def of_texts(self) -> bool:
-        """Whether they are texts, known by an embedder."""
+        """Whether its concepts are texts, known by an embedding model."""
         return text(self.file, "kind") == TEXTS
 
     def cosines(self, images: np.ndarray) -> np.ndarray:
-        """Cosines (b, M) of images, by ascending number, with the texts."""
+        """Read the cosines (b, M) of images, by ascending id, with the texts."""
         return Rows(self.file, "value").take(images)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Probability (b, M) of each concept on images, by ascending number."""
+        """Read the probability (b, M) of each concept on images, by ascending id."""
         values = Rows(self.file, "value").take(images)
         if not self.of_texts:
             return values.astype(np.float64)

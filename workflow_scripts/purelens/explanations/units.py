@@ -1,4 +1,4 @@
-"""What is explained: the neurons of a layer, and the virtual neurons of some of them."""
+"""Read the activations of the units that are explained: the neurons of a layer, and the virtual neurons of some of them."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,6 +10,8 @@ import numpy as np
 from purelens.storage.artifacts import Rows, read
 
 WHOLE = -1
+"""The virtual neuron of a whole neuron."""
+
 UNITS_AT_A_TIME = 256
 
 
@@ -21,58 +23,72 @@ class Units:
     ----------
     neuron
         (U,) number of the neuron.
-    part
-        (U,) number of the virtual neuron, -1 for the whole neuron.
+    virtual_neuron
+        (U,) number of the virtual neuron, ``WHOLE`` for the whole neuron.
     """
 
     neuron: np.ndarray
-    part: np.ndarray
+    virtual_neuron: np.ndarray
     _mean: Rows
-    _gate: np.ndarray
-    _gated: dict[int, int]
+    _assignment: np.ndarray
+    _assigned: dict[int, int]
 
     def __len__(self) -> int:
         return len(self.neuron)
 
     def blocks(self) -> Iterator[slice]:
-        """Ranges of units that fit in memory."""
+        """Divide the units into ranges that fit in memory."""
         for start in range(0, len(self), UNITS_AT_A_TIME):
             yield slice(start, min(start + UNITS_AT_A_TIME, len(self)))
 
     def activations(self, units: slice, images: np.ndarray) -> np.ndarray:
-        """Activations (b, B) of some units on images, by ascending number.
+        """Read the activations of some units on some images.
 
-        A virtual neuron has its neuron's mean activation on images whose nearest circuit is its own, and 0 on others.
+        A virtual neuron has its neuron's mean activation on images that are assigned to it, and 0 on others.
+
+        Parameters
+        ----------
+        units
+            The B units.
+        images
+            (b,) image ids, ascending.
+
+        Returns
+        -------
+        numpy.ndarray
+            (b, B) float64.
         """
         values = self._mean.take(images, self.neuron[units]).astype(np.float64)
-        for column, (neuron, part) in enumerate(zip(self.neuron[units], self.part[units], strict=True)):
-            if part != WHOLE:
-                values[:, column] *= self._gate[self._gated[int(neuron)], images] == part
+        numbers = zip(self.neuron[units], self.virtual_neuron[units], strict=True)
+        for column, (neuron, virtual_neuron) in enumerate(numbers):
+            if virtual_neuron != WHOLE:
+                values[:, column] *= self._assignment[self._assigned[int(neuron)], images] == virtual_neuron
         return values
 
 
 @contextmanager
-def open_units(activations_h5: str, gates_h5: str | None, neurons: np.ndarray | None = None) -> Iterator[Units]:
+def open_units(activations_h5: str, assignments_h5: str | None, neurons: np.ndarray | None = None) -> Iterator[Units]:
     """Open the activations of a layer.
 
     Parameters
     ----------
-    activations_h5, gates_h5
-        Artifacts of the rules ``activations`` and ``gates``; without the latter there are no virtual neurons.
+    activations_h5, assignments_h5
+        Artifacts of the rules ``activations`` and ``assignments``; without the latter there are no virtual neurons.
     neurons
-        The neurons that are studied; None: all.
+        Numbers of the neurons that are studied; None: all.
     """
     with ExitStack() as stack:
         file = stack.enter_context(read(activations_h5, "activations"))
         whole = file["neuron"][...] if neurons is None else neurons
-        gated, gate, n_parts = np.zeros(0, dtype=int), np.zeros((0, 0), dtype=np.int8), 0
-        if gates_h5 is not None:
-            gates: h5py.File = stack.enter_context(read(gates_h5, "gates"))
-            gated, gate, n_parts = gates["neuron"][...], gates["virtual_neuron"][...], int(gates.attrs["n_clusters"])
+        assigned, assignment, n_virtual = np.zeros(0, dtype=int), np.zeros((0, 0), dtype=np.int8), 0
+        if assignments_h5 is not None:
+            of_images: h5py.File = stack.enter_context(read(assignments_h5, "assignments"))
+            assigned, assignment = of_images["neuron"][...], of_images["virtual_neuron"][...]
+            n_virtual = int(of_images.attrs["n_clusters"])
         yield Units(
-            np.concatenate([whole, np.repeat(gated, n_parts)]).astype(int),
-            np.concatenate([np.full(len(whole), WHOLE), np.tile(np.arange(n_parts), len(gated))]).astype(int),
+            np.concatenate([whole, np.repeat(assigned, n_virtual)]).astype(int),
+            np.concatenate([np.full(len(whole), WHOLE), np.tile(np.arange(n_virtual), len(assigned))]).astype(int),
             Rows(file, "mean"),
-            gate,
-            {int(number): row for row, number in enumerate(gated)},
+            assignment,
+            {int(number): row for row, number in enumerate(assigned)},
         )

@@ -1,4 +1,4 @@
-"""The rule ``attack_images``: images of one class, and how many a CLIP takes for the other."""
+"""The rule ``attack_images``: count how many images of one class a CLIP takes for another."""
 
 import logging
 import shutil
@@ -12,86 +12,93 @@ import torch
 
 from purelens.data.images import BadImageError, open_source
 from purelens.errors import UserError
-from purelens.lens.attacks import KINDS, class_differences
-from purelens.lens.effects import finite, load_clip
+from purelens.lens.attacks import class_differences
+from purelens.lens.clip import finite, load_clip
+from purelens.lens.methods import ATTACK_KINDS
 from purelens.networks.batching import choose_device
 from purelens.networks.embedders import Embedder
-from purelens.numerics.bootstrap import estimate
+from purelens.numerics.bootstrap import Intervals, estimate
 from purelens.progress import Progress
+from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 from purelens.storage.tables import read_table, write_table
 
 logger = logging.getLogger("purelens")
 
 IMAGES_AT_A_TIME = 16
 GIVEN = "given"
+COLUMNS = ("attack", "kind", "source_class", "target_class", "n_images", "share", "low", "high")
 
 
 def attack_images(
     prompts_csv: str,
     images_csv: str,
     embedder: Mapping[str, Any],
-    wanted: Mapping[str, Mapping[str, Any]],
+    settings: Mapping[str, Mapping[str, Any]],
+    intervals: Intervals,
     pipeline: str | None = None,
-    bootstrap: int = 2000,
-    confidence: float = 0.95,
-    device: str = "auto",
-    seed: int = 0,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
-    """Score images that are given, and images drawn from the prompts where there is a local pipeline of diffusers.
+    """Score images of the user's, and images drawn from the prompts where there is a local pipeline of diffusers.
 
     Parameters
     ----------
     prompts_csv
-        Sentences of the rule ``attacks``.
+        Prompts of the rule ``attacks``.
     images_csv
-        Share of the images taken for the other class, by attack and kind, with intervals.
+        Share of the images that are taken for the target class, by attack and kind, with intervals.
     embedder
         Configuration of the CLIP.
-    wanted
-        Attacks by name; ``images`` is a folder of images.
+    settings
+        Configuration of each attack, by its name; ``images`` is a folder of images.
+    intervals
+        Settings of the bootstrap over images; its seed is also that of the images that are drawn.
     pipeline
-        Folder of a text-to-image pipeline; the images are kept beside the table.
-    bootstrap, confidence
-        Of the intervals over images.
-    device
-        See `purelens.networks.batching`.
-    seed
-        Of the images that are drawn.
+        Folder of a text-to-image pipeline; its images are kept beside the table.
+    execution
+        Device.
 
     Raises
     ------
     UserError
         If diffusers is not installed, or a pipeline or a folder cannot be read.
     """
-    where = choose_device(device)
-    clip = load_clip(embedder, where, seed)
-    folders = {(name, GIVEN): settings["images"] for name, settings in wanted.items() if settings["images"]}
+    device = choose_device(execution.device)
+    clip = load_clip(embedder, device, intervals.seed)
+    folders = {(name, GIVEN): of_attack["images"] for name, of_attack in settings.items() if of_attack["images"]}
     if pipeline:
-        folders |= draw(prompts_csv, Path(images_csv).with_suffix(""), pipeline, where, seed)
-    towards = class_differences(embedder, wanted, seed)
+        folders |= draw(prompts_csv, Path(images_csv).with_suffix(""), pipeline, device, intervals.seed)
+    differences = class_differences(embedder, settings, intervals.seed)
     rows = []
     for (attack, kind), folder in folders.items():
-        settings = wanted[attack]
-        taken = np.concatenate([np.zeros(0, bool), *taken_for_the_other(clip, folder, towards[attack], where)])
+        source, target = settings[attack]["source_class"], settings[attack]["target_class"]
+        taken = np.concatenate([np.zeros(0, bool), *taken_for_target(clip, folder, differences[attack])])
         if not len(taken):
             raise UserError(f"lens.attacks.{attack}: none of the images of {folder} can be read")
-        share = estimate(100.0 * taken, bootstrap, confidence, seed)
-        rows.append(
-            [attack, kind, settings["shown"], settings["taken_for"], len(taken), share.mean, share.low, share.high]
-        )
-        logger.info(
-            "%s, %s: %.1f %% of %d images are taken for %s", attack, kind, share.mean, len(taken), settings["taken_for"]
-        )
-    columns = ["attack", "kind", "shown", "taken_for", "n_images", "share", "low", "high"]
-    write_table(images_csv, pd.DataFrame(rows, columns=columns))
+        share = estimate(100.0 * taken, intervals)
+        rows.append([attack, kind, source, target, len(taken), share.mean, share.low, share.high])
+        logger.info("%s, %s: %.1f %% of %d images are taken for %s", attack, kind, share.mean, len(taken), target)
+    write_table(images_csv, pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
-def taken_for_the_other(
-    clip: Embedder, folder: str | Path, towards: np.ndarray, device: torch.device
-) -> Iterator[np.ndarray]:
-    """Which images of a folder (b,) are nearer to the other class, a few at a time; unreadable ones are left out."""
+def taken_for_target(clip: Embedder, folder: str | Path, difference: np.ndarray) -> Iterator[np.ndarray]:
+    """Find which images of a folder are nearer to the target class.
+
+    Parameters
+    ----------
+    clip
+        The CLIP.
+    folder
+        The images; unreadable ones are left out.
+    difference
+        (d,) embedding of the target class minus that of the source class.
+
+    Yields
+    ------
+    numpy.ndarray
+        (b,) bool, a few images at a time.
+    """
     source = open_source(folder)
-    direction = torch.from_numpy(towards).to(device)
+    direction = torch.from_numpy(difference).to(clip.network.device)
     with Progress(source.n_images, "images of attacks", "images") as progress:
         for start in range(0, source.n_images, IMAGES_AT_A_TIME):
             pixels = []
@@ -102,12 +109,36 @@ def taken_for_the_other(
                     logger.warning("%s is left out: %s", source.paths[index], error)
                 progress.advance(1)
             if pixels:
-                embedding = finite(clip.embed(torch.from_numpy(np.stack(pixels)).to(device)))
+                embedding = finite(clip.embed(np.stack(pixels)))
                 yield (embedding @ direction > 0).cpu().numpy()
 
 
 def draw(prompts_csv: str, folder: Path, pipeline: str, device: torch.device, seed: int) -> dict[tuple[str, str], str]:
-    """Draw an image of each prompt; returns the folder of each attack and kind."""
+    """Draw an image of each prompt.
+
+    Parameters
+    ----------
+    prompts_csv
+        Prompts of the rule ``attacks``.
+    folder
+        Where the images go.
+    pipeline
+        Folder of a text-to-image pipeline of diffusers.
+    device
+        Where to compute.
+    seed
+        Seed of the first image of each attack and kind; the others follow.
+
+    Returns
+    -------
+    dict
+        Folder of the images of each attack and kind.
+
+    Raises
+    ------
+    UserError
+        If diffusers is not installed, or the pipeline cannot be read.
+    """
     try:
         from diffusers import AutoPipelineForText2Image
     except ImportError:
@@ -122,12 +153,12 @@ def draw(prompts_csv: str, folder: Path, pipeline: str, device: torch.device, se
     table = read_table(prompts_csv)
     folders = {}
     for (attack, kind), prompts in table.groupby(["attack", "kind"]):
-        assert kind in KINDS
-        place = folder / str(attack) / str(kind) / "drawn"  # class folders are what images are read from
-        shutil.rmtree(place.parent, ignore_errors=True)
-        place.mkdir(parents=True)
+        assert kind in ATTACK_KINDS
+        images = folder / str(attack) / str(kind) / "drawn"  # images are read from class folders
+        shutil.rmtree(images.parent, ignore_errors=True)
+        images.mkdir(parents=True)
         for number, prompt in enumerate(prompts["prompt"]):
             generator = torch.Generator("cpu").manual_seed(seed + number)
-            drawer(prompt=prompt, generator=generator).images[0].save(place / f"{number:03d}.png")
-        folders[str(attack), str(kind)] = str(place.parent)
+            drawer(prompt=prompt, generator=generator).images[0].save(images / f"{number:03d}.png")
+        folders[str(attack), str(kind)] = str(images.parent)
     return folders

@@ -1,4 +1,4 @@
-"""The rule ``attacks``: words by which images of one class are taken for another."""
+"""The rule ``attacks``: find words by which images of one class are taken for another."""
 
 import logging
 import re
@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from purelens.lens.effect_reader import directions_of, word_weights
+from purelens.lens.methods import LENS, RANDOM
 from purelens.lens.texts import embedded
 from purelens.storage.artifacts import read, strings
 from purelens.storage.tables import write_table
@@ -17,10 +18,8 @@ from purelens.storage.tables import write_table
 logger = logging.getLogger("purelens")
 
 N_NEURONS, N_WORDS, N_PROMPTS, WORDS_OF_A_PROMPT = 100, 25, 20, 3
-PROMPT = "a photo of a {shown} with {words}"
-LENS, RANDOM = "lens", "random"
-KINDS = (LENS, RANDOM)
-"""Words of the neurons that push most, and of as many others drawn at random."""
+PROMPT = "a photo of a {class} with {words}"
+COLUMNS = ("attack", "source_class", "target_class", "kind", "rank", "word", "score")
 
 
 def attacks(
@@ -29,7 +28,7 @@ def attacks(
     attacks_csv: str,
     prompts_csv: str,
     embedder: Mapping[str, Any],
-    wanted: Mapping[str, Mapping[str, Any]],
+    settings: Mapping[str, Mapping[str, Any]],
     seed: int = 0,
 ) -> None:
     """Find the words of the neurons that push images of one class towards another.
@@ -39,56 +38,67 @@ def attacks(
     directions_h5, words_h5
         Artifacts of each block.
     attacks_csv, prompts_csv
-        Words with their scores, and sentences about the class with some of them.
+        Words with their scores, and prompts about the source class with some of them.
     embedder
         Configuration of the CLIP.
-    wanted
-        Attacks by name (see `purelens.config.lens.Attack`).
+    settings
+        Configuration of each attack, by its name (see `purelens.config.lens.Attack`).
     seed
-        Of the random neurons and the words of each sentence, with the attack's name, and of random weights.
+        Seed of the random neurons and of the words of each prompt, with the attack's name, and of random weights.
 
     Notes
     -----
-    Gandelsman et al. 2024, section 5.1, eq. 6: the 100 neurons with the largest product of direction and difference of the two
+    Gandelsman et al. 2024, section 5.1, equation 6: the 100 neurons with the largest product of direction and difference of the two
     classes; the score of a word is the sum over them of its weight times that product.
     """
     directions = directions_of(directions_h5)
     weights, names = _words_of(words_h5)
-    differences = class_differences(embedder, wanted, seed)
+    differences = class_differences(embedder, settings, seed)
     rows, prompts = [], []
-    for attack, settings in wanted.items():
-        shown, taken_for = settings["shown"], settings["taken_for"]
+    for attack, of_attack in settings.items():
+        source, target = of_attack["source_class"], of_attack["target_class"]
         push = directions @ differences[attack]
-        forbidden = [
-            *settings["avoid"],
-            taken_for,
-            *(set(taken_for.casefold().split()) - set(shown.casefold().split())),
-        ]
+        shared = set(source.casefold().split())
+        forbidden = [*of_attack["avoid"], target, *(set(target.casefold().split()) - shared)]
         order = np.argsort(-np.abs(push), kind="stable")
         rng = np.random.default_rng([seed, *attack.encode()])
         chosen = {LENS: order[:N_NEURONS], RANDOM: rng.permutation(np.sort(order[N_NEURONS:]))[:N_NEURONS]}
         for kind, neurons in chosen.items():
             scores = weights[neurons].T @ push[neurons]
-            found = allowed_words(names, scores, forbidden)
-            rows += [[attack, shown, taken_for, kind, rank, word, score] for rank, (word, score) in enumerate(found)]
-            prompts += [[attack, kind, text] for text in sentences(shown, [word for word, _ in found], rng)]
+            words = allowed_words(names, scores, forbidden)
+            rows += [[attack, source, target, kind, rank, word, score] for rank, (word, score) in enumerate(words)]
+            prompts += [[attack, kind, prompt] for prompt in prompts_with([w for w, _ in words], source, rng)]
         logger.info("%s: %s", attack, ", ".join(row[5] for row in rows if row[0] == attack and row[3] == LENS))
-    columns = ["attack", "shown", "taken_for", "kind", "rank", "word", "score"]
-    write_table(attacks_csv, pd.DataFrame(rows, columns=columns))
+    write_table(attacks_csv, pd.DataFrame(rows, columns=list(COLUMNS)))
     write_table(prompts_csv, pd.DataFrame(prompts, columns=["attack", "kind", "prompt"]))
 
 
 def class_differences(
-    embedder: Mapping[str, Any], wanted: Mapping[str, Mapping[str, Any]], seed: int = 0
+    embedder: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]], seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Embedding (d,) of the class that each attack aims at, minus that of the class that is shown."""
-    names = [settings[key] for settings in wanted.values() for key in ("shown", "taken_for")]
+    """Compute the embedding of each attack's target class minus that of its source class.
+
+    Parameters
+    ----------
+    embedder
+        Configuration of the CLIP.
+    settings
+        Configuration of each attack, by its name.
+    seed
+        Seed of random weights.
+
+    Returns
+    -------
+    dict
+        (d,) difference, by the name of the attack.
+    """
+    names = [of_attack[key] for of_attack in settings.values() for key in ("source_class", "target_class")]
     vectors = embedded(names, embedder, seed=seed)
-    return dict(zip(wanted, vectors[1::2] - vectors[::2], strict=True))
+    return dict(zip(settings, vectors[1::2] - vectors[::2], strict=True))
 
 
 def _words_of(paths: Sequence[str]) -> tuple[sparse.csr_array, list[str]]:
-    """Weights (n, M) of the words of all blocks' neurons, and the words."""
+    """Read the weights (n, M) of the words of all blocks' neurons, and the words."""
     weights, names = [], []
     for path in paths:
         with read(path, "words") as file:
@@ -98,24 +108,47 @@ def _words_of(paths: Sequence[str]) -> tuple[sparse.csr_array, list[str]]:
 
 
 def allowed_words(names: Sequence[str], scores: np.ndarray, forbidden: Sequence[str]) -> list[tuple[str, float]]:
-    """Texts with the largest scores above zero that contain none of the forbidden words as a whole, at most 25."""
-    without = [re.compile(rf"(?<!\w){re.escape(word.casefold())}(?!\w)") for word in forbidden if word.strip()]
-    found: list[tuple[str, float]] = []
+    """Find the texts with the largest scores above zero that contain no forbidden word.
+
+    Parameters
+    ----------
+    names, scores
+        M texts and their scores (M,).
+    forbidden
+        Words and phrases; inside a longer word they are allowed.
+
+    Returns
+    -------
+    list
+        At most 25 texts with their scores, best first.
+    """
+    patterns = [re.compile(rf"(?<!\w){re.escape(word.casefold())}(?!\w)") for word in forbidden if word.strip()]
+    words: list[tuple[str, float]] = []
     for place in np.argsort(-scores, kind="stable"):
-        if scores[place] <= 0 or len(found) == N_WORDS:
+        if scores[place] <= 0 or len(words) == N_WORDS:
             break
-        if not any(word.search(names[place].casefold()) for word in without):
-            found.append((names[place], float(scores[place])))
-    return found
+        if not any(pattern.search(names[place].casefold()) for pattern in patterns):
+            words.append((names[place], float(scores[place])))
+    return words
 
 
-def sentences(shown: str, words: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """Sentences about a class with a few of the words each; none without words."""
+def prompts_with(words: Sequence[str], source_class: str, rng: np.random.Generator) -> list[str]:
+    """Write prompts about a class with a few words each; none without words.
+
+    Parameters
+    ----------
+    words
+        The words.
+    source_class
+        Name of the class.
+    rng
+        Draws the words of each prompt.
+    """
     if not words:
         return []
-    found = []
+    prompts = []
     for _ in range(N_PROMPTS):
         few = [words[i] for i in sorted(rng.permutation(len(words))[:WORDS_OF_A_PROMPT])]
-        listed = " and ".join([", ".join(few[:-1]), few[-1]] if len(few) > 1 else few)
-        found.append(PROMPT.replace("{shown}", shown).replace("{words}", listed))
-    return list(dict.fromkeys(found))
+        joined = " and ".join([", ".join(few[:-1]), few[-1]] if len(few) > 1 else few)
+        prompts.append(PROMPT.replace("{class}", source_class).replace("{words}", joined))
+    return list(dict.fromkeys(prompts))

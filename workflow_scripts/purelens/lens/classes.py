@@ -1,4 +1,4 @@
-"""The rule ``classes``: the classes of a dataset as a CLIP knows them."""
+"""The rule ``classes``: embed the names of a dataset's classes."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from purelens.data.dataset import open_images
 from purelens.lens.texts import embedded, unit
 from purelens.networks.batching import choose_device
 from purelens.storage.artifacts import create, read, strings
-from purelens.storage.provenance import Provenance
+from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 
 logger = logging.getLogger("purelens")
 
@@ -20,9 +20,8 @@ def classes(
     classes_h5: str,
     embedder: Mapping[str, Any],
     class_templates: Sequence[str] = ("{}",),
-    device: str = "auto",
     seed: int = 0,
-    provenance: Provenance | None = None,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
     """Embed the names of a dataset's classes.
 
@@ -35,27 +34,26 @@ def classes(
     embedder
         Configuration of an open_clip model.
     class_templates
-        Sentences; {} is the name of a class. The embedding of a class is the mean of those of its sentences.
-    device
-        See `purelens.networks.batching`.
+        Prompts; {} is the name of a class. The embedding of a class is the mean of those of its prompts.
     seed
-        Of random weights.
-    provenance
-        What the artifact is made from.
+        Seed of random weights.
+    execution
+        Device and provenance record.
 
     Raises
     ------
     UserError
         If the model embeds no texts.
     """
-    where = str(choose_device(device))
+    device = str(choose_device(execution.device))
     with open_images(images_h5) as images:
         names = strings(images.file["class_name"])
-    logger.info("%d classes, %d sentences of each", len(names), len(class_templates))
-    sentences = [template.replace("{}", name) for name in names for template in class_templates]
-    vectors = embedded(sentences or [""], embedder, where, seed)[: len(sentences)]  # also of no classes (0, d)
+    logger.info("%d classes, %d prompts of each", len(names), len(class_templates))
+    prompts = [template.replace("{}", name) for name in names for template in class_templates]
+    # without classes one empty prompt tells the length of an embedding
+    vectors = embedded(prompts or [""], embedder, device, seed)[: len(prompts)]
     of_classes = unit(vectors.reshape(len(names), len(class_templates), vectors.shape[1]).mean(axis=1))
-    with create(classes_h5, "classes", provenance, where) as out:
+    with create(classes_h5, "classes", execution.provenance, device) as out:
         out.coordinate("class", len(names))
         out.coordinate("component", vectors.shape[1])
         out.variable("class_name", data=names)
@@ -63,6 +61,6 @@ def classes(
 
 
 def read_classes(classes_h5: str) -> tuple[list[str], np.ndarray]:
-    """Names of the classes (C), and their embeddings (C, d)."""
+    """Read the names of the classes (C) and their embeddings (C, d)."""
     with read(classes_h5, "classes") as file:
         return strings(file["class_name"]), file["class_embedding"][...]

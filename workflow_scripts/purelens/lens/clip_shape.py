@@ -1,4 +1,4 @@
-"""What is known of a CLIP before it is built: from open_clip's model configs."""
+"""Look up the shape of a CLIP in open_clip's model configs, before it is built."""
 
 import json
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class ClipShape:
     Attributes
     ----------
     layers, heads
-        Blocks, and attention heads of each.
+        Number of blocks, and of attention heads in each.
     neurons
-        Neurons of each block's MLP.
+        Number of neurons in each block's MLP.
     components
         Length of the image embedding.
     """
@@ -31,12 +31,12 @@ class ClipShape:
 
 
 def clip_shape(architecture: str, weights: str) -> ClipShape:
-    """Look the shape of a CLIP up, and check that the lens can be held over it.
+    """Look up the shape of a CLIP, and check that the lens can read it.
 
     Parameters
     ----------
     architecture, weights
-        As of an embedder (see `purelens.networks.embedders.build_clip`).
+        As of an embedding model (see `purelens.networks.embedders.build_clip`).
 
     Raises
     ------
@@ -72,7 +72,7 @@ def _model_config(architecture: str, weights: str) -> dict[str, Any]:
 
 
 def _check_activation(architecture: str, weights: str, quick: bool) -> None:
-    """OpenAI's weights were trained with QuickGELU; with GELU they run without an error, and are worse."""
+    """Check the activation function: OpenAI's weights were trained with QuickGELU; with GELU they run, and are worse."""
     trained = trained_with_quick_gelu(architecture, weights)
     if trained is not None and trained != quick:
         base = architecture.removesuffix("-quickgelu")
@@ -86,7 +86,7 @@ def _check_activation(architecture: str, weights: str, quick: bool) -> None:
 
 
 def trained_with_quick_gelu(architecture: str, weights: str | None) -> bool | None:
-    """Whether published weights were trained with QuickGELU; None for others, of which it is not known."""
+    """Tell whether published weights were trained with QuickGELU; None for others, of which it is not known."""
     if not weights or weights == "random" or Path(weights).suffix:
         return None
     known = open_clip().get_pretrained_cfg(architecture, weights)

@@ -1,8 +1,8 @@
-"""The rule ``directions``: one direction for each neuron of a CLIP, and several where one does not do."""
+"""The rule ``directions``: find the direction of each neuron of a CLIP, and several where one does not explain its effects."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 
 import h5py
 import numpy as np
@@ -14,7 +14,7 @@ from purelens.networks.batching import choose_device
 from purelens.numerics.clustering import gram_matrices, k_means, silhouettes, squared_distances
 from purelens.progress import Progress
 from purelens.storage.artifacts import Writer, create, read
-from purelens.storage.provenance import Provenance
+from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 
 logger = logging.getLogger("purelens")
 
@@ -23,19 +23,18 @@ NO_EFFECT = 1e-5
 """Effects that are no longer than this, of an embedding of length 100, are rounding."""
 
 SPECTRUM = 8
-"""Principal components whose shares are kept."""
+"""Principal components whose explained shares are stored."""
 
 
 def directions(
     effects_h5: str,
     directions_h5: str,
     top_images: int = 100,
-    significant: float = 0.02,
-    split_below: float = 0.5,
-    n_parts: Sequence[int] = (2, 3, 4, 5),
-    device: str = "auto",
+    significant_fraction: float = 0.02,
+    min_explained_variance: float = 0.5,
+    n_directions: Sequence[int] = (2, 3, 4, 5),
     seed: int = 0,
-    provenance: Provenance | None = None,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
     """Find the first principal component of each neuron's largest effects.
 
@@ -46,19 +45,18 @@ def directions(
     directions_h5
         The artifact.
     top_images
-        How many of the images with the largest effects.
-    significant
-        Share of the images on which an effect is significant.
-    split_below
-        A neuron whose first component explains a smaller share of its largest effects is split by clustering them.
-    n_parts
-        Numbers of parts that are tried; the best silhouette decides.
-    device
-        See `purelens.networks.batching`.
+        Number of images with the largest effects.
+    significant_fraction
+        Share of the images on which an effect counts as significant.
+    min_explained_variance
+        A neuron whose first component explains a smaller share of its largest effects gets several directions: its effects are
+        clustered, and each cluster has a direction.
+    n_directions
+        Numbers of clusters that are tried; the best silhouette decides.
     seed
-        Of the split of the images, and of k-means.
-    provenance
-        What the artifact is made from.
+        Seed of the split of the images, and of k-means.
+    execution
+        Device and provenance record.
 
     Raises
     ------
@@ -70,21 +68,24 @@ def directions(
     Gandelsman et al. 2024, section 4.1: effects are centered by their mean over the images, the 100 longest are taken, and
     their first right singular vector is turned so that most of them point along it.
     """
-    where = choose_device(device)
-    with read(effects_h5, "effects") as file, create(directions_h5, "directions", provenance, str(where)) as out:
+    device = choose_device(execution.device)
+    with (
+        read(effects_h5, "effects") as file,
+        create(directions_h5, "directions", execution.provenance, str(device)) as out,
+    ):
         images = fitted_images(len(file["image"]), seed)
         if images.sum() <= top_images:
             raise UserError(
                 f"lens: the directions of {top_images} images (lens.top_images) are wanted, but there are only "
                 f"{images.sum()} to choose them from; take fewer, or more images"
             )
-        finder = Finder(top_images, significant, split_below, tuple(n_parts), seed)
-        found = [finder.find(*effects) for effects in _effects(file, images, where)]
-        _write(out, file, np.flatnonzero(images), found)
+        finder = Finder(top_images, significant_fraction, min_explained_variance, tuple(n_directions), seed)
+        blocks = [finder.find(*effects) for effects in _effects(file, images, device)]
+        _write(out, file, np.flatnonzero(images), Directions.joined(blocks))
 
 
-def _effects(file: h5py.File, images: np.ndarray, device: torch.device):  # type: ignore[no-untyped-def]
-    """Yield neurons and their effects (n, I, d), a few at a time."""
+def _effects(file: h5py.File, images: np.ndarray, device: torch.device) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Compute the effects (n, I, d) of all neurons, a few at a time."""
     shared = torch.from_numpy(file["shared"][...][images]).to(device)
     n_neurons = len(file["neuron"])
     with Progress(n_neurons, "directions", "neurons") as progress:
@@ -94,7 +95,7 @@ def _effects(file: h5py.File, images: np.ndarray, device: torch.device):  # type
                 heads = basis[:, few].transpose(0, 1)
                 scalars = weights[few].to(device)
                 effects = torch.baddbmm(shared.expand(len(heads), -1, -1), scalars, heads)
-                # what a neuron that does nothing shares in means and biases is not its own
+                # a neuron that does nothing has no effects: its shares of means and biases are not its own
                 idle = (scalars.abs().amax(dim=(1, 2)) == 0) | (heads.abs().amax(dim=(1, 2)) == 0)
                 effects[idle] = effects[idle].mean(dim=1, keepdim=True)
                 yield np.arange(block.start + few.start, block.start + few.stop), effects
@@ -102,27 +103,27 @@ def _effects(file: h5py.File, images: np.ndarray, device: torch.device):  # type
 
 
 @dataclass(frozen=True)
-class Found:
-    """Directions of some neurons.
+class Directions:
+    """Directions of n neurons.
 
     Attributes
     ----------
     mean, direction
         (n, d) mean effect, and unit vector.
     explained
-        (n, s) shares of the first components; NaN where a neuron has no effect.
+        (n, s) shares that the first components explain; NaN where a neuron has no effect.
     threshold
         (n,) length above which an effect is significant.
     top
         (n, K) rows of the images with the longest centered effects, longest first.
     length, projection
         (n, K) their lengths, and their products with the direction.
-    part
-        (n, K) part of each of them; all 0 where a neuron is not split.
-    part_direction, part_explained
-        (n, P, d) and (n, P); NaN where there is no such part.
+    cluster
+        (n, K) cluster of each; all 0 where one direction is enough.
+    cluster_direction, cluster_explained
+        (n, P, d) and (n, P); NaN where there is no such cluster.
     silhouette
-        (n,) of the split; NaN where there is none.
+        (n,) of the clusters; NaN where there is only one.
     """
 
     mean: np.ndarray
@@ -132,30 +133,35 @@ class Found:
     top: np.ndarray
     length: np.ndarray
     projection: np.ndarray
-    part: np.ndarray
-    part_direction: np.ndarray
-    part_explained: np.ndarray
+    cluster: np.ndarray
+    cluster_direction: np.ndarray
+    cluster_explained: np.ndarray
     silhouette: np.ndarray
+
+    @classmethod
+    def joined(cls, blocks: Sequence["Directions"]) -> "Directions":
+        """Join the directions of blocks of neurons."""
+        return cls(*(np.concatenate([getattr(block, field.name) for block in blocks]) for field in fields(cls)))
 
 
 @dataclass(frozen=True)
 class Finder:
-    """How directions are found (see `directions`)."""
+    """Find directions (see `directions`)."""
 
     top_images: int
-    significant: float
-    split_below: float
-    n_parts: tuple[int, ...]
+    significant_fraction: float
+    min_explained_variance: float
+    n_directions: tuple[int, ...]
     seed: int
 
-    def find(self, neurons: np.ndarray, effects: torch.Tensor) -> Found:
+    def find(self, neurons: np.ndarray, effects: torch.Tensor) -> Directions:
         """Find the directions of neurons (n,) from their effects (n, I, d), which are overwritten."""
         mean = effects.mean(dim=1, keepdim=True)
         effects -= mean
         lengths = torch.linalg.vector_norm(effects, dim=2)
         none = lengths.amax(dim=1) < NO_EFFECT
         effects[none], lengths[none] = 0.0, 0.0
-        n_significant = min(max(1, round(self.significant * effects.shape[1])), effects.shape[1] - 1)
+        n_significant = min(max(1, round(self.significant_fraction * effects.shape[1])), effects.shape[1] - 1)
         # between two images, so that rounding does not decide about one
         threshold = lengths.topk(n_significant + 1, dim=1).values[:, -2:].mean(dim=1)
         threshold[none] = torch.inf
@@ -163,34 +169,34 @@ class Finder:
         length, top = (each[:, : self.top_images] for each in torch.sort(lengths, dim=1, descending=True, stable=True))
         longest = torch.gather(effects, 1, top[..., None].expand(-1, -1, effects.shape[2])).cpu().numpy()
         direction, explained = principal(longest, np.ones(longest.shape[:2], dtype=bool))
-        part, silhouette = self._split(neurons, longest, explained[:, 0])
-        part_direction, part_explained = self._of_parts(longest, part, direction, explained[:, 0])
-        return Found(
+        cluster, silhouette = self._split(neurons, longest, explained[:, 0])
+        cluster_direction, cluster_explained = self._of_clusters(longest, cluster, direction, explained[:, 0])
+        return Directions(
             mean[:, 0].cpu().numpy(), direction, explained, threshold.cpu().numpy(), top.cpu().numpy(),
-            length.cpu().numpy(), (longest @ direction[..., None])[..., 0], part, part_direction, part_explained,
-            silhouette,
+            length.cpu().numpy(), (longest @ direction[..., None])[..., 0], cluster, cluster_direction,
+            cluster_explained, silhouette,
         )  # fmt: skip
 
     def _split(self, neurons: np.ndarray, longest: np.ndarray, explained: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cluster the effects (n, K, d) of neurons that one direction does not explain: parts (n, K), silhouettes (n,)."""
-        part = np.zeros(longest.shape[:2], dtype=np.int8)
+        """Cluster the effects (n, K, d) that one direction does not explain: clusters (n, K), silhouettes (n,)."""
+        cluster = np.zeros(longest.shape[:2], dtype=np.int8)
         silhouette = np.full(len(longest), np.nan)
-        several = np.flatnonzero(explained < self.split_below)
+        several = np.flatnonzero(explained < self.min_explained_variance)
         if len(several):
-            part[several], silhouette[several] = self._cluster(neurons[several], longest[several])
-        return part, silhouette
+            cluster[several], silhouette[several] = self._cluster(neurons[several], longest[several])
+        return cluster, silhouette
 
-    def _of_parts(
-        self, longest: np.ndarray, part: np.ndarray, direction: np.ndarray, explained: np.ndarray
+    def _of_clusters(
+        self, longest: np.ndarray, cluster: np.ndarray, direction: np.ndarray, explained: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Directions (n, P, d) of the parts and what they explain (n, P); a neuron that is not split is its own part."""
-        n_most = max(self.n_parts)
+        """Find the directions (n, P, d) of the clusters and their shares (n, P); a neuron with one direction is one cluster."""
+        n_most = max(self.n_directions)
         directions = np.full((len(longest), n_most, longest.shape[2]), np.nan, dtype=np.float32)
         share = np.full((len(longest), n_most), np.nan)
         directions[:, 0], share[:, 0] = direction, explained
-        split = part.max(axis=1) > 0
+        split = cluster.max(axis=1) > 0
         for number in range(n_most):
-            members = (part == number) & split[:, None]
+            members = (cluster == number) & split[:, None]
             some = members.any(axis=1)
             if some.any():
                 directions[some, number], spectrum = principal(longest[some], members[some])
@@ -198,36 +204,38 @@ class Finder:
         return directions, share
 
     def _cluster(self, neurons: np.ndarray, longest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Labels (n, K) and silhouettes (n,) of the number of clusters with the best silhouette."""
+        """Cluster effects: labels (n, K) and silhouettes (n,) of the number of clusters with the best silhouette."""
         valid = np.ones(longest.shape[:2], dtype=bool)
         gram = gram_matrices(longest, valid)
         distances = np.sqrt(squared_distances(gram))
         best, score = np.zeros(valid.shape, dtype=np.int8), np.full(len(longest), -np.inf)
-        for k in self.n_parts:
+        for k in self.n_directions:
             labels, _ = k_means(gram, valid, k, RESTARTS, [[self.seed, int(neuron)] for neuron in neurons])
-            found = np.nan_to_num(silhouettes(distances, labels), nan=-np.inf)
-            best[found > score] = labels[found > score]
-            score = np.maximum(score, found)
+            silhouette = np.nan_to_num(silhouettes(distances, labels), nan=-np.inf)
+            best[silhouette > score] = labels[silhouette > score]
+            score = np.maximum(score, silhouette)
         return np.maximum(best, 0), np.where(np.isfinite(score), score, np.nan)
 
 
 def principal(vectors: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First right singular vector of each set of vectors, and the shares of the first components.
+    """Find the first right singular vector of each set of vectors, and the shares that the first components explain.
 
     Parameters
     ----------
     vectors
         (n, K, d), not centered again.
     members
-        (n, K) which of them count.
+        (n, K) bool, which of them count.
 
     Returns
     -------
-    tuple
-        Unit vectors (n, d), along which most of the vectors point, and shares (n, s) of the sum of squares. A set of zeros has
-        the direction 0 and the shares NaN.
+    direction : numpy.ndarray
+        (n, d) unit vectors along which most of the vectors point; 0 for a set of zeros.
+    shares : numpy.ndarray
+        (n, s) of the sum of squares; NaN for a set of zeros.
     """
     used = np.where(members[..., None], vectors, 0).astype(np.float64)
+    # from the small matrix of products (K, K): d is several times K
     values, left = np.linalg.eigh(used @ used.transpose(0, 2, 1))
     first = left[:, :, -1]
     direction = (first[:, None] @ used)[:, 0]
@@ -243,31 +251,24 @@ def principal(vectors: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.
     return (direction * sign[:, None]).astype(np.float32), shares
 
 
-def _write(out: Writer, file: h5py.File, image_ids: np.ndarray, found: Sequence[Found]) -> None:
+def _write(out: Writer, file: h5py.File, image_ids: np.ndarray, found: Directions) -> None:
     """Write the directions of all neurons."""
-
-    def joined(name: str) -> np.ndarray:
-        return np.concatenate([getattr(part, name) for part in found])
-
-    explained = joined("explained")
     out.coordinate("neuron", file["neuron"][...])
     out.coordinate("component", file["component"][...])
-    out.coordinate("top", len(found[0].top[0]))
+    out.coordinate("top", found.top.shape[1])
     out.coordinate("order", SPECTRUM)
-    out.coordinate("part_number", found[0].part_direction.shape[1])
-    for name in ("mean", "direction", "threshold", "length", "projection", "part", "part_direction"):
-        out.variable(name, data=joined(name))
-    out.variable("explained", data=explained)
-    out.variable("part_explained", data=joined("part_explained"))
-    out.variable("silhouette", data=joined("silhouette"))
-    out.variable("image_id", data=image_ids[joined("top")])
+    out.coordinate("cluster_number", found.cluster_direction.shape[1])
+    for field in fields(found):
+        if field.name != "top":
+            out.variable(field.name, data=getattr(found, field.name))
+    out.variable("image_id", data=image_ids[found.top])
     out.attribute("n_images", len(image_ids))
-    n_split = int((joined("part").max(axis=1) > 0).sum())
-    share = explained[np.isfinite(explained[:, 0]), 0]
-    if len(share) < len(explained):
-        logger.info("%d of %d neurons have no effect", len(explained) - len(share), len(explained))
+    n_split = int((found.cluster.max(axis=1) > 0).sum())
+    share = found.explained[np.isfinite(found.explained[:, 0]), 0]
+    if len(share) < len(found.explained):
+        logger.info("%d of %d neurons have no effect", len(found.explained) - len(share), len(found.explained))
     if len(share):
         logger.info(
-            "one direction explains %.0f %% of a neuron's largest effects (median); %d of %d neurons are split",
+            "one direction explains %.0f %% of a neuron's largest effects (median); %d of %d neurons get several",
             100 * np.median(share), n_split, len(share),
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Effects as they are stored: read a block of neurons at a time, never as one table of images, neurons and components."""
+"""Read stored effects a block of neurons at a time, never as one table of images, neurons and components."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SLAB_BYTES = 2**26
 
 
 def fitted_images(n_images: int, seed: int) -> np.ndarray:
-    """Which images (N,) directions are found on; the others judge them."""
+    """Find the images (N,) bool on which directions are found; the others judge them."""
     return split_images(n_images, seed) != TEST
 
 
@@ -27,14 +27,16 @@ def neuron_blocks(file: h5py.File, images: np.ndarray) -> Iterator[tuple[slice, 
     Parameters
     ----------
     file
-        The artifact ``effects``.
+        The artifact of the rule ``effects``.
     images
-        (N,) which images.
+        (N,) bool, which I images.
 
     Yields
     ------
-    tuple
-        The neurons, and ``scale * head_scalar`` (n, I, J) float32.
+    block : slice
+        The neurons.
+    scalars : torch.Tensor
+        (n, I, J) float32, scale times head scalar.
     """
     scalars = Rows(file, "head_scalar")
     n_images, n_heads, n_neurons = scalars.shape
@@ -42,14 +44,14 @@ def neuron_blocks(file: h5py.File, images: np.ndarray) -> Iterator[tuple[slice, 
     scale = file["scale"][...]
     for start in range(0, n_neurons, n_at_a_time):
         block = slice(start, min(start + n_at_a_time, n_neurons))
-        found = np.empty((int(images.sum()), n_heads, block.stop - start), dtype=np.float32)
+        values = np.empty((int(images.sum()), n_heads, block.stop - start), dtype=np.float32)
         first = 0
         for rows in _slabs(n_images, 4 * n_heads * n_neurons):
             chosen = images[rows]
             part = slice(first, first + int(chosen.sum()))
-            found[part] = scalars[rows][chosen][:, :, block] * scale[rows][chosen][:, None, None]
+            values[part] = scalars[rows][chosen][:, :, block] * scale[rows][chosen][:, None, None]
             first = part.stop
-        yield block, torch.from_numpy(found).permute(2, 0, 1)
+        yield block, torch.from_numpy(values).permute(2, 0, 1)
 
 
 def _slabs(n_rows: int, row_bytes: int) -> list[slice]:
@@ -58,7 +60,15 @@ def _slabs(n_rows: int, row_bytes: int) -> list[slice]:
 
 
 def few_neurons(n_images: int, n_components: int, n_neurons: int) -> list[slice]:
-    """Divide a block of neurons so that their effects (n, I, d) fit."""
+    """Divide a block of neurons so that their effects (n, I, d) fit in memory.
+
+    Parameters
+    ----------
+    n_images, n_components
+        I and d.
+    n_neurons
+        Number of neurons of the block.
+    """
     step = max(1, EFFECTS_BYTES // (4 * n_images * n_components))
     return [slice(start, min(start + step, n_neurons)) for start in range(0, n_neurons, step)]
 
@@ -70,14 +80,14 @@ class Effect:
     Attributes
     ----------
     images
-        (i,) their rows.
+        (i,) image ids.
     neurons
-        Which neurons.
+        The n neurons.
     centered
         (i, n, d) effects without their means.
     significant
-        (i, n) which are long enough.
-    along
+        (i, n) bool, which are long enough.
+    projection
         (i, n) their products with the neurons' directions.
     """
 
@@ -85,7 +95,7 @@ class Effect:
     neurons: slice
     centered: torch.Tensor
     significant: torch.Tensor
-    along: torch.Tensor
+    projection: torch.Tensor
 
 
 def centered_effects(
@@ -96,9 +106,9 @@ def centered_effects(
     Parameters
     ----------
     effects, directions
-        The artifacts.
+        Artifacts of the rules of these names.
     images
-        (N,) which images.
+        (N,) bool, which images.
     device
         Where to compute.
     """
@@ -124,21 +134,21 @@ def centered_effects(
             centered = torch.einsum("ijn,jnd->ind", weights[:, :, few], basis[:, few])
             centered += constant[:, None] - mean[few]
             length = torch.linalg.vector_norm(centered, dim=2)
-            along = torch.einsum("ind,nd->in", centered, direction[few])
-            yield Effect(ids, few, centered, length >= threshold[few], along)
+            projection = torch.einsum("ind,nd->in", centered, direction[few])
+            yield Effect(ids, few, centered, length >= threshold[few], projection)
 
 
 def directions_of(paths: Sequence[str]) -> np.ndarray:
-    """Directions (n, d) of the neurons of all blocks, from the artifact of each."""
-    found = []
+    """Read the directions (n, d) of the neurons of all blocks, from the artifact of each."""
+    directions = []
     for path in paths:
         with read(path, "directions") as file:
-            found.append(file["direction"][...])
-    return np.concatenate(found)
+            directions.append(file["direction"][...])
+    return np.concatenate(directions)
 
 
 def word_weights(words: h5py.File, n_texts: int) -> sparse.csr_array:
-    """Weights of the texts (n, M) of each neuron."""
+    """Read the weights (n, M) of M texts for each neuron from an artifact of the rule ``words``."""
     word, weight = words["word"][...], words["weight"][...]
     rows, ranks = np.nonzero(word >= 0)
     return sparse.csr_array((weight[rows, ranks], (rows, word[rows, ranks])), shape=(len(word), n_texts))

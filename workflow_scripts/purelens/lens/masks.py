@@ -1,4 +1,4 @@
-"""Images with masks of their objects, to segment."""
+"""Read images with masks of their objects."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,12 +15,12 @@ from purelens.errors import UserError
 
 
 class Segmented(Protocol):
-    """Images and their masks."""
+    """Images with masks of their objects."""
 
     def __len__(self) -> int: ...
 
     def pair(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """An image, and its mask (H, W) uint8, 1 on the object."""
+        """Read an image, and its mask (H, W) uint8, 1 on the object."""
         ...
 
 
@@ -34,7 +34,7 @@ class DatasetMasks:
         return len(self._pixels)
 
     def pair(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """An image and its mask."""
+        """Read an image and its mask."""
         return Image.fromarray(self._pixels[index]), (self._masks[index] > 0).astype(np.uint8)
 
 
@@ -48,7 +48,7 @@ class MatlabMasks:
         return self._images.size
 
     def pair(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """An image and its mask; MATLAB counts along columns first."""
+        """Read an image and its mask. MATLAB counts along columns first, so both are transposed."""
         try:
             pixels = self._file[self._images[...].ravel()[index]][...]
             mask = self._file[self._masks[...].ravel()[index]][...]
@@ -67,7 +67,19 @@ class MatlabMasks:
 
 @contextmanager
 def open_masks(images_h5: str, file: str | None) -> Iterator[Segmented | None]:
-    """Open the images to segment: a file in ImageNet-Segmentation's format, or the dataset; None if that has no masks.
+    """Open the images to segment.
+
+    Parameters
+    ----------
+    images_h5
+        Artifact of the rule ``dataset``.
+    file
+        Images and masks in ImageNet-Segmentation's format; None: those of the dataset.
+
+    Yields
+    ------
+    Segmented or None
+        None if the dataset has no masks.
 
     Raises
     ------
@@ -93,12 +105,29 @@ def open_masks(images_h5: str, file: str | None) -> Iterator[Segmented | None]:
 
 
 def fitted(pair: tuple[Image.Image, np.ndarray], geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
-    """An image (S, S, 3) and its mask (S, S) through one geometry, so that they still lie on each other."""
+    """Resize and crop an image and its mask alike: (S, S, 3) and (S, S)."""
     image, mask = pair
     return geometry.apply(image), replace(geometry, interpolation="nearest").apply(Image.fromarray(mask))
 
 
 def fitted_batch(scenes: Segmented, indices: Sequence[int], geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
-    """Some images (b, S, S, 3) and masks (b, S, S)."""
+    """Read some images and masks through one geometry.
+
+    Parameters
+    ----------
+    scenes
+        The images with masks.
+    indices
+        b numbers of images.
+    geometry
+        Resizing and crop.
+
+    Returns
+    -------
+    pixels : numpy.ndarray
+        (b, S, S, 3) uint8.
+    masks : numpy.ndarray
+        (b, S, S) uint8.
+    """
     pairs = [fitted(scenes.pair(index), geometry) for index in indices]
     return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])

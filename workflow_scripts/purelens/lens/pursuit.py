@@ -1,34 +1,37 @@
-"""Orthogonal matching pursuit of many vectors at once, without a Gram matrix of the atoms."""
+"""Decompose many vectors into sparse sums of atoms at once, by orthogonal matching pursuit.
+
+Each step takes, for every vector, the atom with the largest product with the residual, and fits all weights anew: with A the atoms
+taken so far, the weights solve A A^T w = A x. The Cholesky factor of A A^T grows by a row in each step, so a step costs two
+triangular solves; no Gram matrix of the whole pool is needed, which for 30,000 texts would be 7 GB.
+"""
 
 import torch
 
-SMALLEST_RESIDUAL = 1e-9
-"""A vector of this share of its length is explained."""
+MIN_RESIDUAL = 1e-9
+"""A vector is explained when no more than this share of its length is left."""
 
-LEAST_PIVOT = 1e-8
-"""An atom that is nearer to those chosen before adds nothing."""
+MIN_PIVOT = 1e-8
+"""An atom whose squared distance from the span of those taken before is a smaller share of its length adds nothing."""
 
 
 def pursue(atoms: torch.Tensor, targets: torch.Tensor, n_words: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Describe each vector by a few atoms.
-
-    Each step takes the atom with the largest product with what is left of the vector, and fits all weights anew
-    (Pati, Rezaiifar and Krishnaprasad 1993). The weights come from a Cholesky factor that grows by a row each step.
+    """Decompose each vector into a few atoms (Pati, Rezaiifar & Krishnaprasad 1993).
 
     Parameters
     ----------
     atoms
         (M, d).
     targets
-        (n, d).
+        (n, d) vectors.
     n_words
         Most atoms of a vector.
 
     Returns
     -------
-    tuple
-        Atoms (n, m) in the order they were taken, -1 where a vector needs no more, and their weights (n, m), 0 there;
-        m is ``n_words``, or M where there are fewer atoms.
+    chosen : torch.Tensor
+        (n, m) atoms in the order they were taken, -1 where a vector needs no more; m is ``n_words``, or M if that is less.
+    weights : torch.Tensor
+        (n, m), 0 where there is no atom.
     """
     n_words = min(n_words, len(atoms))
     steps = _Steps(atoms, targets, n_words)
@@ -39,7 +42,7 @@ def pursue(atoms: torch.Tensor, targets: torch.Tensor, n_words: int) -> tuple[to
 
 
 class _Steps:
-    """The state of a pursuit."""
+    """The state of a pursuit: the atoms taken by each vector, and the Cholesky factor of their products."""
 
     def __init__(self, atoms: torch.Tensor, targets: torch.Tensor, n_words: int) -> None:
         n = len(targets)
@@ -53,16 +56,17 @@ class _Steps:
         self.weights = torch.zeros(n, n_words, dtype=targets.dtype, device=targets.device)
 
     def take(self, step: int) -> bool:
-        """Take one more atom for each vector that is not explained; False if there is none left."""
+        """Take one more atom for each vector that is not explained; return False if no vector needs one."""
         fit = (self._residual @ self._atoms.T).abs_()
         if step:
+            # no atom is taken twice: rounding leaves a product with the residual that could be the largest
             taken = self.chosen[:, :step].clamp(min=0)
             fit.scatter_(1, taken, -1.0)
         best = fit.argmax(dim=1)
         new = self._atoms[best]
         row, pivot = self._row(new, step)
         length = torch.linalg.vector_norm(new, dim=1)
-        self._active &= pivot > LEAST_PIVOT * length.square()
+        self._active &= pivot > MIN_PIVOT * length.square()
         if not self._active.any():
             return False
         self._add(step, best, new, row, pivot)
@@ -70,7 +74,7 @@ class _Steps:
         return True
 
     def _row(self, new: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The new row of the Cholesky factor, and the square of its last entry."""
+        """Compute the new row of the Cholesky factor, and the square of its last entry, the pivot."""
         square = new.square().sum(dim=1)
         if not step:
             return new[:, :0], square
@@ -83,26 +87,28 @@ class _Steps:
         self.chosen[on, step] = best[on]
         self._taken[on, step] = new[on]
         self._factor[on, step, :step] = row[on]
-        # of a vector that needs no more the factor goes on as the identity's
+        # the factor of an explained vector goes on as the identity: all vectors stay in one batch
         self._factor[:, step, step] = torch.where(on, pivot.clamp(min=0).sqrt(), 1.0)
         self._products[on, step] = (new * self._targets).sum(dim=1)[on]
 
     def _fit(self, n: int) -> None:
+        """Fit the weights of the first n atoms anew: two triangular solves with the Cholesky factor."""
         factor, products = self._factor[:, :n, :n], self._products[:, :n, None]
         half = torch.linalg.solve_triangular(factor, products, upper=False)
         weights = torch.linalg.solve_triangular(factor.transpose(1, 2), half, upper=True)
         self.weights[:, :n] = weights[..., 0]
+        # computed from the targets, not updated: errors do not add up over the steps
         self._residual = self._targets - (weights.transpose(1, 2) @ self._taken[:, :n])[:, 0]
-        self._active &= torch.linalg.vector_norm(self._residual, dim=1) > SMALLEST_RESIDUAL * self._length
+        self._active &= torch.linalg.vector_norm(self._residual, dim=1) > MIN_RESIDUAL * self._length
 
 
 def unit_atoms(embeddings: torch.Tensor, scaling: str = "unit") -> torch.Tensor:
-    """Center embeddings of texts (M, d), and scale them.
+    """Center embeddings of texts by their mean, and scale them.
 
     Parameters
     ----------
     embeddings
-        Of length 1 each.
+        (M, d), each of length 1.
     scaling
         ``unit``: each atom gets length 1. ``released``: as in the released program each component gets length 1 over all
         texts, so atoms of unlike lengths compete.

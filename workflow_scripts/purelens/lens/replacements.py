@@ -1,4 +1,4 @@
-"""The rule ``replacements``: what is left of zero-shot accuracy when a layer's effects are replaced."""
+"""The rule ``replacements``: measure the zero-shot accuracy that is left when a layer's effects are replaced."""
 
 import logging
 from collections.abc import Mapping
@@ -11,26 +11,18 @@ import torch
 from purelens.data.dataset import open_images
 from purelens.lens.classes import read_classes
 from purelens.lens.effect_reader import centered_effects, fitted_images
+from purelens.lens.methods import REPLACEMENTS, WHOLE
 from purelens.lens.texts import unit
 from purelens.networks.batching import choose_device
-from purelens.numerics.bootstrap import estimate
+from purelens.numerics.bootstrap import Intervals, estimate
 from purelens.progress import Progress
 from purelens.storage.artifacts import read
+from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 from purelens.storage.tables import write_table
 
 logger = logging.getLogger("purelens")
 
-WHOLE = "none"
-REPLACEMENTS = {
-    WHOLE: "nothing is replaced",
-    "all": "every effect by its mean",
-    "large": "significant effects by their means",
-    "small": "effects that are not significant by their means",
-    "direction": "every effect by its projection on the neuron's direction",
-    "words": "every effect by its projection on the sum of the neuron's words",
-    "words_released": "the same, with sums that are not scaled to length 1, as in the released program",
-}
-"""What replaces the centered effects of all neurons of a layer at once (Gandelsman et al. 2024, section 4.2)."""
+COLUMNS = ("replacement", "accuracy", "low", "high", "change", "change_low", "change_high", "n_images")
 
 
 def replacements(
@@ -40,27 +32,27 @@ def replacements(
     classes_h5: str,
     words_h5: str,
     replacements_csv: str,
-    bootstrap: int = 2000,
-    confidence: float = 0.95,
-    device: str = "auto",
-    seed: int = 0,
+    intervals: Intervals,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
-    """Measure zero-shot accuracy under every replacement, on images that no direction was found on.
+    """Measure the zero-shot accuracy under every replacement, on images that no direction was found on.
 
     Parameters
     ----------
     images_h5, effects_h5, directions_h5, classes_h5, words_h5
         Artifacts of the rules of these names.
     replacements_csv
-        A row for each replacement: accuracy and its change, in percent, with bootstrap intervals over images.
-    bootstrap, confidence
-        Of the intervals.
-    device
-        See `purelens.networks.batching`.
-    seed
-        Of the split of the images, and of the resamples.
+        A row for each replacement: accuracy and its change, in percent, with intervals over images.
+    intervals
+        Settings of the bootstrap; its seed also splits the images.
+    execution
+        Device.
+
+    Notes
+    -----
+    Gandelsman et al. 2024, section 4.2.
     """
-    where = choose_device(device)
+    device = choose_device(execution.device)
     classes, classifier = read_classes(classes_h5)
     with (
         open_images(images_h5) as images,
@@ -69,49 +61,63 @@ def replacements(
         read(words_h5, "words") as words,
     ):
         label = images.file["label"][...]
-        chosen = ~fitted_images(len(label), seed) & (label >= 0)
+        chosen = ~fitted_images(len(label), intervals.seed) & (label >= 0)
         rows = []
         if len(classes) < 2 or not chosen.any():
             logger.warning("lens: the images have no classes to tell apart, so no accuracy is measured")
         else:
-            embeddings = replaced(effects, directions, words, chosen, where)
+            embeddings = replaced(effects, directions, words, chosen, device)
             right = {name: (z @ classifier.T).argmax(axis=1) == label[chosen] for name, z in embeddings.items()}
-            rows = _rows(right, bootstrap, confidence, seed)
-    columns = ["replacement", "accuracy", "low", "high", "change", "change_low", "change_high", "n_images"]
-    write_table(replacements_csv, pd.DataFrame(rows, columns=columns))
+            rows = _rows(right, intervals)
+    write_table(replacements_csv, pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
 def replaced(
     effects: h5py.File, directions: h5py.File, words: h5py.File, chosen: np.ndarray, device: torch.device
 ) -> Mapping[str, np.ndarray]:
-    """Image embeddings (n, d) under each replacement."""
+    """Compute the image embeddings under each replacement.
+
+    Parameters
+    ----------
+    effects, directions, words
+        Artifacts of the rules of these names.
+    chosen
+        (N,) bool, which n images.
+    device
+        Where to compute.
+
+    Returns
+    -------
+    dict
+        (n, d) embeddings, by the name of the replacement.
+    """
     whole = effects["embedding"][...][chosen]
     place = np.cumsum(chosen) - 1
-    direction, rebuilt = directions["direction"][...], words["rebuilt"][...]
-    axes = {"direction": direction, "words": unit(rebuilt), "words_released": rebuilt}
+    direction, reconstruction = directions["direction"][...], words["reconstruction"][...]
+    axes = {"direction": direction, "words": unit(reconstruction), "words_released": reconstruction}
     on_device = {name: torch.from_numpy(axis).to(device) for name, axis in axes.items()}
-    found = {name: whole.astype(np.float64) for name in REPLACEMENTS}
+    embeddings = {name: whole.astype(np.float64) for name in REPLACEMENTS}
     n_neurons = len(direction)
     with Progress(int(chosen.sum()) * n_neurons, "replacements", "effects") as progress:
-        for part in centered_effects(effects, directions, chosen, device):
-            rows = place[part.images]
-            total = part.centered.sum(dim=1)
-            large = (part.centered * part.significant[..., None]).sum(dim=1)
+        for effect in centered_effects(effects, directions, chosen, device):
+            rows = place[effect.images]
+            total = effect.centered.sum(dim=1)
+            large = (effect.centered * effect.significant[..., None]).sum(dim=1)
             for name, change in {"all": total, "large": large, "small": total - large}.items():
-                found[name][rows] -= change.cpu().numpy()
+                embeddings[name][rows] -= change.cpu().numpy()
             for name, axis in on_device.items():
-                few = axis[part.neurons]
-                along = torch.einsum("ind,nd->in", part.centered, few)
-                found[name][rows] += (along @ few - total).cpu().numpy()
-            progress.advance(part.significant.numel())
-    return found
+                few = axis[effect.neurons]
+                projection = torch.einsum("ind,nd->in", effect.centered, few)
+                embeddings[name][rows] += (projection @ few - total).cpu().numpy()
+            progress.advance(effect.significant.numel())
+    return embeddings
 
 
-def _rows(right: Mapping[str, np.ndarray], bootstrap: int, confidence: float, seed: int) -> list[dict[str, object]]:
+def _rows(right: Mapping[str, np.ndarray], intervals: Intervals) -> list[dict[str, object]]:
     rows = []
     for name, hits in right.items():
-        accuracy = estimate(100.0 * hits, bootstrap, confidence, seed)
-        change = estimate(100.0 * hits - 100.0 * right[WHOLE], bootstrap, confidence, seed)
+        accuracy = estimate(100.0 * hits, intervals)
+        change = estimate(100.0 * hits - 100.0 * right[WHOLE], intervals)
         rows.append(
             {
                 "replacement": name, "accuracy": accuracy.mean, "low": accuracy.low, "high": accuracy.high,

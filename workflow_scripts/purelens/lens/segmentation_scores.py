@@ -1,23 +1,32 @@
-"""How well heatmaps find objects: pixel accuracy, mean intersection over union, mean average precision."""
+"""Score heatmaps of objects: pixel accuracy, mean intersection over union, mean average precision."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from sklearn.metrics import average_precision_score
 
+from purelens.lens.segmenter import rescaled
+from purelens.numerics.bootstrap import Intervals
+
 THRESHOLD = 0.5
 COUNTS = ("correct", "labeled", "object_both", "object_either", "background_both", "background_either")
 
 
-def stretched(maps: np.ndarray) -> np.ndarray:
-    """Heatmaps (b, S, S) stretched to 0-1; constant ones become 0."""
-    low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
-    spread = high - low
-    return np.divide(maps - low, spread, out=np.zeros_like(maps), where=spread > 0)
-
-
 def counts(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
-    """Pixels of each image that count for the scores: maps (b, S, S) of 0-1, masks (b, S, S) of 0 and 1."""
+    """Count the pixels of each image that the scores are made of.
+
+    Parameters
+    ----------
+    maps
+        (b, S, S) between 0 and 1; above ``THRESHOLD`` is object.
+    masks
+        (b, S, S), 0 or 1.
+
+    Returns
+    -------
+    dict
+        (b,) pixels of each of ``COUNTS``.
+    """
     found, true = maps > THRESHOLD, masks > 0
 
     def pixels(where: np.ndarray) -> np.ndarray:
@@ -34,23 +43,21 @@ def counts(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def average_precision(heat: np.ndarray, mask: np.ndarray) -> float:
-    """Average precision of a map's and its complement's pixels together, as the method's evaluation counts it."""
+    """Compute the average precision of the pixels of a map and of its complement together, as the method's evaluation does."""
     true = mask.ravel() > 0
     scores = np.concatenate([1 - heat.ravel(), heat.ravel()])
     return float(average_precision_score(np.concatenate([~true, true]), scores))
 
 
-def summary(
-    table: Mapping[str, np.ndarray], bootstrap: int, confidence: float, seed: int
-) -> dict[str, tuple[float, float, float]]:
-    """Pixel accuracy, mean IoU and mean average precision of a set of images, with bootstrap intervals over images.
+def summary(table: Mapping[str, np.ndarray], intervals: Intervals) -> dict[str, tuple[float, float, float]]:
+    """Compute pixel accuracy, mean IoU and mean average precision of a set of images, with intervals over images.
 
     Parameters
     ----------
     table
         ``COUNTS`` and ``average_precision`` of each image (n,).
-    bootstrap, confidence, seed
-        Of the percentile intervals.
+    intervals
+        Settings of the bootstrap.
 
     Returns
     -------
@@ -59,16 +66,16 @@ def summary(
     """
     n = len(table["correct"])
     columns = np.stack([np.asarray(table[name], dtype=float) for name in (*COUNTS, "average_precision")], axis=1)
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=bootstrap)
+    draws = np.random.default_rng(intervals.seed).multinomial(n, np.full(n, 1 / n), size=intervals.bootstrap)
     values, resampled = _ratios(columns.sum(axis=0)[None], n), _ratios(draws @ columns, n)
-    tail = 50 * (1 - confidence)
+    tail = 50 * (1 - intervals.confidence)
     low, high = np.percentile(resampled, [tail, 100 - tail], axis=0)
     names = ("pixel_accuracy", "mean_iou", "mean_average_precision")
     return {name: (float(values[0, i]), float(low[i]), float(high[i])) for i, name in enumerate(names)}
 
 
 def _ratios(sums: np.ndarray, n_images: int) -> np.ndarray:
-    """Scores (r, 3) of sums (r, 7) over images."""
+    """Compute the scores (r, 3) of sums (r, 7) over images."""
     total = dict(zip((*COUNTS, "average_precision"), sums.T, strict=True))
     accuracy = total["correct"] / total["labeled"]
     overlap = [total[f"{part}_both"] / np.maximum(total[f"{part}_either"], 1) for part in ("object", "background")]
@@ -76,6 +83,6 @@ def _ratios(sums: np.ndarray, n_images: int) -> np.ndarray:
 
 
 def center_blob(size: int) -> np.ndarray:
-    """The map (S, S) of somebody who knows only that objects are in the middle: a Gaussian, a quarter of the side wide."""
+    """Draw the baseline map (S, S): a Gaussian in the middle, a quarter of the side wide. It knows only that objects are there."""
     place = (np.arange(size) - (size - 1) / 2) / (size / 4)
-    return stretched(np.exp(-(place[:, None] ** 2 + place[None] ** 2) / 2)[None])[0]
+    return rescaled(np.exp(-(place[:, None] ** 2 + place[None] ** 2) / 2)[None])[0]

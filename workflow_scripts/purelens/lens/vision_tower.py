@@ -1,4 +1,4 @@
-"""A CLIP's vision transformer, and what has to be seen of one forward pass."""
+"""Record what the lens needs of a forward pass through a CLIP's vision transformer."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,17 +12,17 @@ from purelens.errors import UserError
 
 
 @dataclass(frozen=True)
-class Above:
-    """One block above the neurons, on a batch of images.
+class AttentionTrace:
+    """What was recorded of one block above the neurons, on a batch of images.
 
     Attributes
     ----------
     stream
         (b, T, d') residual stream before the block.
     attention
-        (b, H, T) how much the class token attends to each token, by each head.
+        (b, H, T) attention of the class token to each token, by head.
     output
-        (b, d') what the attention wrote to the class token.
+        (b, d') output of the attention at the class token.
     """
 
     stream: torch.Tensor
@@ -31,32 +31,32 @@ class Above:
 
 
 @dataclass(frozen=True)
-class Pass:
-    """What was seen of a forward pass.
+class Trace:
+    """What was recorded of a forward pass, on a batch of images of T tokens.
 
     Attributes
     ----------
     hidden
         (b, T, N) activations of the neurons.
     written
-        (b, T, d') what they and their bias wrote into the residual stream.
+        (b, T, d') output of their MLP, bias included.
     above
         The blocks above, by number.
     last
-        (b, d') the class token after the last block.
+        (b, d') class token after the last block.
     embedding
         (b, d) image embeddings, not normalized.
     """
 
     hidden: torch.Tensor
     written: torch.Tensor
-    above: dict[int, Above]
+    above: dict[int, AttentionTrace]
     last: torch.Tensor
     embedding: torch.Tensor
 
 
 class Tower:
-    """A vision transformer of open_clip whose pass is watched from one block on.
+    """A vision transformer of open_clip whose forward pass is recorded from one block on.
 
     Parameters
     ----------
@@ -88,47 +88,68 @@ class Tower:
         """Numbers of the blocks above the neurons."""
         return range(self.block + 1, len(self.blocks))
 
-    def forward(self, images: torch.Tensor) -> Pass:
-        """Forward normalized images (b, 3, S, S)."""
+    def forward(self, images: torch.Tensor) -> Trace:
+        """Run normalized images (b, 3, S, S) forward and record the pass."""
         own = self.blocks[self.block]
         inputs = {"last": self.visual.ln_post, **{f"stream {n}": self.blocks[n].ln_1 for n in self.above}}
         outputs = {"hidden": own.mlp.gelu, "written": own.ls_2}
         outputs |= {f"output {n}": self.blocks[n].ls_1 for n in self.above}
-        with watched(inputs, outputs) as seen:
+        with recorded(inputs, outputs) as tensors:
             embedding = self.visual(images)
         above = {
-            n: Above(
-                seen[f"stream {n}"],
-                class_attention(self.blocks[n], seen[f"stream {n}"]),
-                seen[f"output {n}"][:, 0],
+            n: AttentionTrace(
+                tensors[f"stream {n}"],
+                class_attention(self.blocks[n], tensors[f"stream {n}"]),
+                tensors[f"output {n}"][:, 0],
             )
             for n in self.above
         }
-        last = seen["last"] if seen["last"].ndim == 2 else seen["last"][:, 0]
-        return Pass(seen["hidden"], seen["written"], above, last, embedding)
+        last = tensors["last"] if tensors["last"].ndim == 2 else tensors["last"][:, 0]
+        return Trace(tensors["hidden"], tensors["written"], above, last, embedding)
 
 
 @contextmanager
-def watched(inputs: Mapping[str, nn.Module], outputs: Mapping[str, nn.Module]) -> Iterator[dict[str, torch.Tensor]]:
-    """Keep what goes into some modules, and what comes out of others, while the block runs."""
-    seen: dict[str, torch.Tensor] = {}
+def recorded(inputs: Mapping[str, nn.Module], outputs: Mapping[str, nn.Module]) -> Iterator[dict[str, torch.Tensor]]:
+    """Record the inputs of some modules and the outputs of others, within a ``with`` block.
+
+    Parameters
+    ----------
+    inputs, outputs
+        Modules, by the names under which their tensors are recorded.
+    """
+    tensors: dict[str, torch.Tensor] = {}
 
     def keep_input(name: str) -> Any:
-        return lambda _, given: seen.__setitem__(name, given[0])
+        return lambda _, given: tensors.__setitem__(name, given[0])
 
     def keep_output(name: str) -> Any:
-        return lambda _, __, found: seen.__setitem__(name, found)
+        return lambda _, __, found: tensors.__setitem__(name, found)
 
     with ExitStack() as stack:
         for name, module in inputs.items():
             stack.callback(module.register_forward_pre_hook(keep_input(name)).remove)
         for name, module in outputs.items():
             stack.callback(module.register_forward_hook(keep_output(name)).remove)
-        yield seen
+        yield tensors
 
 
 def class_attention(block: Any, stream: torch.Tensor) -> torch.Tensor:
-    """How much the class token attends to each token, by each head: (b, H, T) from the stream (b, T, d')."""
+    """Compute the attention of the class token to each token, by head.
+
+    open_clip's attention does not return its weights, so they are computed again from the input.
+
+    Parameters
+    ----------
+    block
+        The block.
+    stream
+        (b, T, d') residual stream before it.
+
+    Returns
+    -------
+    torch.Tensor
+        (b, H, T).
+    """
     attention = block.attn
     normed = block.ln_1(stream)
     weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
@@ -190,5 +211,5 @@ def check_activations(model: Any, quick: bool | None) -> None:
 
 
 def uses_quick_gelu(tower: Any) -> bool:
-    """Whether a tower's MLPs use x sigmoid(1.702 x)."""
+    """Tell whether a tower's MLPs use x sigmoid(1.702 x)."""
     return type(tower.transformer.resblocks[0].mlp.gelu).__name__ == "QuickGELU"

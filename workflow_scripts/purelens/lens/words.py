@@ -1,7 +1,7 @@
-"""The rule ``words``: the direction of each neuron, and of each of its parts, as a sparse sum of texts."""
+"""The rule ``words``: decompose the directions of each neuron into sparse sums of texts."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -12,32 +12,35 @@ from purelens.lens.pursuit import pursue, unit_atoms
 from purelens.networks.batching import choose_device
 from purelens.progress import Progress
 from purelens.storage.artifacts import create, read, strings
-from purelens.storage.provenance import Provenance
+from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 
 logger = logging.getLogger("purelens")
 
 AT_A_TIME = 512
-LEAST_DIFFERENCE = 1e-6
+MIN_DIFFERENCE = 1e-6
+
+NO_WORDS = {"word": -1, "weight": 0.0, "cosine_similarity": np.nan}
+"""What a direction that does not exist has instead of words."""
 
 
 @dataclass(frozen=True)
 class Described:
-    """Vectors (n, d) in words.
+    """Vectors (n, d), decomposed into texts.
 
     Attributes
     ----------
     word, weight
         (n, m) texts, strongest first, -1 and 0 where there are fewer.
-    rebuilt
+    reconstruction
         (n, d) their weighted sums.
-    likeness
-        (n,) cosine of the sums with the vectors; NaN without words.
+    cosine_similarity
+        (n,) of the sums and the vectors; NaN without words.
     """
 
     word: np.ndarray
     weight: np.ndarray
-    rebuilt: np.ndarray
-    likeness: np.ndarray
+    reconstruction: np.ndarray
+    cosine_similarity: np.ndarray
 
 
 def words(
@@ -46,10 +49,9 @@ def words(
     words_h5: str,
     n_words: int = 32,
     scaling: str = "unit",
-    device: str = "auto",
-    provenance: Provenance | None = None,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
-    """Describe directions by orthogonal matching pursuit over a pool of texts.
+    """Decompose directions by orthogonal matching pursuit over a pool of texts.
 
     Parameters
     ----------
@@ -61,81 +63,99 @@ def words(
         Most texts of a direction; the whole pool where it is smaller.
     scaling
         See `purelens.lens.pursuit.unit_atoms`.
-    device
-        See `purelens.networks.batching`.
-    provenance
-        What the artifact is made from.
+    execution
+        Device and provenance record.
 
     Raises
     ------
     UserError
         If the pool has fewer than two different texts.
+
+    Notes
+    -----
+    Gandelsman et al. 2024 decompose directions in the same way; the released program scales the texts otherwise.
     """
-    where = choose_device(device)
+    device = choose_device(execution.device)
     with read(texts_h5, "texts") as file:
         pool, names = file["text_embedding"][...], strings(file["text"])
-    if len(names) < FEWEST_TEXTS:
-        raise UserError(
-            f"lens: {texts_h5} has {len(names)} text; texts are told apart by their differences, so give more"
-        )
-    if not atoms_differ(pool):
-        raise UserError(f"lens: {texts_h5}: the CLIP knows no difference between the {len(names)} texts; give others")
-    if n_words > len(names):
-        logger.warning("lens.words: %d are wanted, but the pool has only %d different texts", n_words, len(names))
-    atoms = unit_atoms(torch.from_numpy(pool).double().to(where), scaling)
-    with read(directions_h5, "directions") as file, create(words_h5, "words", provenance, str(where)) as out:
-        direction, part_direction = file["direction"][...], file["part_direction"][...]
-        n_neurons, n_parts, n_components = part_direction.shape
+    _check_pool(pool, texts_h5, n_words)
+    atoms = unit_atoms(torch.from_numpy(pool).double().to(device), scaling)
+    with (
+        read(directions_h5, "directions") as file,
+        create(words_h5, "words", execution.provenance, str(device)) as out,
+    ):
+        direction, of_clusters = file["direction"][...], file["cluster_direction"][...]
+        n_neurons, n_clusters, n_components = of_clusters.shape
         whole = describe(atoms, direction, n_words)
-        split = file["part"][...].max(axis=1) > 0
-        parts = _repeated(whole, n_parts)
-        few = describe(atoms, part_direction[split].reshape(-1, n_components), n_words)
-        for name, value in parts.items():
-            value[split] = getattr(few, name).reshape(-1, *value.shape[1:])
+        split = file["cluster"][...].max(axis=1) > 0
+        clusters = _as_one_cluster(whole, n_clusters)
+        several = describe(atoms, of_clusters[split].reshape(-1, n_components), n_words)
+        for name, value in clusters.items():
+            value[split] = getattr(several, name).reshape(-1, *value.shape[1:])
         out.coordinate("neuron", file["neuron"][...])
         out.coordinate("component", n_components)
-        out.coordinate("part_number", n_parts)
+        out.coordinate("cluster_number", n_clusters)
         out.coordinate("rank", whole.word.shape[1])
         out.coordinate("text_number", len(names))
         out.variable("text", data=names)
-        for name in ("word", "weight", "rebuilt", "likeness"):
-            out.variable(name, data=getattr(whole, name))
-        for name in ("word", "weight", "likeness"):
-            out.variable(f"part_{name}", data=parts[name])
-        logger.info("%d neurons, %d of them in parts; cosine of words and direction %.2f (median)",
-                    n_neurons, int(split.sum()), np.nanmedian(whole.likeness))  # fmt: skip
+        for field in fields(whole):
+            out.variable(field.name, data=getattr(whole, field.name))
+        for name, value in clusters.items():
+            out.variable(f"cluster_{name}", data=value)
+        logger.info("%d neurons, %d of them with several directions; cosine of words and direction %.2f (median)",
+                    n_neurons, int(split.sum()), np.nanmedian(whole.cosine_similarity))  # fmt: skip
+
+
+def _check_pool(pool: np.ndarray, texts_h5: str, n_words: int) -> None:
+    if len(pool) < FEWEST_TEXTS:
+        raise UserError(
+            f"lens: {texts_h5} has {len(pool)} text; texts are told apart by their differences, so give more"
+        )
+    if not atoms_differ(pool):
+        raise UserError(f"lens: {texts_h5}: the CLIP knows no difference between the {len(pool)} texts; give others")
+    if n_words > len(pool):
+        logger.warning("lens.words: %d are wanted, but the pool has only %d different texts", n_words, len(pool))
 
 
 def atoms_differ(pool: np.ndarray) -> bool:
-    """Whether embeddings of texts (M, d) are not all the same."""
-    return bool(np.abs(pool - pool[:1]).max() > LEAST_DIFFERENCE)
+    """Tell whether embeddings of texts (M, d) differ."""
+    return bool(np.abs(pool - pool[:1]).max() > MIN_DIFFERENCE)
 
 
-def _repeated(whole: Described, n_parts: int) -> dict[str, np.ndarray]:
-    """The words of the whole neurons as those of their first and only part."""
-    empty = {"word": -1, "weight": 0.0, "likeness": np.nan}
-    found = {}
-    for name, value in empty.items():
+def _as_one_cluster(whole: Described, n_clusters: int) -> dict[str, np.ndarray]:
+    """Take the words of whole neurons as those of their first and only cluster."""
+    clusters = {}
+    for name, empty in NO_WORDS.items():
         of_whole = getattr(whole, name)
-        found[name] = np.full((len(of_whole), n_parts, *of_whole.shape[1:]), value, dtype=of_whole.dtype)
-        found[name][:, 0] = of_whole
-    return found
+        clusters[name] = np.full((len(of_whole), n_clusters, *of_whole.shape[1:]), empty, dtype=of_whole.dtype)
+        clusters[name][:, 0] = of_whole
+    return clusters
 
 
 def describe(atoms: torch.Tensor, vectors: np.ndarray, n_words: int) -> Described:
-    """Describe vectors (n, d) by atoms (M, d); NaN vectors get no words."""
-    found = []
+    """Decompose vectors into atoms.
+
+    Parameters
+    ----------
+    atoms
+        (M, d) texts (see `purelens.lens.pursuit.unit_atoms`).
+    vectors
+        (n, d); NaN vectors get no words.
+    n_words
+        Most texts of a vector.
+    """
+    parts = []
     with Progress(len(vectors), "words", "directions") as progress:
         for start in range(0, len(vectors), AT_A_TIME):
             targets = torch.from_numpy(np.nan_to_num(vectors[start : start + AT_A_TIME])).to(atoms)
-            found.append(_strongest_first(atoms, targets, *pursue(atoms, targets, n_words)))
+            parts.append(_strongest_first(atoms, targets, *pursue(atoms, targets, n_words)))
             progress.advance(len(targets))
-    if not found:
+    if not parts:
         m = min(n_words, len(atoms))
         return Described(
             np.zeros((0, m), "i4"), np.zeros((0, m), "f4"), np.zeros((0, atoms.shape[1]), "f4"), np.zeros(0)
         )
-    return Described(*(np.concatenate([getattr(part, name) for part in found]) for name in Described.__annotations__))
+    return Described(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Described)))
 
 
 def _strongest_first(
@@ -143,10 +163,10 @@ def _strongest_first(
 ) -> Described:
     order = torch.sort(weights.abs(), dim=1, descending=True, stable=True).indices
     chosen, weights = chosen.gather(1, order), weights.gather(1, order)
-    rebuilt = (weights[:, None] @ atoms[chosen.clamp(min=0)])[:, 0]
-    lengths = torch.linalg.vector_norm(rebuilt, dim=1) * torch.linalg.vector_norm(targets, dim=1)
-    likeness = torch.where(lengths > 0, (rebuilt * targets).sum(dim=1) / lengths.clamp(min=1e-12), torch.nan)
+    reconstruction = (weights[:, None] @ atoms[chosen.clamp(min=0)])[:, 0]
+    lengths = torch.linalg.vector_norm(reconstruction, dim=1) * torch.linalg.vector_norm(targets, dim=1)
+    cosine = torch.where(lengths > 0, (reconstruction * targets).sum(dim=1) / lengths.clamp(min=1e-12), torch.nan)
     return Described(
-        chosen.cpu().numpy().astype("i4"), weights.cpu().numpy().astype("f4"), rebuilt.cpu().numpy().astype("f4"),
-        likeness.cpu().numpy(),
+        chosen.cpu().numpy().astype("i4"), weights.cpu().numpy().astype("f4"),
+        reconstruction.cpu().numpy().astype("f4"), cosine.cpu().numpy(),
     )  # fmt: skip

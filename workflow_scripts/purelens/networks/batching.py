@@ -1,4 +1,4 @@
-"""Where to compute, and how much at a time."""
+"""Choose the device, and work in batches that halve when it runs out of memory."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -18,12 +18,17 @@ PIXELS_AT_A_TIME = {"cpu": 8 * 224**2, "cuda": 256 * 224**2, "mps": 32 * 224**2}
 
 
 def choose_device(device: str = "auto") -> torch.device:
-    """CUDA if there is one, else MPS, else the CPU; or the one that is named.
+    """Choose where to compute: the device that is named, or CUDA, MPS, CPU, whichever is there first.
+
+    Parameters
+    ----------
+    device
+        ``auto``, or the name of a torch device.
 
     Raises
     ------
     UserError
-        If the device named is not there.
+        If the device that is named is not there.
     """
     if device == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -37,7 +42,7 @@ def choose_device(device: str = "auto") -> torch.device:
 
 
 def first_batch_size(device: torch.device, side: int) -> int:
-    """How many images of this side, in pixels, a device takes at a time."""
+    """Return the number of images of a side, in pixels, that a device is given at a time at first."""
     kind = device.type if device.type in LARGEST_BATCH else "cpu"
     return max(1, min(LARGEST_BATCH[kind], PIXELS_AT_A_TIME[kind] // side**2))
 
@@ -50,25 +55,27 @@ def in_batches(
     batch_size: int | None = None,
     first: int = 0,
 ) -> Iterator[tuple[int, int, T]]:
-    """Call ``function(start, stop, size)`` over consecutive batches; halve them when the memory of the device ends.
+    """Call a function over consecutive batches; halve them when the device is out of memory.
 
     Parameters
     ----------
     function
-        Computes one batch. The last may have fewer items than ``size``; see `filled`.
+        ``function(start, stop, size)`` computes one batch. The last may have fewer items than ``size``; see `filled`.
     n_items
-        How many there are in all.
+        Number of items in all.
     device, side
-        Where it computes, and the side of an image in pixels: decide the first batch size.
+        Where it computes, and the side of an image in pixels: they decide the first batch size.
     batch_size
         The first batch size, if another.
     first
-        Where to begin.
+        The item to begin with.
 
     Yields
     ------
-    tuple
-        ``start, stop`` and the result of each batch.
+    start, stop : int
+        The items of the batch.
+    result : T
+        What the function returned.
     """
     size = batch_size or first_batch_size(device, side)
     start = first
@@ -80,7 +87,7 @@ def in_batches(
             if size == 1:
                 raise
             size = max(1, size // 2)
-            logger.warning("out of memory on %s: going on with %d at a time", device, size)
+            logger.warning("out of memory on %s: going on with batches of %d", device, size)
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             continue
@@ -91,8 +98,20 @@ def in_batches(
 def filled(items: np.ndarray, size: int) -> np.ndarray:
     """Fill a batch up by repeating its last item.
 
-    The last digits of what a network computes for an image depend on the size of the batch, not on who else is in it. With all
-    batches of one size they do not depend on how images are dealt into batches either.
+    The last digits of what a network computes for an image depend on the size of the batch, not on the other images in it. With
+    all batches of one size they do not depend on how images are dealt into batches or shards either.
+
+    Parameters
+    ----------
+    items
+        (b, ...) images of the batch.
+    size
+        The full batch size.
+
+    Returns
+    -------
+    numpy.ndarray
+        (size, ...).
     """
     missing = max(0, size - len(items))
     return np.concatenate([items, np.repeat(items[-1:], missing, axis=0)])

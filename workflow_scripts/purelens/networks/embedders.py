@@ -1,9 +1,9 @@
-"""The networks that say how alike two patches look."""
+"""Load embedding models, and files of embeddings."""
 
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,26 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
+from purelens.data.dataset import Images
 from purelens.data.images import Geometry
 from purelens.errors import UserError, listed, nearest
 from purelens.networks.imports import open_clip, timm
 from purelens.networks.loading import Network, build_network, load_weights
-from purelens.networks.subnetwork import Segment, as_maps
+from purelens.networks.subnetwork import LayerView, Segment, on_meta
 
 TEXTS_AT_A_TIME = 256
 
 
 @dataclass(frozen=True)
 class Embedder:
-    """A network that embeds images.
+    """An embedding model.
 
     Attributes
     ----------
     geometry
-        How an image becomes the network's input.
+        Resizing and crop that turn an image into the model's input.
     network
-        The network, frozen, and the normalization of its input.
+        The model, frozen, with the normalization of its input.
     function
         Maps normalized images (b, 3, S, S) to embeddings (b, D).
     """
@@ -39,25 +40,30 @@ class Embedder:
     network: Network
     function: Callable[[torch.Tensor], torch.Tensor]
 
-    def embed(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Embed (b, S, S, 3) uint8 images that have been through the geometry: (b, D) float."""
+    def embed(self, pixels: np.ndarray) -> torch.Tensor:
+        """Embed images (b, S, S, 3) uint8 that have been through the geometry: (b, D) float."""
         with torch.inference_mode():
-            return self.function(self.network.normalize(pixels)).float()
+            return self.function(self.network.prepare(pixels)).float()
+
+    @property
+    def n_components(self) -> int:
+        """Length D of an embedding."""
+        return on_meta(self.network.module, self.function, self.geometry.size).shape[1]
 
 
 def load_embedder(source: str, settings: Mapping[str, Any], device: torch.device, seed: int = 0) -> Embedder:
-    """Load an embedder.
+    """Load an embedding model.
 
     Parameters
     ----------
     source
         ``open_clip``, ``timm`` or ``network``.
     settings
-        The other keys of the embedder's configuration (see `purelens.config.study.Embedder`).
+        The other keys of its configuration (see `purelens.config.inputs.Embedder`).
     device
         Where it will compute.
     seed
-        Of random weights.
+        Seed of random weights.
 
     Raises
     ------
@@ -71,8 +77,8 @@ def load_embedder(source: str, settings: Mapping[str, Any], device: torch.device
         "network": _load_network,
     }
     embedder = loaders[source](**settings)
-    embedder.network.module.eval().requires_grad_(False).to(device)
-    return embedder
+    embedder.network.module.eval().requires_grad_(False)
+    return replace(embedder, network=embedder.network.to(device))
 
 
 def build_clip(architecture: str, weights: str) -> Any:
@@ -111,6 +117,11 @@ def build_clip(architecture: str, weights: str) -> Any:
 
 def check_clip_name(name: str, weights: str) -> None:
     """Check that open_clip has a model and, unless they are random or a file, its weights.
+
+    Parameters
+    ----------
+    name, weights
+        As ``architecture`` and ``weights`` of `build_clip`.
 
     Raises
     ------
@@ -151,29 +162,34 @@ def check_clip_config(path: str) -> None:
 def encode_texts(
     architecture: str, weights: str, texts: Sequence[str], device: str = "cpu", seed: int = 0
 ) -> np.ndarray:
-    """Embed texts with the language model of an open_clip model: (n, D), not normalized.
+    """Embed texts with the text tower of an open_clip model.
 
     Parameters
     ----------
     architecture, weights
         See `build_clip`.
     texts
-        Sentences.
+        n prompts.
     device
         Where to compute.
     seed
-        Of random weights, which are those of `load_embedder` with the same seed.
+        Seed of random weights, which are those of `load_embedder` with the same seed.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, D), not normalized.
     """
     torch.manual_seed(seed)
     model = build_clip(architecture, weights).eval().requires_grad_(False).to(device)
     name = Path(architecture).stem if architecture.endswith(".json") else architecture
     tokenize = open_clip().get_tokenizer(name)
-    found = []
+    embeddings = []
     with torch.inference_mode():
         for start in range(0, len(texts), TEXTS_AT_A_TIME):
             tokens = tokenize(list(texts[start : start + TEXTS_AT_A_TIME]))
-            found.append(model.encode_text(tokens.to(device)).float().cpu().numpy())
-    return np.concatenate(found)
+            embeddings.append(model.encode_text(tokens.to(device)).float().cpu().numpy())
+    return np.concatenate(embeddings)
 
 
 def _load_open_clip(architecture: str, weights: str | None, output: str = "pooled", **_: Any) -> Embedder:
@@ -182,10 +198,10 @@ def _load_open_clip(architecture: str, weights: str | None, output: str = "poole
     size = settings["size"][0] if isinstance(settings["size"], tuple | list) else settings["size"]
 
     def tokens(images: torch.Tensor) -> torch.Tensor:
-        found = model.visual.forward_intermediates(
+        states = model.visual.forward_intermediates(
             images, indices=1, intermediates_only=True, output_fmt="NLC", output_extra_tokens=True
         )
-        parts = [*found.get("image_intermediates_prefix", []), *found["image_intermediates"]]
+        parts = [*states.get("image_intermediates_prefix", []), *states["image_intermediates"]]
         return torch.cat(parts, dim=1).mean(dim=1)
 
     if output == "tokens" and not hasattr(model.visual, "forward_intermediates"):
@@ -219,7 +235,7 @@ def _load_timm(
     geometry = Geometry(side, math.floor(side / settings["crop_pct"]), interpolation, 1)
 
     def tokens(images: torch.Tensor) -> torch.Tensor:
-        return as_maps(model.forward_features(images), architecture).mean(dim=-1)
+        return LayerView(architecture).maps(model.forward_features(images)).mean(dim=-1)
 
     network = Network(model, tuple(settings["mean"]), tuple(settings["std"]))
     return Embedder(geometry, network, tokens if output == "tokens" else model)
@@ -240,23 +256,28 @@ def _load_network(
     def pooled(images: torch.Tensor) -> torch.Tensor:
         with Segment(network.module, layer) as segment:
             output, _ = segment.forward(images)
-        return as_maps(output, layer).mean(dim=-1)
+        return LayerView(layer).maps(output).mean(dim=-1)
 
     return Embedder(Geometry(size, size, "bilinear", 1), network, pooled)
 
 
 def read_embeddings(path: str) -> np.ndarray:
-    """Read embeddings that were computed elsewhere: one row per image of the source, in its order.
+    """Read embeddings that were computed elsewhere, one row per image of the source, in its order.
 
     Parameters
     ----------
     path
         A ``.npy``, ``.safetensors`` or ``.h5`` file with one array (N, D), called ``embedding`` if there are several.
 
+    Returns
+    -------
+    numpy.ndarray
+        (N, D) float32.
+
     Raises
     ------
     UserError
-        If there is no such array.
+        If there is no such array, or a number in it is NaN or infinite.
     """
     if not Path(path).is_file():
         raise UserError(f"embedder: there is no file {path}")
@@ -270,6 +291,34 @@ def read_embeddings(path: str) -> np.ndarray:
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise UserError(f"embedder: {path} is NaN or infinite in row {row}")
     return values.astype("f4")
+
+
+def read_embeddings_of(images: Images, path: str) -> np.ndarray:
+    """Read embeddings that were computed elsewhere, of the images of a dataset artifact.
+
+    Parameters
+    ----------
+    images
+        The images.
+    path
+        A file with a row for each image of their source, rejected images included (see `read_embeddings`).
+
+    Returns
+    -------
+    numpy.ndarray
+        (N, D) float32.
+
+    Raises
+    ------
+    UserError
+        If the file has another number of rows.
+    """
+    values = read_embeddings(path)
+    source_index = images.file["source_index"][...]
+    n_source = len(source_index) + len(images.file["rejected_path"])
+    if len(values) != n_source:
+        raise UserError(f"embedder: {path} has {len(values)} rows, but the images' source lists {n_source} images")
+    return values[source_index]
 
 
 def _read_array(path: str) -> np.ndarray:

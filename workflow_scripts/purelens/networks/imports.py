@@ -19,7 +19,7 @@ _DECLARED: list[torch.library.Library] = []
 
 
 def with_torchvision(action: Callable[[], T]) -> T:
-    """Do something that may import torchvision; where its compiled part does not load, declare its operators and retry."""
+    """Run an action that may import torchvision; where its compiled part does not load, declare its operators and retry."""
     try:
         return action()
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Look at a network without weights or images: which layers there are, in which order, and what they give."""
+"""Inspect a network without weights or images: its layers, their order, and the shapes of their outputs."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,11 @@ import torch
 from purelens.errors import UserError
 from purelens.networks.loading import build_architecture
 from purelens.networks.lrp import plan_rules
-from purelens.networks.subnetwork import Segment, as_maps, block_before, find_layer
+from purelens.networks.subnetwork import LayerView, Segment, block_before, find_layer
 
 
 class Inspection:
-    """A network on torch's meta device, which knows shapes but computes nothing.
+    """A network on torch's meta device, where tensors have shapes and no numbers.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Inspection:
                 self._module = build_architecture(architecture, options)
                 self._image = torch.zeros(1, 3, size, size)
                 self._calls = self._count_calls()
-        except Exception:  # some networks compute with values when they are built or run; they need a real device
+        except Exception:  # some networks compute with values when they are built or run: they need a real device
             self._module = build_architecture(architecture, options)
             self._image = torch.zeros(1, 3, size, size)
             try:
@@ -58,7 +58,7 @@ class Inspection:
             handle.remove()
         return calls
 
-    def block_before(self, layer: str, channels: str) -> str:
+    def block_before(self, view: LayerView) -> str:
         """Name the nearest block before a layer that can be its lower layer (see `purelens.networks.subnetwork.block_before`).
 
         Raises
@@ -66,27 +66,40 @@ class Inspection:
         UserError
             If there is none.
         """
-        self.check_layer(layer, [], channels)
-        candidate = layer
+        self.check_layer(view, [])
+        candidate = view.name
         while True:
             try:
                 candidate = block_before(self._module, candidate)
             except UserError:
                 raise UserError(
-                    f"no block before layer {layer!r} can be its lower layer; name its lower_layers"
+                    f"no block before layer {view.name!r} can be its lower layer; name its lower_layers"
                 ) from None
             with suppress(UserError):
-                self.check_layer(layer, [candidate], channels)
+                self.check_layer(view, [candidate])
                 return candidate
 
-    def check_layer(self, layer: str, lower_layers: Sequence[str], channels: str) -> dict[str, int]:
-        """Check that a layer can be studied; returns the number of neurons of it and of its lower layers.
+    def check_layer(self, view: LayerView, lower_layers: Sequence[str]) -> dict[str, int]:
+        """Check that a layer can be studied.
+
+        Parameters
+        ----------
+        view
+            The layer, and where its neurons are.
+        lower_layers
+            Layers that it is attributed to.
+
+        Returns
+        -------
+        dict
+            Number of neurons of the layer and of each lower layer, by name.
 
         Raises
         ------
         UserError
             If it or a lower layer is missing, is not used exactly once, or does not lie below.
         """
+        layer = view.name
         for name in (layer, *lower_layers):
             find_layer(self._module, name)
             if self._calls[name] != 1:
@@ -97,9 +110,9 @@ class Inspection:
             raise UserError(f"layer {layer!r} cannot be its own lower layer")
         with Segment(self._module, layer, lower_layers) as segment, torch.enable_grad():
             output, lower = segment.forward(self._image)
-            n_neurons = {layer: as_maps(output, layer, channels).shape[1]}
+            n_neurons = {layer: view.maps(output).shape[1]}
             for name, activation in lower.items():
-                n_neurons[name] = as_maps(activation, name, channels).shape[1]
+                n_neurons[name] = view.of(name).maps(activation).shape[1]
                 if not self._feeds(activation, output):
                     raise UserError(f"lower layer {name!r} does not lie below {layer!r}: it does not feed it")
         return n_neurons
@@ -112,12 +125,12 @@ class Inspection:
         return gradient is not None
 
     def check_rules(self, layer: str) -> None:
-        """Check that LRP has a rule for all that lies below a layer.
+        """Check that LRP has a rule for everything below a layer.
 
         Raises
         ------
         UserError
-            If it has not.
+            Naming the modules and functions without a rule.
         """
         image = self._image.clone().requires_grad_()
         with Segment(self._module, layer) as segment, torch.enable_grad():

@@ -1,14 +1,15 @@
-"""Build networks and load their weights, without ever unpickling code."""
+"""Build networks and load their weights, without unpickling code."""
 
 import importlib.util
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -19,9 +20,10 @@ from purelens.networks.imports import timm, torchvision, with_torchvision
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+CPU = torch.device("cpu")
 CHECKPOINT_WRAPPERS = ("state_dict", "model_state_dict", "model")
 
-FILLED_AT_RANDOM = {
+RANDOM_INITIALIZERS = {
     torch.Tensor.uniform_,
     torch.Tensor.normal_,
     torch.nn.init.uniform_,
@@ -38,14 +40,34 @@ State = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Network:
-    """A frozen network and the normalization of its input."""
+    """A frozen network with the normalization of its input.
+
+    Attributes
+    ----------
+    module
+        The network.
+    mean, std
+        Mean and standard deviation of the input per color, for pixels between 0 and 1.
+    device
+        Where the network is.
+    """
 
     module: torch.nn.Module
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    device: torch.device = CPU
+
+    def to(self, device: torch.device) -> "Network":
+        """Move the network to a device."""
+        self.module.to(device)
+        return replace(self, device=device)
+
+    def prepare(self, pixels: np.ndarray) -> torch.Tensor:
+        """Normalize images (b, H, W, 3) uint8 for the network: (b, 3, H, W) float, on its device."""
+        return self.normalize(torch.from_numpy(pixels).to(self.device))
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(b, H, W, 3) uint8 to (b, 3, H, W) float, on the device of the pixels."""
+        """Normalize images (b, H, W, 3) uint8, on whatever device they are: (b, 3, H, W) float."""
         images = pixels.permute(0, 3, 1, 2).float().div(255)
         mean = torch.tensor(self.mean, device=images.device)[:, None, None]
         std = torch.tensor(self.std, device=images.device)[:, None, None]
@@ -65,7 +87,7 @@ def build_architecture(architecture: str, options: Mapping[str, Any]) -> torch.n
     Raises
     ------
     UserError
-        If there is no such architecture or it does not take these options.
+        If there is no such architecture, or it does not take these options.
     """
     library, _, name = architecture.rpartition(":")
     if library == "torchvision":
@@ -86,7 +108,7 @@ def build_architecture(architecture: str, options: Mapping[str, Any]) -> torch.n
 
 
 def load_factory(path: str, name: str) -> Any:
-    """Import a function of a Python file of the user's.
+    """Import a function from a Python file of the user's.
 
     Raises
     ------
@@ -166,7 +188,7 @@ def build_network(
 def _published(
     library: str, name: str, options: Mapping[str, Any]
 ) -> tuple[torch.nn.Module, tuple[float, ...], tuple[float, ...]]:
-    """A network with the weights that torchvision or timm publish, and their normalization."""
+    """Build a network with the weights that torchvision or timm publish, and their normalization."""
     build_architecture(f"{library}:{name}", options)
     try:
         if library == "torchvision":
@@ -187,7 +209,16 @@ def _published(
 
 
 def load_weights(module: torch.nn.Module, path: str, architecture: str) -> None:
-    """Load a checkpoint into a network; every key must fit.
+    """Load a checkpoint into a network. Every key must fit.
+
+    Parameters
+    ----------
+    module
+        The network.
+    path
+        The checkpoint (see `read_checkpoint`).
+    architecture
+        Its name, for the message.
 
     Raises
     ------
@@ -215,7 +246,12 @@ def load_weights(module: torch.nn.Module, path: str, architecture: str) -> None:
 
 
 def read_checkpoint(path: str) -> State:
-    """Read a plain state dict, without executing what a pickle may hold.
+    """Read a plain state dict, without running what a pickle may hold.
+
+    Parameters
+    ----------
+    path
+        A ``.safetensors`` file, or a file of ``torch.save``.
 
     Raises
     ------
@@ -245,28 +281,36 @@ def read_checkpoint(path: str) -> State:
 
 
 def _looks_like_a_checkpoint(path: str) -> bool:
-    """Whether a file starts as a zip archive or a pickle does."""
+    """Tell whether a file starts as a zip archive or a pickle does."""
     with Path(path).open("rb") as file:
         return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """Leave parameters as they are instead of filling them at random: weights are loaded into all of them next."""
+    """Skip the random initialization of parameters: weights are loaded into all of them next."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         filled = args[0] if args else kwargs.get("tensor")
-        if func in FILLED_AT_RANDOM and isinstance(filled, torch.nn.Parameter):
+        if func in RANDOM_INITIALIZERS and isinstance(filled, torch.nn.Parameter):
             return filled
         return func(*args, **kwargs)
 
 
-def load_network(weights_file: str, card_file: str) -> Network:
-    """Load a network as the rule ``model`` stored it."""
+def load_network(weights_file: str, card_file: str, device: torch.device = CPU) -> Network:
+    """Load a network as the rule ``model`` stored it.
+
+    Parameters
+    ----------
+    weights_file, card_file
+        The artifacts of the rule.
+    device
+        Where it will compute.
+    """
     card = json.loads(Path(card_file).read_text(encoding="utf-8"))
     with _NothingDrawn():
         module = build_architecture(card["architecture"], card["options"])
     load_weights(module, weights_file, card["architecture"])
-    return Network(module, tuple(card["mean"]), tuple(card["std"]))
+    return Network(module, tuple(card["mean"]), tuple(card["std"])).to(device)

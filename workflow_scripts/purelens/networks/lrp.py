@@ -1,9 +1,9 @@
-"""Layer-wise relevance propagation for any network of convolutions, linear layers, activations, pooling and sums.
+"""Propagate relevance through any network of convolutions, linear layers, activations, pooling and sums (LRP).
 
-The rules are zennit's: flat in the first layer, z+ in convolutions, epsilon in linear layers (composite EpsilonPlusFlat).
-What is canonized is found by watching a forward pass instead of by recognizing classes of blocks: a BatchNorm whose input
-is the output of a convolution is merged into it, and a sum of two activations shares relevance by what each contributed.
-An operation that has no rule is an error.
+The rules are zennit's (composite EpsilonPlusFlat): flat in the first layer, z+ in convolutions, epsilon in linear layers; Bach et
+al. 2015, Montavon et al. 2019. What is canonized is found by watching a forward pass instead of by recognizing classes of blocks: a
+BatchNorm whose input is the output of a convolution is merged into it, and a sum of two activations shares relevance by what each
+contributed. An operation without a rule is an error: its gradient would pass for its relevance.
 """
 
 from collections import Counter
@@ -34,7 +34,7 @@ NO_RULE_NEEDED = (
     torch.nn.PixelShuffle,
     torch.nn.ZeroPad2d,
 )
-"""Modules whose gradient is their relevance propagation: they choose or move values."""
+"""Modules whose gradient is their relevance propagation: they select or move values."""
 
 SUMS = {torch.add, torch.Tensor.add, torch.Tensor.add_, torch.Tensor.__add__, torch.Tensor.__radd__}
 
@@ -79,17 +79,21 @@ MOVING_FUNCTIONS = frozenset(
         "alias",
     ]
 )
-"""Names of functions that choose or move values, as ``NO_RULE_NEEDED`` among modules; ReLU is one."""
+"""Names of functions that select or move values, as ``NO_RULE_NEEDED`` among modules; ReLU is one."""
 
 STABILIZER = 1e-6
 """What zennit's ``stabilize`` adds to a denominator."""
 
 
 class _Sum(torch.autograd.Function):
-    """A sum that hands relevance to each summand by its share of the sum (zennit's ``Norm`` rule)."""
+    """Add two activations; in the backward pass, R_i = x_i / (x_1 + x_2) R (zennit's ``Norm`` rule).
+
+    An autograd function and not a module: sums are plain ``+`` in the code of most networks, which no hook sees.
+    """
 
     @staticmethod
     def forward(ctx: Any, first: torch.Tensor, second: torch.Tensor, in_place: bool) -> torch.Tensor:
+        # ``x += y`` overwrites the first summand, whose value the backward pass needs
         ctx.save_for_backward(first.clone() if in_place else first, second)
         ctx.shares = None
         if in_place:
@@ -99,6 +103,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *relevance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        # the shares depend on the images alone, and many backward passes follow one forward pass
         if ctx.shares is None:
             first, second = ctx.saved_tensors
             inverse = stabilize(first + second).reciprocal_()
@@ -108,6 +113,7 @@ class _Sum(torch.autograd.Function):
 
 
 def _is_sum_of_activations(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> bool:
+    # tensors without a gradient are parameters or constants, and an ``alpha`` would scale one summand
     return (
         function in SUMS
         and not kwargs
@@ -118,7 +124,7 @@ def _is_sum_of_activations(function: Callable[..., Any], args: tuple[Any, ...], 
 
 
 class RelevanceSums(TorchFunctionMode):
-    """While active, sums of two activations propagate relevance instead of gradients."""
+    """Replace sums of two activations, while active, by sums that propagate relevance instead of gradients."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -129,9 +135,10 @@ class RelevanceSums(TorchFunctionMode):
 
 
 class ZPlusOneBranch(BasicHook):
-    """zennit's z+ rule without its second branch, which is zero where an input has no negative values.
+    """Apply zennit's z+ rule without its second branch: R_i = x_i sum_j w_ij+ / z_j R_j, z_j = sum_i x_i w_ij+.
 
-    `_Propagate` divides by its output once for all backward passes.
+    The second branch is for negative inputs with negative weights. It is zero behind a ReLU, where it costs half the time.
+    `_Propagate` divides by z once for all backward passes.
     """
 
     def __init__(self) -> None:
@@ -144,9 +151,10 @@ class ZPlusOneBranch(BasicHook):
 
 
 class _Propagate(torch.autograd.Function):
-    """A module's output whose backward pass propagates relevance by a zennit rule, as often as it is called.
+    """Give a module's output a backward pass that propagates relevance by a zennit rule.
 
-    What the rule needs of the input is computed in the first backward pass and kept for the others.
+    zennit computes its branches in each backward pass. Here they are computed in the first one after a forward pass and kept for
+    the others, because every neuron whose reference the image is needs one.
     """
 
     @staticmethod
@@ -155,11 +163,11 @@ class _Propagate(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(input)
         ctx.module, ctx.rule, ctx.branches = module, rule, None
-        return output.clone()
+        return output.clone()  # an in-place operation behind the module would change what was recorded
 
     @staticmethod
     def backward(ctx: Any, *relevance: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        if ctx.rule is None:
+        if ctx.rule is None:  # activations, and BatchNorms that were merged: relevance passes as it is
             return relevance[0], None, None, None
         if ctx.branches is None:
             ctx.branches = _branches(ctx.rule, ctx.module, ctx.saved_tensors[0].detach())
@@ -176,14 +184,14 @@ class _Propagate(torch.autograd.Function):
 
 
 def _stabilized_positive(output: torch.Tensor) -> torch.Tensor:
-    """``stabilize`` of zennit where it can only add: nothing is below zero but what rounding put there."""
+    """Stabilize denominators that are sums of values above zero, as zennit's ``stabilize`` does; rounding is cut off."""
     return output.clamp(min=0).add_(STABILIZER)
 
 
 def _branches(
     rule: BasicHook, module: torch.nn.Module, input: torch.Tensor
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Run a module with the inputs and parameters that a rule wants."""
+    """Run a module once for each branch of a rule, with the inputs and parameters that the rule modifies."""
     inputs, outputs = [], []
     for of_input, of_param, of_output in zip(
         rule.input_modifiers, rule.param_modifiers, rule.output_modifiers, strict=True
@@ -198,7 +206,17 @@ def _branches(
 
 @dataclass
 class Plan:
-    """What a forward pass showed: the rule of each module (None: relevance passes), and which BatchNorms can be merged."""
+    """How relevance is propagated through a network.
+
+    Attributes
+    ----------
+    rules
+        Rule of each module; None: relevance passes as it is.
+    merges
+        Linear modules, each with the BatchNorm that is merged into it.
+    unknown
+        Modules and functions without a rule.
+    """
 
     rules: dict[str, BasicHook | None] = field(default_factory=dict)
     merges: list[tuple[str, str]] = field(default_factory=list)
@@ -206,7 +224,7 @@ class Plan:
 
 
 class _Watcher(TorchFunctionMode):
-    """Watch one forward pass: the modules used, who feeds whom, and the functions called outside known modules."""
+    """Watch one forward pass: which modules run, which outputs feed which, and which functions run outside known modules."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         super().__init__()
@@ -222,7 +240,7 @@ class _Watcher(TorchFunctionMode):
                 self._handles.append(layer.register_forward_hook(self._leave(name)))
 
     def close(self) -> None:
-        """Take the hooks off the network, and keep the merges of outputs that nothing else uses."""
+        """Remove the hooks, and drop merges of outputs that something else uses too: it would see the merged output."""
         for handle in self._handles:
             handle.remove()
         used_once = {name for key, (name, _) in self._producer.items() if self._uses[key] == 1}
@@ -244,7 +262,7 @@ class _Watcher(TorchFunctionMode):
             self._choose(name, layer, inputs)
             if isinstance(layer, Linear) and isinstance(output, torch.Tensor):
                 self._producer[id(output)] = (name, output)
-                self._uses[id(output)] = 0  # whatever had this id before is gone
+                self._uses[id(output)] = 0  # ids are used again: whatever had this one before is gone
 
         return hook
 
@@ -269,12 +287,14 @@ class _Watcher(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
+        # inside a known module its rule covers whatever it calls
         if self._inside or not _is_activation(result):
             return result
         operands = [value for value in _tensors([*args, *(kwargs or {}).values()]) if value.requires_grad]
         self._uses.update(id(value) for value in operands)
         if not _is_sum_of_activations(func, args, kwargs):
             name = getattr(func, "__name__", str(func))
+            # x + constant: the constant keeps its share like a bias
             adds_constant = func in SUMS and len(operands) == 1
             if name not in MOVING_FUNCTIONS and not adds_constant:
                 self.plan.unknown.append(f"function {name}")
@@ -282,7 +302,7 @@ class _Watcher(TorchFunctionMode):
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
-    """All tensors among arguments, lists of tensors included."""
+    """Find the tensors among arguments, those in lists included."""
     for value in values:
         if isinstance(value, torch.Tensor):
             yield value
@@ -295,7 +315,7 @@ def _is_activation(result: Any) -> bool:
 
 
 def plan_rules(module: torch.nn.Module, forward: Callable[[], object], layer: str) -> Plan:
-    """Decide how relevance is propagated through all that a forward pass uses.
+    """Choose a rule for everything that a forward pass runs.
 
     Parameters
     ----------
@@ -306,10 +326,15 @@ def plan_rules(module: torch.nn.Module, forward: Callable[[], object], layer: st
     layer
         The layer's name, for the message.
 
+    Returns
+    -------
+    Plan
+        The rules, and the BatchNorms to merge.
+
     Raises
     ------
     UserError
-        If the pass uses operations for which there is no rule.
+        If the pass runs operations without a rule.
     """
     watcher = _Watcher(module)
     try:
@@ -329,7 +354,7 @@ def plan_rules(module: torch.nn.Module, forward: Callable[[], object], layer: st
 class Propagation:
     """Make the backward passes of a network propagate relevance, within a ``with`` block.
 
-    Forward passes are to be run with ``RelevanceSums`` active.
+    Forward passes in the block must run with ``RelevanceSums`` active.
 
     Parameters
     ----------
@@ -364,13 +389,14 @@ class Propagation:
         self._merged = []
 
     def _cut_off(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        """Keep a module's own gradient out of the backward pass: one that works in place would put it before the rule."""
+        """Detach a module from its input: the gradient of a module that works in place would come before the rule."""
         self._inputs[module] = inputs[0]
         return (inputs[0].detach(), *inputs[1:])
 
     def _hook(self, rule: BasicHook | None) -> Callable[..., torch.Tensor]:
         def hook(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
             chosen = rule
+            # checked for each batch: no network promises that its convolutions see no negative value
             if isinstance(rule, ZPlus) and not (inputs[0] < 0).any():
                 chosen = ZPlusOneBranch()
             input = self._inputs.pop(module)

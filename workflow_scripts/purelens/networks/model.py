@@ -1,4 +1,4 @@
-"""The rule ``model``: a network with its weights, as every later step loads it."""
+"""The rule ``model``: load a network and store it as every later stage loads it."""
 
 import logging
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from purelens.data.dataset import open_images
 from purelens.networks.batching import choose_device, in_batches
 from purelens.networks.loading import Network, build_network
 from purelens.storage.files import replace_when_whole, write_json
+from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 
 logger = logging.getLogger("purelens")
 
@@ -27,11 +28,10 @@ def model(
     options: Mapping[str, Any],
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
-    device: str = "auto",
-    batch_size: int | None = None,
     seed: int = 0,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
-    """Load a network and store its weights and a card that says what it is.
+    """Store the weights of a network, and a card with its architecture, normalization and accuracy.
 
     Parameters
     ----------
@@ -43,17 +43,16 @@ def model(
         The artifacts.
     architecture, options, mean, std
         See `purelens.networks.loading.build_network`.
-    device, batch_size
-        See `purelens.networks.batching`.
     seed
-        Of random weights, and of the images the accuracy is measured on.
+        Seed of random weights, and of the sample of images whose accuracy is measured.
+    execution
+        Device and batch size.
 
     Raises
     ------
     UserError
         If the weights cannot be had or do not fit the architecture.
     """
-    where = choose_device(device)
     network = build_network(architecture, options, weights, mean, std, seed)
     card = {
         "architecture": architecture,
@@ -62,7 +61,7 @@ def model(
         "mean": list(network.mean),
         "std": list(network.std),
         "parameters": sum(p.numel() for p in network.module.parameters()),
-        **_accuracy(network, images_h5, where, batch_size, seed),
+        **_accuracy(network.to(choose_device(execution.device)), images_h5, execution.batch_size, seed),
     }
     state = {key: value.cpu().contiguous().clone() for key, value in network.module.state_dict().items()}
     with replace_when_whole(model_safetensors) as temporary:
@@ -71,10 +70,9 @@ def model(
 
 
 def _accuracy(
-    network: Network, images_h5: str, device: torch.device, batch_size: int | None, seed: int
+    network: Network, images_h5: str, batch_size: int | None, seed: int
 ) -> dict[str, float | int | None]:
-    """Top-1 accuracy on a random sample of the labeled images, if the network has an output for each class."""
-    network.module.to(device)
+    """Measure the top-1 accuracy on a random sample of the labeled images, if the network has an output for each class."""
     with open_images(images_h5) as images:
         label, n_classes = images.file["label"][...], len(images.file["class_name"])
         labeled = np.flatnonzero(label >= 0)
@@ -82,17 +80,16 @@ def _accuracy(
         sample = np.sort(rng.choice(labeled, size=min(ACCURACY_IMAGES, len(labeled)), replace=False))
 
         def right(start: int, stop: int, _: int) -> int | None:
-            pixels = torch.from_numpy(images.take(sample[start:stop])).to(device)
             with torch.inference_mode():
-                output = network.module(network.normalize(pixels))
+                output = network.module(network.prepare(images.take(sample[start:stop])))
             if not isinstance(output, torch.Tensor) or output.ndim != 2 or output.shape[1] != n_classes:
                 return None
             return int((output.argmax(dim=1).cpu().numpy() == label[sample[start:stop]]).sum())
 
-        found = [count for _, _, count in in_batches(right, len(sample), device, images.size, batch_size)]
-    if not found or None in found:
+        counts = [count for _, _, count in in_batches(right, len(sample), network.device, images.size, batch_size)]
+    if not counts or None in counts:
         return {"top1": None, "top1_images": 0}
-    top1 = sum(count for count in found if count is not None) / len(sample)
+    top1 = sum(count for count in counts if count is not None) / len(sample)
     chance = 1 / n_classes
     logger.info("top-1 accuracy %.1f %% on %d images (chance %.1f %%)", 100 * top1, len(sample), 100 * chance)
     if top1 < 2 * chance:

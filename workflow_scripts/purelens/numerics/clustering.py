@@ -1,7 +1,8 @@
-"""k-means and silhouettes of many small sets of vectors at once, from their Gram matrices.
+"""Cluster many small sets of vectors at once, by k-means on their Gram matrices.
 
-The references of a neuron are about a hundred vectors of thousands of components. All that k-means and the silhouette
-need of them is the matrix of their scalar products, which all restarts and all numbers of clusters share.
+The references of a neuron are about a hundred vectors of thousands of components. All that k-means and the silhouette need of
+them is the matrix of their scalar products, which all restarts and all numbers of clusters share: the squared distance of
+vector i to the mean of a set S is G_ii - 2 mean_S(G_ij) + mean_SS(G_jk).
 """
 
 import math
@@ -12,20 +13,21 @@ MAX_ITERATIONS = 300
 
 
 def gram_matrices(vectors: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Scalar products of centered vectors.
+    """Compute the scalar products of centered vectors.
 
     Parameters
     ----------
     vectors
-        (b, n, d).
+        (b, n, d), b sets of n vectors.
     valid
-        (b, n) which vectors count; the others become zero.
+        (b, n) bool, which vectors count; the others become zero.
 
     Returns
     -------
     numpy.ndarray
         (b, n, n) float64.
     """
+    # centered first: distances do not change, and large means would cost their last digits
     vectors = np.where(valid[..., None], vectors, 0).astype(np.float64)
     center = vectors.sum(axis=1, keepdims=True) / np.maximum(valid.sum(axis=1), 1)[:, None, None]
     vectors = np.where(valid[..., None], vectors - center, 0)
@@ -33,7 +35,7 @@ def gram_matrices(vectors: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def squared_distances(gram: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances (b, n, n) from scalar products (b, n, n)."""
+    """Turn scalar products (b, n, n) into squared Euclidean distances (b, n, n)."""
     norms = np.diagonal(gram, axis1=1, axis2=2)
     return np.maximum(norms[:, :, None] + norms[:, None, :] - 2 * gram, 0)
 
@@ -48,19 +50,25 @@ def k_means(
     gram
         (b, n, n) scalar products (see `gram_matrices`).
     valid
-        (b, n) which vectors count.
+        (b, n) bool, which vectors count.
     n_clusters
-        k.
+        Number of clusters k.
     n_restarts
-        Starts of which the one with the lowest inertia is kept.
+        Number of starts; the one with the lowest inertia is kept.
     seeds
-        One seed for each set, so that a result does not depend on its neighbors.
+        One seed for each set, so that a result does not depend on the sets it is computed with.
 
     Returns
     -------
-    tuple
-        Labels (b, n) int8 and inertia (b,). Labels count from 0 in order of size, then of first appearance; -1 for
-        vectors that do not count. A set with fewer than k valid vectors gets -1 and NaN.
+    labels : numpy.ndarray
+        (b, n) int8. Clusters are numbered from 0 by size, then by first appearance; -1 for vectors that do not count, and for
+        all vectors of a set with fewer than k.
+    inertia : numpy.ndarray
+        (b,) sum of squared distances to the centroids; NaN for a set with fewer than k vectors.
+
+    Notes
+    -----
+    Lloyd 1982; starts as in scikit-learn (Arthur & Vassilvitskii 2007, with greedy trials).
     """
     enough = valid.sum(axis=1) >= n_clusters
     labels = np.full(valid.shape, -1, dtype=np.int8)
@@ -73,7 +81,7 @@ def k_means(
 
 
 def _draws(seed: list[int], n_clusters: int, n_restarts: int) -> np.ndarray:
-    """Uniform draws (restarts, k, trials) of one set."""
+    """Draw the random numbers (restarts, k, trials) of one set."""
     n_trials = 2 + int(math.log(n_clusters))
     return np.random.default_rng([*seed, n_clusters]).random((n_restarts, n_clusters, n_trials))
 
@@ -83,6 +91,7 @@ def _best_restart(
 ) -> tuple[np.ndarray, np.ndarray]:
     labels = _nearest_center(gram, _plus_plus(squared_distances(gram), valid, draws))
     inertia = np.empty((len(gram), draws.shape[1]))
+    # sets whose restarts have all settled drop out of the iteration
     moving = np.arange(len(gram))
     for _ in range(MAX_ITERATIONS):
         distances = _to_centroids(gram[moving], labels[moving], valid[moving], n_clusters)
@@ -101,12 +110,12 @@ def _best_restart(
 
 
 def _inertia(distances: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Sums (b, restarts) of squared distances (b, n, restarts, k) to the nearest centroids."""
+    """Sum squared distances (b, n, restarts, k) to the nearest centroids: (b, restarts)."""
     return (distances.min(axis=3) * valid[:, :, None]).sum(axis=1)
 
 
 def _plus_plus(distances: np.ndarray, valid: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Choose starting points: (b, restarts, k) indices (Arthur & Vassilvitskii 2007, with greedy trials)."""
+    """Choose starting points: (b, restarts, k) indices, by greedy k-means++ (Arthur & Vassilvitskii 2007)."""
     n_sets, n_restarts, n_clusters, _ = draws.shape
     sets = np.arange(n_sets)[:, None]
     centers = np.zeros((n_sets, n_restarts, n_clusters), dtype=np.int64)
@@ -114,6 +123,7 @@ def _plus_plus(distances: np.ndarray, valid: np.ndarray, draws: np.ndarray) -> n
     centers[:, :, 0] = _sample(uniform, draws[:, :, 0, :1])[..., 0]
     closest = distances[sets, centers[:, :, 0]] * valid[:, None]
     for number in range(1, n_clusters):
+        # where all points coincide with centers, any point is as good as another
         weights = np.where(closest.sum(axis=2, keepdims=True) > 0, closest, uniform)
         candidates = _sample(weights, draws[:, :, number])
         reached = np.minimum(closest[:, :, None, :], distances[sets[..., None], candidates] * valid[:, None, None])
@@ -138,7 +148,7 @@ def _nearest_center(gram: np.ndarray, centers: np.ndarray) -> np.ndarray:
 
 
 def _to_centroids(gram: np.ndarray, labels: np.ndarray, valid: np.ndarray, n_clusters: int) -> np.ndarray:
-    """Squared distances of all points to the centroids of labellings (b, n, restarts): (b, n, restarts, k)."""
+    """Compute squared distances (b, n, restarts, k) of all points to the centroids of labels (b, n, restarts)."""
     member = ((labels[..., None] == np.arange(n_clusters)) & valid[:, :, None, None]).astype(np.float64)
     size = member.sum(axis=1, keepdims=True)
     share = member / np.maximum(size, 1)
@@ -150,7 +160,20 @@ def _to_centroids(gram: np.ndarray, labels: np.ndarray, valid: np.ndarray, n_clu
 
 
 def in_order_of_size(labels: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Renumber clusters (b, n) by size, then by first appearance; -1 where not valid."""
+    """Renumber clusters by size, then by first appearance.
+
+    Parameters
+    ----------
+    labels
+        (b, n) cluster of each vector.
+    valid
+        (b, n) bool, which vectors count.
+
+    Returns
+    -------
+    numpy.ndarray
+        (b, n) int8; -1 for vectors that do not count.
+    """
     renumbered = np.full(labels.shape, -1, dtype=np.int8)
     for row, (found, use) in enumerate(zip(labels, valid, strict=True)):
         names, first, counts = np.unique(found[use], return_index=True, return_counts=True)
@@ -162,19 +185,19 @@ def in_order_of_size(labels: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def silhouettes(distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Mean silhouette of each set (Rousseeuw 1987).
+    """Compute the mean silhouette of each set (Rousseeuw 1987).
 
     Parameters
     ----------
     distances
         (b, n, n) Euclidean distances.
     labels
-        (b, n), -1 for vectors that do not count.
+        (b, n) cluster of each vector; -1 for vectors that do not count.
 
     Returns
     -------
     numpy.ndarray
-        (b,); NaN where there are fewer than two clusters. A vector alone in its cluster counts 0.
+        (b,); NaN for a set with fewer than two clusters. A vector alone in its cluster has the silhouette 0.
     """
     n_clusters = max(int(labels.max(initial=-1)) + 1, 1)
     member = (labels[..., None] == np.arange(n_clusters)).astype(np.float64)

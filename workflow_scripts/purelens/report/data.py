@@ -1,4 +1,4 @@
-"""The data of the explorer: scripts that a page can load from a disk, where a browser lets it load no JSON."""
+"""Write the data of the explorer as scripts: a page opened from the disk may load scripts, but no JSON."""
 
 import json
 import math
@@ -9,12 +9,12 @@ BEFORE, AFTER = "PureLens.add(", ");\n"
 
 
 def as_script(values: Any) -> str:
-    """Write values as JSON that may stand in a script of a page: nothing in it can end the script."""
+    """Write values as JSON that may stand inside a ``<script>``: nothing in it can end the script."""
     return json.dumps(_plain(values), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _plain(value: Any) -> Any:
-    """Numbers that are none become null."""
+    """Replace NaN and infinite numbers by null."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -23,12 +23,22 @@ def _plain(value: Any) -> Any:
 
 
 def data_script(key: str, values: Any) -> str:
-    """A script that hands values to the page under a key."""
+    """Return a script that hands values to the page under a key."""
     return f"{BEFORE}{as_script(key)},{as_script(values)}{AFTER}"
 
 
 def write_data(path: Path, key: str, values: Any) -> None:
-    """Write values so that a page finds them under a key."""
+    """Write values so that a page finds them under a key.
+
+    Parameters
+    ----------
+    path
+        The script.
+    key
+        Under which the page asks for the values.
+    values
+        Anything that JSON can hold; NaN becomes null.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(data_script(key, values), encoding="utf-8")
 
@@ -41,12 +51,12 @@ def read_data(path: Path) -> Any:
 
 
 def rounded(values: Any, digits: int = 4) -> list[Any]:
-    """An array as nested lists of numbers with so many digits."""
+    """Round an array to significant digits: nested lists of numbers."""
     if getattr(values, "ndim", 0):
         return [rounded(value, digits) for value in values]
     return number(values, digits)  # type: ignore[return-value]
 
 
 def number(value: Any, digits: int = 4) -> float:
-    """A number with so many digits."""
+    """Round a number to significant digits."""
     return float(f"{value:.{digits}g}")

@@ -1,4 +1,4 @@
-"""The rule ``explorer``: the page that opens all others, and the explorer in one file."""
+"""The rule ``explorer``: write the page that opens all others, and the explorer in one file."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -25,6 +25,8 @@ def explorer(
     assets: str,
     explorer_html: str,
     excerpt_html: str,
+    benchmarks_folder: str,
+    ratios_csv: str,
     single_file_megabytes: int = 8,
 ) -> None:
     """Write the explorer around the pages of all layers.
@@ -36,25 +38,28 @@ def explorer(
     lens_pages
         Folders of the rule ``lens_pages``.
     index_html
-        The page that people open; it finds ``layers/`` and ``assets/`` beside it.
+        The page that is opened; it finds ``layers/`` and ``assets/`` beside it.
     assets
         Folder of scripts and styles.
     explorer_html
-        The explorer in one file, with the best separated neurons of each layer.
+        The explorer in one file, with the neurons of each layer that have the largest gaps.
     excerpt_html
         The same without charts and whole images, so small that it opens within Snakemake's report.
+    benchmarks_folder
+        Time and memory of all jobs, as Snakemake writes them.
+    ratios_csv
+        Table of the benchmark, where it was run.
     single_file_megabytes
-        How large the explorer in one file may be.
+        Largest size of the explorer in one file.
     """
     import plotly.offline
 
     layers = [read_data(Path(folder) / "layer.js") for folder in pages]
-    results = Path(index_html).parents[1]
     facts = {
         "layers": overview(layers),
         "lenses": lenses([read_data(Path(folder) / "lens.js") for folder in lens_pages]),
-        "benchmarks": benchmarks(results / "benchmarks"),
-        "ratios": ratios(results / "bench/ratios.csv"),
+        "benchmarks": benchmarks(Path(benchmarks_folder)),
+        "ratios": ratios(Path(ratios_csv)),
     }
     sources = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in (*SCRIPTS, STYLE)}
     sources[PLOTLY] = plotly.offline.get_plotlyjs()
@@ -77,19 +82,45 @@ def write_alone(
     size: int,
     whole_images: bool = True,
 ) -> None:
-    """Write the explorer in one file of about a size, in bytes."""
+    """Write the explorer in one file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    facts
+        What the first screen shows.
+    layers, pages
+        What the rule ``pages`` wrote of each layer, and its folder.
+    sources
+        Scripts and styles by name.
+    size
+        Largest size, in bytes.
+    whole_images
+        Whether whole images are in it.
+    """
     room = size - len(page_text(facts, sources).encode())
     write_page(path, page_text(facts, sources, take_best(layers, pages, room, whole_images)))
 
 
 def write_page(path: str, page: str) -> None:
-    """Write a page, whole or not at all."""
+    """Write a page atomically."""
     with replace_when_whole(path) as made:
         made.write_text(page, encoding="utf-8")
 
 
 def page_text(facts: dict[str, Any], sources: dict[str, str] | None = None, excerpt: Sequence[str] = ()) -> str:
-    """Fill the template in; with the sources and scripts that hold data, the page needs no other file."""
+    """Fill in the template of the explorer.
+
+    Parameters
+    ----------
+    facts
+        What the first screen shows.
+    sources
+        Scripts and styles by name, to be put into the page; None: it loads them.
+    excerpt
+        Scripts that hold data, to be put into the page.
+    """
     inline = {name: Markup(source.replace("</script", "<\\/script")) for name, source in (sources or {}).items()}
     return render(
         "index.html",
@@ -106,12 +137,27 @@ def page_text(facts: dict[str, Any], sources: dict[str, str] | None = None, exce
 def take_best(
     layers: Sequence[dict[str, Any]], folders: Sequence[str], budget: int, whole_images: bool = True
 ) -> list[str]:
-    """Scripts with as many neurons of each layer as fit into so many bytes, those that separate best first."""
+    """Take as many neurons of each layer as fit, those with the largest gaps first.
+
+    Parameters
+    ----------
+    layers, folders
+        What the rule ``pages`` wrote of each layer, and its folder.
+    budget
+        Bytes of all layers together.
+    whole_images
+        Whether whole images are taken too.
+
+    Returns
+    -------
+    list
+        Scripts that hold the data and pictures.
+    """
     taken: list[str] = []
     for layer, folder in zip(layers, folders, strict=True):
         room = budget // len(layers)
         rows: list[int] = []
-        for row, scripts in _by_separation(layer, Path(folder), whole_images):
+        for row, scripts in _by_gap(layer, Path(folder), whole_images):
             room -= sum(map(len, scripts))
             if room < 0:
                 break
@@ -121,10 +167,10 @@ def take_best(
     return taken
 
 
-def _by_separation(layer: dict[str, Any], folder: Path, whole_images: bool) -> Iterator[tuple[int, list[str]]]:
-    """Yield the row and the scripts of each neuron; those that its pictures need once."""
+def _by_gap(layer: dict[str, Any], folder: Path, whole_images: bool) -> Iterator[tuple[int, list[str]]]:
+    """Yield the row and the scripts of each neuron, largest gap first; each picture comes once."""
     key, seen = layer["facts"]["key"], set()
-    gap = layer["table"]["separation"][str(layer["facts"]["k"])]
+    gap = layer["table"]["gap"][str(layer["facts"]["k"])]
     for row in sorted(range(len(gap)), key=lambda row: -(gap[row] if gap[row] is not None else float("-inf"))):
         number = layer["table"]["neurons"][row]
         data = read_data(folder / f"neurons/{number}.js")
@@ -139,7 +185,7 @@ def _by_separation(layer: dict[str, Any], folder: Path, whole_images: bool) -> I
 
 
 def _only(layer: dict[str, Any], rows: list[int]) -> dict[str, Any]:
-    """A layer with some of its neurons."""
+    """Keep some neurons of a layer."""
     rows = sorted(rows)
     table: dict[str, Any] = {}
     for name, values in layer["table"].items():

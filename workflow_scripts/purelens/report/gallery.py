@@ -1,4 +1,4 @@
-"""Figures on one page that needs no other file."""
+"""Put figures on one page that needs no other file."""
 
 import base64
 import io
@@ -16,7 +16,17 @@ REST_OF_THE_PAGE = 100_000
 
 
 def write_gallery(path: str | Path, title: str, figures: Sequence[Path]) -> None:
-    """Put PNG figures on a page, below a title."""
+    """Write a page of figures.
+
+    Parameters
+    ----------
+    path
+        The page.
+    title
+        Its title.
+    figures
+        PNG files.
+    """
     room = (OPENS_WITHIN_A_PAGE - REST_OF_THE_PAGE) // max(1, len(figures))
     shown = [(figure.stem.replace("_", " "), _embedded(figure, room)) for figure in figures]
     with replace_when_whole(path) as made:
@@ -24,7 +34,7 @@ def write_gallery(path: str | Path, title: str, figures: Sequence[Path]) -> None
 
 
 def _embedded(figure: Path, room: int) -> str:
-    """A figure as it is shown on a screen, as base64 of a JPEG that fits; the PNG beside the page is the one to print."""
+    """Encode a figure as base64 of a JPEG that fits; the PNG beside the page is the one to print."""
     with Image.open(figure) as image:
         picture = image.convert("RGB")
     for width in WIDTHS:

@@ -1,8 +1,8 @@
-"""What the explorer shows of a layer: a line for each neuron, what was found, and what it was found from."""
+"""Collect what the explorer shows of a layer: a line for each neuron, the comparison of methods, and the provenance."""
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import h5py
@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from purelens.report.data import rounded
-from purelens.report.neurons import LayerFiles, Neuron
+from purelens.report.layer_files import LayerFiles
+from purelens.report.neurons import Neuron
 from purelens.storage.artifacts import Rows, strings
 from purelens.storage.provenance import text
 
@@ -20,75 +21,97 @@ LIFT = 0.1
 
 
 def layer_table(files: LayerFiles, gaps: np.ndarray, correlations: pd.DataFrame, embedder: str) -> dict[str, Any]:
-    """Measures of every neuron, for the clustering that is shown first: lists in the order of the neurons.
+    """Collect the measures of every neuron for the clustering that is shown first, as lists in the order of the neurons.
 
     Parameters
     ----------
     files
         The artifacts of the layer.
     gaps
-        Of all clusterings (see `all_gaps`).
+        Gaps of all clusterings (see `all_gaps`).
     correlations
         Table of the rule ``alignment``.
     embedder
-        The embedder that judges.
+        The embedding model that judges.
     """
     numbers = files.clusters["neuron"][...]
     method = files.main_method
     gap = gaps[files.methods.index(method)]
-    others = correlations[(correlations["method"] == method) & (correlations["embedder"] == embedder)]
-    agreement = others.set_index("neuron")["correlation"].reindex(numbers)
+    judged = correlations[(correlations["method"] == method) & (correlations["embedder"] == embedder)]
+    alignment = judged.set_index("neuron")["correlation"].reindex(numbers)
     silhouette = files.clusters["silhouette"][files.methods.index(method)]
     known = np.isfinite(silhouette).any(axis=0)
     best = np.argmax(np.nan_to_num(silhouette, nan=-2), axis=0)
     return {
         "neurons": numbers.tolist(),
-        "separation": {str(k): rounded(gap[place]) for place, k in enumerate(files.n_clusters)},
+        "gap": {str(k): rounded(gap[place]) for place, k in enumerate(files.n_clusters)},
         "silhouette": {str(k): rounded(silhouette[place]) for place, k in enumerate(files.n_clusters)},
-        "virtual_neurons": [files.n_clusters[b] if there else 0 for b, there in zip(best, known, strict=True)],
-        "agreement": rounded(agreement.to_numpy(float)),
+        "virtual_neurons": [files.n_clusters[b] if is_known else 0 for b, is_known in zip(best, known, strict=True)],
+        "alignment": rounded(alignment.to_numpy(float)),
     }
 
 
 def all_gaps(files: LayerFiles, distances: pd.DataFrame, embedder: str) -> np.ndarray:
-    """(methods, numbers of clusters, C) gap between the distances of every clustering, seen by an embedder; NaN: none."""
-    mine = distances[distances["embedder"] == embedder].set_index(["method", "n_clusters", "neuron"])["gap"]
+    """Collect the gap of every clustering.
+
+    Parameters
+    ----------
+    files
+        The artifacts of the layer.
+    distances
+        Table of the rule ``interpretability``.
+    embedder
+        The embedding model that judges.
+
+    Returns
+    -------
+    numpy.ndarray
+        (methods, numbers of clusters, C); NaN where there is none.
+    """
+    judged = distances[distances["embedder"] == embedder].set_index(["method", "n_clusters", "neuron"])["gap"]
     index = pd.MultiIndex.from_product([files.methods, files.n_clusters, files.clusters["neuron"][...]])
     shape = (len(files.methods), len(files.n_clusters), -1)
-    return mine.reindex(index).to_numpy(float).reshape(shape)
+    return judged.reindex(index).to_numpy(float).reshape(shape)
 
 
 def neuron_line(neuron: Neuron, data: Mapping[str, Any], concepts: np.ndarray | None) -> dict[str, Any]:
-    """What the grid shows of a neuron: references, classes and concepts among them.
+    """Collect what the grid shows of a neuron: the classes and concepts of its references.
 
     Parameters
     ----------
     neuron, data
-        The neuron, and what `neuron_data` made of it.
+        The neuron, and what `purelens.report.neurons.neuron_data` made of it.
     concepts
-        (N, M) which concepts are in which image, if it is known.
+        (N, M) bool, which concepts are in which image; None: unknown.
     """
     classes = Counter(number for number in data["classes"] if number >= 0)
-    found: list[int] = []
+    frequent: list[int] = []
     if concepts is not None and len(neuron.ids):
         lift = concepts[neuron.ids].mean(axis=0) - concepts.mean(axis=0)
-        found = [int(i) for i in np.argsort(-lift, kind="stable")[:3] if lift[i] > LIFT]
-    return {"n": len(neuron.ids), "classes": [[number, n] for number, n in classes.most_common()], "concepts": found}
+        frequent = [int(i) for i in np.argsort(-lift, kind="stable")[:3] if lift[i] > LIFT]
+    return {"n": len(neuron.ids), "classes": [[number, n] for number, n in classes.most_common()], "concepts": frequent}
 
 
 def concept_table(files: LayerFiles) -> np.ndarray | None:
-    """(N, M) which concepts are in which image; None where that is not known."""
+    """Read which concepts are in which image: (N, M) bool; None where that is unknown."""
     file = files.images.file
     return file["concept"][...].astype(bool) if "concept" in file else None
 
 
 def layer_facts(
-    files: LayerFiles,
-    card: Mapping[str, Any],
-    summaries: Mapping[str, pd.DataFrame],
-    embeddings: Sequence[h5py.File],
+    files: LayerFiles, card: Mapping[str, Any], summaries: Mapping[str, pd.DataFrame]
 ) -> dict[str, Any]:
-    """What is said of a layer as a whole: sizes, names, comparisons of the methods, warnings, provenance."""
+    """Collect what is said of a layer as a whole: sizes, names, comparisons of the methods, warnings, provenance.
+
+    Parameters
+    ----------
+    files
+        The artifacts of the layer.
+    card
+        Card of the model.
+    summaries
+        Summaries of the rules ``interpretability`` and ``alignment``, by the name of the rule.
+    """
     file = files.images.file
     rejected = list(zip(strings(file["rejected_path"]), strings(file["rejected_reason"]), strict=True))
     return {
@@ -108,19 +131,19 @@ def layer_facts(
         "warnings": _warnings(files, len(rejected)),
         "conserved": _conserved(files),
         "summaries": {name: table.to_dict("records") for name, table in summaries.items()},
-        "provenance": [_provenance(part) for part in (*_artifacts(files), *embeddings)],
+        "provenance": [_provenance(artifact) for artifact in _artifacts(files)],
     }
 
 
 def _warnings(files: LayerFiles, n_rejected: int) -> list[str]:
     n = (files.clusters["reference_id"][...] >= 0).sum(axis=1)
     most = files.clusters["reference_id"].shape[1]
-    found = {
-        "images left out": n_rejected,
+    counts = {
+        "rejected images": n_rejected,
         "dead neurons, which no image activates": (n == 0).sum(),
         f"neurons with fewer than {most} references": ((n > 0) & (n < most)).sum(),
     }
-    return [f"{count} {what}" for what, count in found.items() if count]
+    return [f"{count} {what}" for what, count in counts.items() if count]
 
 
 def _conserved(files: LayerFiles) -> float | None:
@@ -130,13 +153,14 @@ def _conserved(files: LayerFiles) -> float | None:
 
 
 def _artifacts(files: LayerFiles) -> list[h5py.File]:
-    return [files.images.file, files.activations, files.relevances, files.patches, files.clusters, files.plane]
+    of_layer = [files.images.file, files.activations, files.relevances, files.patches, files.clusters, files.plane]
+    return [*of_layer, *files.embeddings]
 
 
 def _provenance(file: h5py.File) -> dict[str, Any]:
     return {
         "artifact": text(file, "schema"),
-        "identity": text(file, "identity"),
+        "fingerprint": text(file, "fingerprint"),
         "code": text(file, "code"),
         "device": text(file, "device"),
         "params": json.loads(text(file, "params")),

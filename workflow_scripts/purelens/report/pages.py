@@ -1,71 +1,34 @@
-"""The rule ``pages``: the data and pictures of all neurons of a layer, for the explorer."""
+"""The rule ``pages``: write the data and pictures of all neurons of a layer, for the explorer."""
 
 import json
-from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from purelens.circuits.virtual_neurons import RANDOM
-from purelens.data.dataset import open_images
+from purelens.circuits.methods import RANDOM
 from purelens.progress import Progress
 from purelens.report.data import write_data
+from purelens.report.layer_files import LayerArtifacts, LayerFiles, LayerTables, WordFiles, open_layer
 from purelens.report.layers import all_gaps, concept_table, layer_facts, layer_table, neuron_line
-from purelens.report.neurons import LayerFiles, Neuron, neuron_data, neurons, shown
-from purelens.report.pictures import save_picture, strip, whole
+from purelens.report.neurons import Neuron, neuron_data, neurons, shown
+from purelens.report.pictures import save_picture, shrunk, strip
 from purelens.report.words import Words, main_words, methods_of_words, virtual_words, words_of
-from purelens.storage.artifacts import read
 from purelens.storage.files import replace_folder_when_whole
 from purelens.storage.tables import read_table
 
+N_EXAMPLES = 3
 
-def pages(
-    images_h5: str,
-    card_json: str,
-    activations_h5: str,
-    relevances_h5: str,
-    patches_h5: str,
-    virtual_neurons_h5: str,
-    projections_h5: str,
-    embeddings: list[str],
-    interpretability_csv: str,
-    interpretability_summary_csv: str,
-    alignment_csv: str,
-    alignment_summary_csv: str,
-    explanations_h5: list[str],
-    scores_csv: list[str],
-    scores_summary_csv: list[str],
-    scores_virtual_csv: list[str],
-    ablation_summary_csv: list[str],
-    folder: str,
-    dataset: str,
-    model: str,
-    layer: str,
-    embedders: list[str],
-    n_clusters: int = 2,
-    n_references: int = 20,
-    n_circuit: int = 8,
-    patch_size: int = 88,
-    image_size: int = 160,
-) -> None:
-    """Write what the explorer shows of a layer.
 
-    Parameters
+@dataclass(frozen=True)
+class PageSettings:
+    """What the pages of a layer show.
+
+    Attributes
     ----------
-    images_h5 ... alignment_summary_csv
-        What the rules of these names made.
-    explanations_h5 ... ablation_summary_csv
-        What the rules ``explain``, ``simulate`` and ``ablate`` made; empty where neurons are not explained.
-    folder
-        Where it goes: ``layer.js``, and for each neuron ``neurons/<number>.js`` and ``.jpg`` (its patches in a strip), and
-        ``images/<image>.jpg``.
-    dataset, model, layer
-        Names.
-    embedders
-        The embedders; the first one judges the neurons in the grid.
     n_clusters
-        The number of virtual neurons that is shown first.
+        Number of virtual neurons that is shown first.
     n_references
         References shown as patches.
     n_circuit
@@ -73,113 +36,184 @@ def pages(
     patch_size, image_size
         Sides of patches and of whole images, in pixels.
     """
-    key = f"layers/{dataset}/{model}/{layer}"
-    with ExitStack() as stack:
-        made = stack.enter_context(replace_folder_when_whole(folder))
-        images = stack.enter_context(open_images(images_h5))
-        named = {
-            "activations": activations_h5,
-            "relevances": relevances_h5,
-            "patches": patches_h5,
-            "virtual_neurons": virtual_neurons_h5,
-            "projections": projections_h5,
-        }
-        files = LayerFiles(images, *(stack.enter_context(read(path, name)) for name, path in named.items()))
-        gaps = all_gaps(files, read_table(interpretability_csv), embedders[0])
-        table = layer_table(files, gaps, read_table(alignment_csv), embedders[0])
+
+    n_clusters: int = 2
+    n_references: int = 20
+    n_circuit: int = 8
+    patch_size: int = 88
+    image_size: int = 160
+
+
+@dataclass(frozen=True)
+class LayerName:
+    """Names of a dataset, a model and a layer."""
+
+    dataset: str
+    model: str
+    layer: str
+
+    @property
+    def key(self) -> str:
+        """Under which the explorer asks for the data of the layer."""
+        return f"layers/{self.dataset}/{self.model}/{self.layer}"
+
+
+DEFAULT_SETTINGS = PageSettings()
+
+
+def pages(
+    artifacts: LayerArtifacts,
+    card_json: str,
+    tables: LayerTables,
+    word_files: WordFiles,
+    folder: str,
+    name: LayerName,
+    embedders: list[str],
+    settings: PageSettings = DEFAULT_SETTINGS,
+) -> None:
+    """Write what the explorer shows of a layer.
+
+    Parameters
+    ----------
+    artifacts, card_json
+        Artifacts of the layer, and the card of the model.
+    tables
+        Tables of the rules ``interpretability`` and ``alignment``.
+    word_files
+        What the rules ``explain``, ``simulate`` and ``ablate`` made.
+    folder
+        Where it goes: ``layer.js``, and for each neuron ``neurons/<number>.js`` and ``.jpg`` (its patches in a strip), and
+        ``images/<image>.jpg``.
+    name
+        Names of the layer, its model and its dataset.
+    embedders
+        Names of the embedding models; the first one judges the neurons in the grid.
+    settings
+        What is shown.
+    """
+    with replace_folder_when_whole(folder) as made, open_layer(artifacts) as files:
+        gaps = all_gaps(files, read_table(tables.interpretability_csv), embedders[0])
+        table = layer_table(files, gaps, read_table(tables.alignment_csv), embedders[0])
         summaries = {
-            "interpretability": read_table(interpretability_summary_csv),
-            "alignment": read_table(alignment_summary_csv),
+            "interpretability": read_table(tables.interpretability_summary_csv),
+            "alignment": read_table(tables.alignment_summary_csv),
         }
         card = json.loads(Path(card_json).read_text(encoding="utf-8"))
-        names = {"dataset": dataset, "model": model, "layer": layer, "embedders": embedders, "k": n_clusters}
-        judges = [stack.enter_context(read(path, "embeddings")) for path in embeddings]
-        random = (
-            gaps[files.methods.index(RANDOM), files.n_clusters.index(n_clusters)] if RANDOM in files.methods else None
-        )
-        facts = names | {"key": key, "random_apart": None if random is None else int((random > 0).sum())}
-        facts |= layer_facts(files, card, summaries, judges)
-        words: Words = words_of(explanations_h5[0], scores_csv[0], scores_virtual_csv[0]) if explanations_h5 else {}
-        facts["virtual_words"] = virtual_words(scores_virtual_csv[0]) if explanations_h5 else []
-        facts["words"] = methods_of_words(scores_summary_csv[0], ablation_summary_csv[0]) if explanations_h5 else []
-        album = Album(made, patch_size, image_size)
-        lines = _neurons(files, album, key, gaps, words, n_clusters, n_references, n_circuit)
-        facts["examples"] = _examples(table, lines, str(n_clusters))
-        write_data(made / "layer.js", f"{key}/layer", {"facts": facts, "table": table, "lines": lines})
+        facts = vars(name) | {"embedders": embedders, "k": settings.n_clusters, "key": name.key}
+        facts |= {"random_gaps": _random_gaps(files, gaps, settings.n_clusters)}
+        facts |= layer_facts(files, card, summaries) | _facts_in_words(word_files)
+        words = _words(word_files)
+        lines = _Pages(files, Album(made, settings), name.key, words, settings).write(gaps)
+        facts["examples"] = _examples(table, lines, str(settings.n_clusters))
+        write_data(made / "layer.js", f"{name.key}/layer", {"facts": facts, "table": table, "lines": lines})
+
+
+def _random_gaps(files: LayerFiles, gaps: np.ndarray, n_clusters: int) -> int | None:
+    """Count the neurons whose random split has a gap above zero; None where nothing was split at random."""
+    if RANDOM not in files.methods:
+        return None
+    return int((gaps[files.methods.index(RANDOM), files.n_clusters.index(n_clusters)] > 0).sum())
+
+
+def _words(files: WordFiles) -> Words:
+    return words_of(files.explanations_h5[0], files.scores_csv[0], files.scores_virtual_csv[0]) if files else {}
+
+
+def _facts_in_words(files: WordFiles) -> dict[str, Any]:
+    if not files:
+        return {"virtual_words": [], "words": []}
+    methods = methods_of_words(files.scores_summary_csv[0], files.ablation_summary_csv[0])
+    return {"virtual_words": virtual_words(files.scores_virtual_csv[0]), "words": methods}
 
 
 class Album:
-    """Where pictures go; each image once.
+    """Save pictures in the folder of a layer, each image once.
 
     Parameters
     ----------
     folder
-        The folder of a layer.
-    patch_size, image_size
-        Sides in pixels.
+        The folder.
+    settings
+        Sides of patches and images.
     """
 
-    def __init__(self, folder: Path, patch_size: int, image_size: int) -> None:
-        self.folder, self._patch_size, self._image_size = folder, patch_size, image_size
-        self._seen: set[int] = set()
+    def __init__(self, folder: Path, settings: PageSettings) -> None:
+        self.folder, self._settings = folder, settings
+        self._saved: set[int] = set()
         for name in ("neurons", "images"):
             (folder / name).mkdir()
 
     def add(self, neuron: Neuron, chosen: np.ndarray, files: LayerFiles) -> None:
-        """Save the strip of a neuron, and the images it is cut from that are not there yet."""
+        """Save the strip of a neuron, and the images it is cut from that are not saved yet.
+
+        Parameters
+        ----------
+        neuron
+            The neuron.
+        chosen
+            Positions of the references in the strip.
+        files
+            The artifacts of the layer.
+        """
         ids = neuron.ids[chosen]
         pixels = files.images.take(ids)
-        save_picture(strip(pixels, neuron.box[chosen], self._patch_size), self.folder / f"neurons/{neuron.number}.jpg")
+        patches = strip(pixels, neuron.box[chosen], self._settings.patch_size)
+        save_picture(patches, self.folder / f"neurons/{neuron.number}.jpg")
         for image, picture in zip(ids.tolist(), pixels, strict=True):
-            if image not in self._seen:
-                self._seen.add(image)
-                save_picture(whole(picture, self._image_size), self.folder / f"images/{image}.jpg")
+            if image not in self._saved:
+                self._saved.add(image)
+                save_picture(shrunk(picture, self._settings.image_size), self.folder / f"images/{image}.jpg")
 
 
-def _neurons(
-    files: LayerFiles,
-    album: Album,
-    key: str,
-    gaps: np.ndarray,
-    words: Words,
-    n_clusters: int,
-    n_references: int,
-    n_circuit: int,
-) -> list[dict[str, Any]]:
-    """Write the data and pictures of every neuron; returns their lines in the grid."""
-    method, place = files.methods.index(files.main_method), files.n_clusters.index(n_clusters)
-    concepts = concept_table(files)
-    lines = []
-    with Progress(len(files.clusters["neuron"]), "pages", "neurons") as progress:
-        for row, neuron in enumerate(neurons(files)):
-            label = neuron.label[method, place]
-            chosen = shown(neuron, label, n_references)
-            said = words.get(neuron.number, [])
-            data = neuron_data(neuron, files, chosen, gaps[:, :, row], n_circuit) | {"words": said}
-            line = neuron_line(neuron, data, concepts) | {"words": main_words(said)}
-            if len(chosen):
-                album.add(neuron, chosen, files)
-                line |= {"shown": len(chosen), "parts": _parts(label, chosen, data["classes"])}
-            write_data(album.folder / f"neurons/{neuron.number}.js", f"{key}/neurons/{neuron.number}", data)
-            lines.append(line)
-            progress.advance(1)
-    return lines
+@dataclass(frozen=True)
+class _Pages:
+    """Write the pages of the neurons of a layer."""
+
+    files: LayerFiles
+    album: Album
+    key: str
+    words: Words
+    settings: PageSettings
+
+    def write(self, gaps: np.ndarray) -> list[dict[str, Any]]:
+        """Write the data and pictures of every neuron; return their lines in the grid."""
+        concepts = concept_table(self.files)
+        lines = []
+        with Progress(len(self.files.clusters["neuron"]), "pages", "neurons") as progress:
+            for row, neuron in enumerate(neurons(self.files)):
+                lines.append(self._write(neuron, gaps[:, :, row], concepts))
+                progress.advance(1)
+        return lines
+
+    def _write(self, neuron: Neuron, gap: np.ndarray, concepts: np.ndarray | None) -> dict[str, Any]:
+        files, settings = self.files, self.settings
+        label = neuron.label[files.methods.index(files.main_method), files.n_clusters.index(settings.n_clusters)]
+        chosen = shown(neuron, label, settings.n_references)
+        explanations = self.words.get(neuron.number, [])
+        data = neuron_data(neuron, files, chosen, gap, settings.n_circuit) | {"words": explanations}
+        line = neuron_line(neuron, data, concepts) | {"words": main_words(explanations)}
+        if len(chosen):
+            self.album.add(neuron, chosen, files)
+            line |= {"shown": len(chosen), "virtual_neurons": _virtual_neurons(label, chosen, data["classes"])}
+        write_data(self.album.folder / f"neurons/{neuron.number}.js", f"{self.key}/neurons/{neuron.number}", data)
+        return line
 
 
-def _parts(label: np.ndarray, chosen: np.ndarray, classes: list[int]) -> list[dict[str, Any]]:
-    """Size, most frequent class (-1: none) and places in the strip of each virtual neuron."""
-    found = []
+def _virtual_neurons(label: np.ndarray, chosen: np.ndarray, classes: list[int]) -> list[dict[str, Any]]:
+    """List the size, the most frequent class (-1: none) and the places in the strip of each virtual neuron."""
+    rows = []
     for number in sorted(set(label.tolist()) - {-1}):
         names = [classes[i] for i in np.flatnonzero(label == number) if classes[i] >= 0]
         common = max(sorted(set(names)), key=names.count, default=-1)
         common = common if names.count(common) > 1 else -1  # one of each kind says nothing
         places = np.flatnonzero(label[chosen] == number).tolist()
-        found.append({"n": int((label == number).sum()), "class": common, "places": places})
-    return found
+        rows.append({"n": int((label == number).sum()), "class": common, "places": places})
+    return rows
 
 
-def _examples(table: dict[str, Any], lines: list[dict[str, Any]], k: str, n: int = 3) -> list[int]:
-    """Rows of the neurons that separate best."""
-    gap = np.array([np.nan if value is None else value for value in table["separation"][k]], dtype=float)
+def _examples(table: dict[str, Any], lines: list[dict[str, Any]], k: str) -> list[int]:
+    """Find the rows of the neurons with the largest gaps."""
+    gap = np.array([np.nan if value is None else value for value in table["gap"][k]], dtype=float)
     rows = np.argsort(-np.nan_to_num(gap, nan=-np.inf), kind="stable")
-    return [int(row) for row in rows if np.isfinite(gap[row]) and len(lines[row].get("parts", [])) > 1][:n]
+    several = [int(row) for row in rows if np.isfinite(gap[row]) and len(lines[row].get("virtual_neurons", [])) > 1]
+    return several[:N_EXAMPLES]

@@ -1,4 +1,4 @@
-"""The pictures of the explorer: the patches of a neuron in one strip, and whole images."""
+"""Make the pictures of the explorer: the patches of a neuron in one strip, and whole images."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def strip(pixels: np.ndarray, boxes: np.ndarray, size: int) -> Image.Image:
     boxes
         (n, 4) top, left, bottom, right of each patch, ends excluded.
     size
-        Side of a patch in the strip.
+        Side of a patch in the strip, in pixels.
     """
     picture = Image.new("RGB", (size * len(boxes), size))
     for number, (image, box) in enumerate(zip(pixels, boxes, strict=True)):
@@ -27,14 +27,24 @@ def strip(pixels: np.ndarray, boxes: np.ndarray, size: int) -> Image.Image:
 
 
 def cut(image: np.ndarray, box: np.ndarray, size: int) -> Image.Image:
-    """Cut a patch (top, left, bottom, right) out of an image (H, W, 3) and bring it to a side."""
+    """Cut a patch out of an image.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8.
+    box
+        (4,) top, left, bottom, right, ends excluded.
+    size
+        Side that the patch is brought to, in pixels.
+    """
     top, left, bottom, right = box.tolist()
     patch = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
     return patch.resize((size, size), Image.Resampling.BICUBIC)
 
 
-def whole(pixels: np.ndarray, size: int) -> Image.Image:
-    """Shrink an image (H, W, 3) to at most a side."""
+def shrunk(pixels: np.ndarray, size: int) -> Image.Image:
+    """Shrink an image (H, W, 3) to at most a side, in pixels."""
     picture = Image.fromarray(pixels)
     size = min(size, picture.width)
     return picture if picture.width == size else picture.resize((size, size), Image.Resampling.BICUBIC)

@@ -1,4 +1,4 @@
-"""Pictures of the explorer for the README: ``python -m purelens.report.screenshot INDEX_HTML PNG [--route ROUTE]``."""
+"""Take pictures of the explorer for the README: ``python -m purelens.report.screenshot INDEX_HTML PNG [--route ROUTE]``."""
 
 import argparse
 import shutil
@@ -10,7 +10,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def find_browser() -> str | None:
-    """Path of a Chromium; None if there is none."""
+    """Find a Chromium; None if there is none."""
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
@@ -28,7 +28,7 @@ def screenshot(
     width, height
         Size of the window, in pixels.
     dark
-        Whether in dark colors.
+        Whether to use the dark theme.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def screenshot(
 
 
 def main() -> None:
-    """Take a picture as the command line says."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("index_html")
     parser.add_argument("png")

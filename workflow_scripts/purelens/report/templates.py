@@ -1,4 +1,4 @@
-"""The page templates, and how large a page may be that stands within another."""
+"""Fill in the page templates."""
 
 from pathlib import Path
 from typing import Any
@@ -7,11 +7,11 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 TEMPLATES = Path(__file__).parents[2] / "report"
 OPENS_WITHIN_A_PAGE = 1_400_000
-"""Bytes of a page that Chromium still opens within another, where it stands as base64: 2 MB of those."""
+"""Bytes of a page that Chromium still opens within another one: as base64 they are 2 MB."""
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill a template in; what is not marked as HTML is escaped."""
+    """Fill in a template; what is not marked as HTML is escaped."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
     )

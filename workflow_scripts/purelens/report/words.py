@@ -1,4 +1,4 @@
-"""What the explorer says of neurons in words."""
+"""Collect what the explorer shows of neurons in words."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,46 +17,48 @@ Words = dict[int, list[dict[str, Any]]]
 
 
 def words_of(explanations_h5: str, scores_csv: str, virtual_csv: str) -> Words:
-    """Read the explanations of a layer and how well they predict.
+    """Read the explanations of a layer and their scores.
 
     Parameters
     ----------
     explanations_h5, scores_csv, virtual_csv
         What the rules ``explain`` and ``simulate`` made.
     """
-    together = read_table(virtual_csv).set_index(["method", "neuron"])["sum_correlation"].to_dict()
+    sums = read_table(virtual_csv).set_index(["method", "neuron"])["sum_correlation"].to_dict()
     scores = read_table(scores_csv).set_index(["method", "neuron", "virtual_neuron"])[["correlation", "auprc"]]
-    found: Words = {}
+    words: Words = {}
     with read(explanations_h5, "explanations") as file:
-        names, neuron, part = strings(file["concept_label"]), file["unit_neuron"][...], file["unit_part"][...]
+        names, neuron = strings(file["concept_label"]), file["unit_neuron"][...]
+        virtual_neuron = file["unit_virtual_neuron"][...]
         for place, method in enumerate(strings(file["method"])):
             concepts, weights = file["concept_number"][place], file["weight"][place]
             for unit in np.flatnonzero((concepts >= 0).any(axis=1)):
                 slots = np.flatnonzero(concepts[unit] >= 0)
-                score = scores.loc[(method, int(neuron[unit]), int(part[unit]))]
-                sums = together.get((method, int(neuron[unit]))) if part[unit] == WHOLE else None
-                found.setdefault(int(neuron[unit]), []).append(
+                whole = virtual_neuron[unit] == WHOLE
+                score = scores.loc[(method, int(neuron[unit]), int(virtual_neuron[unit]))]
+                of_sum = sums.get((method, int(neuron[unit]))) if whole else None
+                words.setdefault(int(neuron[unit]), []).append(
                     {
                         "method": method,
-                        "part": None if part[unit] == WHOLE else int(part[unit]),
+                        "virtual_neuron": None if whole else int(virtual_neuron[unit]),
                         "words": [[names[concepts[unit, slot]], rounded(weights[unit, slot])] for slot in slots],
                         "correlation": rounded(score["correlation"]),
                         "auprc": rounded(score["auprc"]),
-                        "together": None if sums is None else number(sums),
+                        "sum_correlation": None if of_sum is None else number(of_sum),
                     }
                 )
-    return found
+    return words
 
 
 def main_words(words: Sequence[dict[str, Any]]) -> list[str]:
-    """The concepts for which a neuron is active, by the linear explanation that predicts it best; none if there is none."""
-    whole = [w for w in words if w["part"] is None and w["method"].startswith(LINEAR)]
+    """List the concepts with positive weights in the linear explanation that predicts the neuron best; none without one."""
+    whole = [w for w in words if w["virtual_neuron"] is None and w["method"].startswith(LINEAR)]
     best = max(whole, key=lambda w: -2.0 if w["correlation"] is None else w["correlation"], default=None)
     return [name for name, weight in best["words"] if weight > 0] if best else []
 
 
 def virtual_words(virtual_csv: str) -> list[dict[str, Any]]:
-    """How well virtual neurons are predicted beside their neurons: means over neurons, a row for each method."""
+    """Average the scores of neurons and of their virtual neurons over the neurons, a row for each method."""
     table = read_table(virtual_csv)
     rows = []
     for method, group in table.groupby("method", sort=False):
@@ -66,7 +68,7 @@ def virtual_words(virtual_csv: str) -> list[dict[str, Any]]:
 
 
 def methods_of_words(summary_csv: str, ablation_csv: str) -> list[dict[str, Any]]:
-    """How well each method explains: means and intervals, a row for each method."""
+    """Collect the mean scores of each method with their intervals, a row for each method."""
     rows: dict[str, dict[str, Any]] = {}
     for path in (summary_csv, ablation_csv):
         table: pd.DataFrame = read_table(path)
@@ -76,4 +78,4 @@ def methods_of_words(summary_csv: str, ablation_csv: str) -> list[dict[str, Any]
                 **dict(zip(("mean", "low", "high"), values, strict=True)),
                 "n": int(row["n"]),
             }
-    return [{"method": method, **found} for method, found in rows.items()]
+    return [{"method": method, **quantities} for method, quantities in rows.items()]

@@ -1,7 +1,7 @@
-"""The HDF5 artifacts: the only place that knows their layout.
+"""Read and write HDF5 artifacts. No other module knows their layout.
 
 An artifact is a NetCDF-4 file: every dimension has a coordinate, every variable a description and units, every dataset a
-checksum. It is written under a temporary name and renamed when it is whole. The root attributes say what it was made from.
+checksum. It is written under a temporary name and renamed when it is whole. Its root attributes are the provenance record.
 Large tables that are filled in any order (see `purelens.storage.resumable`) are contiguous, with a checksum for each index of
 their first dimension in ``checksum/<variable>``; all other datasets are chunked, with HDF5's own checksums.
 """
@@ -24,17 +24,42 @@ import numpy as np
 
 from purelens.errors import UserError
 from purelens.storage.files import replace_when_whole
-from purelens.storage.provenance import Provenance, text
+from purelens.storage.provenance import REBUILD, Provenance, text
 from purelens.storage.schemas import CHECKSUM, SCHEMAS, Schema, Variable
 
 CHUNK_BYTES = 2**18
 WINDOW_BYTES = 2**22
+GROWING_CHUNK = 4096
 HALF, SINGLE = "half", "single"
 """How large tables of real numbers are stored: in 16 or in 32 bits."""
 
+LIBRARIES = (
+    "purelens",
+    "numpy",
+    "torch",
+    "torchvision",
+    "zennit",
+    "open_clip_torch",
+    "timm",
+    "scikit-learn",
+    "h5py",
+    "pillow",
+)
+"""Libraries that decide the last digits of a result."""
+
 
 class Writer:
-    """An artifact that is being written."""
+    """Write the dimensions and variables of one artifact.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    schema
+        What it may hold.
+    storage
+        ``half`` or ``single``.
+    """
 
     def __init__(self, file: h5py.File, schema: Schema, storage: str = SINGLE) -> None:
         self._file = file
@@ -42,10 +67,20 @@ class Writer:
         self._storage = storage
 
     def coordinate(self, dim: str, values: np.ndarray | int, growing: bool = False) -> None:
-        """Define a dimension by its coordinate values, or by its length."""
+        """Define a dimension.
+
+        Parameters
+        ----------
+        dim
+            Its name.
+        values
+            Its coordinate values, or its length.
+        growing
+            Whether it can be lengthened with `grow`.
+        """
         values = np.arange(values, dtype="i4") if isinstance(values, int) else np.asarray(values)
         maxshape = (None,) if growing else None
-        chunks = (4096,) if growing else True if len(values) else None
+        chunks = (GROWING_CHUNK,) if growing else True if len(values) else None
         scale = self._file.create_dataset(
             dim, data=values, maxshape=maxshape, chunks=chunks, fletcher32=chunks is not None
         )
@@ -56,13 +91,25 @@ class Writer:
     def variable(
         self, name: str, dims: tuple[str, ...] | None = None, data: Any = None, growing: bool = False
     ) -> h5py.Dataset:
-        """Create a variable of the schema over dimensions defined before, with its data if it is at hand."""
+        """Create a variable of the schema.
+
+        Parameters
+        ----------
+        name
+            Its name in the schema.
+        dims
+            Its dimensions, defined before; None: those of the schema.
+        data
+            Its values, if they are at hand.
+        growing
+            Whether its first dimension can be lengthened with `grow`.
+        """
         spec = self.spec(name)
         dims = dims or spec.dims
         shape = tuple(len(self._file[dim]) for dim in dims)
         dtype = self._dtype(spec) if spec.dtype != "str" else h5py.string_dtype("utf-8", _longest(data))
         if spec.dtype == "str":
-            data = np.array([_encoded(text) for text in data], dtype=dtype)
+            data = np.array([_encoded(value) for value in data], dtype=dtype)
         chunks = _chunks(shape, dtype, growing) if shape and (0 not in shape or growing) else None
         dataset = self._file.create_dataset(
             name,
@@ -78,7 +125,7 @@ class Writer:
         return self._described(dataset, dims, spec)
 
     def rows(self, name: str, dims: tuple[str, ...] | None = None) -> h5py.Dataset:
-        """Create a variable that is one block of bytes in the file, there at once, to be filled in any order."""
+        """Create a variable that is one block of bytes in the file, allocated at once, to be filled in any order."""
         spec = self.spec(name)
         dims = dims or spec.dims
         properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -89,13 +136,13 @@ class Writer:
         return self._described(dataset, dims, spec)
 
     def references(self, neurons: np.ndarray, reference_id: np.ndarray) -> None:
-        """Define neurons (C,) and their references by image ids (C, K), -1 where there is none."""
+        """Define the neurons (C,) and their references: image ids (C, K), -1 where there is none."""
         self.coordinate("neuron", neurons)
         self.coordinate("reference", reference_id.shape[1])
         self.variable("reference_id", data=reference_id)
 
     def spec(self, name: str) -> Variable:
-        """What the schema says about a variable."""
+        """Look a variable up in the schema."""
         group, _, leaf = name.partition("/")
         return CHECKSUM if group == "checksum" else self._schema.variables[f"{group}/*" if leaf else name]
 
@@ -126,16 +173,16 @@ class Writer:
 
 
 def _longest(texts: Any) -> int:
-    return max([1, *(len(_encoded(text)) for text in texts)])
+    return max([1, *(len(_encoded(value)) for value in texts)])
 
 
-def _encoded(text: object) -> bytes:
-    """UTF-8; bytes of a file name that are none are written as escapes."""
-    return str(text).encode("utf-8", "backslashreplace")
+def _encoded(value: object) -> bytes:
+    """Encode as UTF-8; bytes of a file name that are not UTF-8 are written as escapes."""
+    return str(value).encode("utf-8", "backslashreplace")
 
 
 def _chunks(shape: tuple[int, ...], dtype: np.dtype, growing: bool) -> tuple[int, ...]:
-    """Whole rows, as many as fit in ``CHUNK_BYTES``; a row over it is cut along its own first axis."""
+    """Choose whole rows, as many as fit in ``CHUNK_BYTES``; a row over it is cut along its own first axis."""
     row_bytes = int(np.prod(shape[1:])) * dtype.itemsize
     if row_bytes > CHUNK_BYTES and len(shape) > 1:
         return (1, *_chunks(shape[1:], dtype, False))
@@ -144,21 +191,9 @@ def _chunks(shape: tuple[int, ...], dtype: np.dtype, growing: bool) -> tuple[int
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries that decide the numbers."""
-    names = [
-        "purelens",
-        "numpy",
-        "torch",
-        "torchvision",
-        "zennit",
-        "open_clip_torch",
-        "timm",
-        "scikit-learn",
-        "h5py",
-        "pillow",
-    ]
+    """List the versions of Python and of the libraries that decide the numbers."""
     found = {"python": platform.python_version()}
-    for name in names:
+    for name in LIBRARIES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -194,7 +229,7 @@ def create(
 
 @contextmanager
 def disk_errors(path: str | Path) -> Iterator[None]:
-    """Say in one line that the disk is full, which HDF5 says in many."""
+    """Report a full disk in one line, which HDF5 reports in many."""
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -204,13 +239,25 @@ def disk_errors(path: str | Path) -> Iterator[None]:
 
 
 def write_attributes(file: h5py.File, name: str, provenance: Provenance, device: str) -> None:
-    """Say in the root attributes what the artifact is and what it is made from."""
+    """Write the root attributes: the schema, the provenance record, the device and the library versions.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    name
+        Its schema, a key of ``SCHEMAS``.
+    provenance
+        What it is made from.
+    device
+        Where it is computed.
+    """
     record = provenance.record()
     _set(file, "schema", name)
     _set(file, "schema_version", SCHEMAS[name].version)
-    _set(file, "identity", record["identity"])
+    _set(file, "fingerprint", record["fingerprint"])
     _set(file, "code", record["code"])
-    for key in ("params", "inputs", "how"):
+    for key in ("params", "inputs", "execution"):
         _set(file, key, json.dumps(record[key], sort_keys=True))
     _set(file, "seed", record["params"].get("seed", 0))
     _set(file, "device", device)
@@ -218,7 +265,11 @@ def write_attributes(file: h5py.File, name: str, provenance: Provenance, device:
 
 
 def _set(file: h5py.File, name: str, value: str | int | float) -> None:
-    """Set a root attribute; texts have a fixed length, which HDF5 keeps among what it has checksums of."""
+    """Set a root attribute.
+
+    Texts have a fixed length, which HDF5 stores among what it has checksums of: a flipped bit in a heap of variable texts can
+    send it into an endless loop.
+    """
     if isinstance(value, str):
         data = _encoded(value)
         file.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
@@ -230,14 +281,19 @@ def _set(file: h5py.File, name: str, value: str | int | float) -> None:
 def read(path: str | Path, name: str) -> Iterator[h5py.File]:
     """Open an artifact for reading.
 
+    Parameters
+    ----------
+    path
+        The artifact.
+    name
+        The schema that it must have, a key of ``SCHEMAS``.
+
     Raises
     ------
     UserError
         If it is missing, damaged or something else, with the command that rebuilds it.
     """
-    rebuild = (
-        f"rebuild it with the --configfile of its study and: snakemake --cores all --resources gpu=1 --force {path}"
-    )
+    rebuild = f"rebuild it with the --configfile of its study and: {REBUILD} {path}"
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist; {rebuild}")
     try:
@@ -261,12 +317,12 @@ def read(path: str | Path, name: str) -> Iterator[h5py.File]:
 
 
 def _from_hdf5(error: BaseException) -> bool:
-    """Whether HDF5 raised an error, not the code that reads."""
+    """Tell an error of HDF5 from one of the code that reads."""
     return "h5py" in traceback.extract_tb(error.__traceback__)[-1].filename
 
 
 class Rows:
-    """A variable that is read along its first dimension, its checksums compared.
+    """Read a variable along its first dimension, comparing its checksums.
 
     Parameters
     ----------
@@ -276,7 +332,7 @@ class Rows:
 
     def __init__(self, file: h5py.File, name: str) -> None:
         self._data = file[name]
-        self._where = f"{file.filename}: {name}"
+        self._label = f"{file.filename}: {name}"
         self._sums = file[f"checksum/{name}"][...] if f"checksum/{name}" in file else None
 
     def __len__(self) -> int:
@@ -284,45 +340,56 @@ class Rows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the whole variable."""
+        """Shape of the whole variable."""
         return self._data.shape
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        """Read rows by a slice, or by ascending numbers; what is stored in 16 bits comes in 32."""
+        """Read rows by a slice or by ascending numbers; 16 bits become 32."""
         values = self._data[rows]
         if self._sums is not None and not np.array_equal(row_checksums(values), self._sums[rows]):
-            raise OSError(f"{self._where}: the checksums do not fit")
+            raise OSError(f"{self._label}: the checksums do not fit")
         return values.astype(np.float32) if values.dtype == np.float16 else values
 
     def take(self, rows: np.ndarray, columns: np.ndarray | slice = np.s_[:]) -> np.ndarray:
-        """Read many scattered rows, by ascending numbers: HDF5 takes far longer for a list than for the range it is in.
+        """Read many scattered rows, and some columns of each.
 
-        Of each row, only some columns are kept; whole rows are in memory a few at a time.
+        Parameters
+        ----------
+        rows
+            (r,) ascending numbers.
+        columns
+            The columns to keep. Whole rows are in memory only a few at a time.
+
+        Returns
+        -------
+        numpy.ndarray
+            (r, ...).
         """
         step = max(1, WINDOW_BYTES // max(1, self._data.dtype.itemsize * int(np.prod(self.shape[1:]))))
         taken = []
         for start in range(0, len(self), step):
             within = rows[(rows >= start) & (rows < start + step)]
             if len(within):
+                # the range that the rows lie in: for a list of rows HDF5 takes fifty times as long
                 first = int(within[0])
                 taken.append(self[first : int(within[-1]) + 1][within - first][:, columns])
         return np.concatenate(taken) if taken else self[0:0][:, columns]
 
 
 def variables(group: h5py.Group) -> list[str]:
-    """Names of all datasets of a group, and of the groups in it."""
+    """List the datasets of a group and of the groups in it."""
     names: list[str] = []
     group.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
     return names
 
 
 def storage_of(file: h5py.File) -> str:
-    """How the large tables of an artifact are stored."""
+    """Tell how the large tables of an artifact are stored: ``half`` or ``single``."""
     return HALF if any(file[name].dtype == np.float16 for name in variables(file)) else SINGLE
 
 
 def row_checksums(values: np.ndarray) -> np.ndarray:
-    """CRC-32 of each row."""
+    """Compute the CRC-32 of each row: (r,) uint32 of (r, ...)."""
     return np.array([zlib.crc32(row) for row in np.ascontiguousarray(values)], dtype=np.uint32)
 
 

@@ -1,4 +1,7 @@
-"""Files that are there whole or not at all."""
+"""Replace files and folders atomically, and digest their bytes.
+
+See invariant 4 (atomic replacement) in ``docs/reruns.md``.
+"""
 
 import ctypes
 import glob
@@ -11,12 +14,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+"""Constants of Linux for ``renameat2``: the current folder, and the flag that exchanges two names."""
+
 
 @contextmanager
 def replace_when_whole(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``; rename it when the block ends, remove it when it fails.
+    """Write a file under a temporary name beside it, and rename it when the block ends without an error.
 
-    What a killed job left behind for the same path is removed first.
+    Parameters
+    ----------
+    path
+        The file. What a killed job left behind for it is removed first.
+
+    Yields
+    ------
+    pathlib.Path
+        The temporary name to write to.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,21 +44,32 @@ def replace_when_whole(path: str | Path) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the hidden files that were begun for ``path``."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        left.unlink()
+    """Remove the hidden files that were begun for a file."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        leftover.unlink()
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Rename a finished file, once it is on the disk."""
+    """Rename a finished file to its place, once its bytes are on the disk."""
     with temporary.open("rb") as file:
-        os.fsync(file.fileno())
+        os.fsync(file.fileno())  # a crash after the rename must not leave a name without bytes
     temporary.replace(path)
 
 
 @contextmanager
 def replace_folder_when_whole(folder: str | Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``folder``; it takes its place when the block ends, and is removed when it fails."""
+    """Fill a temporary folder beside a folder, and exchange the two when the block ends without an error.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+
+    Yields
+    ------
+    pathlib.Path
+        The temporary folder to write to.
+    """
     folder = Path(folder)
     temporary = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -54,6 +79,7 @@ def replace_folder_when_whole(folder: str | Path) -> Iterator[Path]:
         if not folder.exists():
             temporary.replace(folder)
         elif not _exchange(temporary, folder):
+            # a file system without the exchange: readers miss the folder for a moment
             shutil.rmtree(folder)
             temporary.replace(folder)
     finally:
@@ -66,17 +92,16 @@ def _exchange(one: Path, other: Path) -> bool:
         rename = ctypes.CDLL(None).renameat2
     except AttributeError:
         return False
-    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
-    return rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
+    return rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0
 
 
 def digest_of(path: str | Path) -> str:
-    """Digest of the bytes of a file: sha256, as hexadecimal digits."""
+    """Digest the bytes of a file: sha256, as hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: str | Path, values: Mapping[str, Any]) -> None:
-    """Write a small JSON file, whole or not at all."""
+    """Write a small JSON file atomically."""
     with replace_when_whole(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,4 +1,7 @@
-"""The rule ``gather``: the artifacts of the parts of a stage, put together."""
+"""The rule ``gather``: put the shards of an artifact together.
+
+See invariant 6 (shards) in ``docs/reruns.md``.
+"""
 
 import os
 from collections.abc import Sequence
@@ -11,109 +14,109 @@ import numpy as np
 
 from purelens.errors import UserError
 from purelens.storage.artifacts import Rows, Writer, read, storage_of, variables
-from purelens.storage.provenance import Provenance, read_record, text
+from purelens.storage.provenance import DEFAULT_EXECUTION, Execution, Provenance, read_record, text
 from purelens.storage.resumable import Work, resume
 
 ROWS_AT_A_TIME = 256
 OVER_IMAGES = ("activations", "effects")
-"""Artifacts whose parts are of images; those of all others are of neurons."""
+"""Artifacts whose shards are of images; those of all others are of neurons."""
 
-BASIS = ("basis", "head_block", "head_number")
-"""What all parts of ``effects`` have in common."""
+COMMON = ("basis", "head_block", "head_number")
+"""Variables of ``effects`` that are equal in all shards."""
 
 REFERENCES = ("reference_id", "reference_value", "reference_position")
 
 
-def gather(shards: Sequence[str], gathered_h5: str, provenance: Provenance | None = None) -> None:
-    """Put the parts of an artifact together: it is, byte for byte of its data, what one job would have made.
-
-    Parts are of consecutive images (``effects``, and ``activations``, whose references are merged) or of consecutive neurons.
+def gather(shards: Sequence[str], gathered_h5: str, execution: Execution = DEFAULT_EXECUTION) -> None:
+    """Put the shards of an artifact together: byte for byte the data that one job would have made.
 
     Parameters
     ----------
     shards
-        The artifacts of the parts, in their order.
+        The artifacts of the shards, in their order: consecutive images (``activations``, whose references are merged, and
+        ``effects``) or consecutive neurons (all others).
     gathered_h5
         The artifact.
-    provenance
+    execution
         Says by which code they are put together.
 
     Raises
     ------
     UserError
-        If the parts are not all there are, or not of the same artifact.
+        If shards are missing, or not of the same artifact.
     """
     record = _common_record(shards, gathered_h5)
-    record["how"]["gather"] = provenance.code if provenance else ""
+    record["execution"]["gather"] = execution.provenance.code
     with h5py.File(shards[0], "r") as first:
         name, device = text(first, "schema"), text(first, "device")
-    whole = Provenance(record["params"], record["code"], record["inputs"], record["how"])
+    whole = Provenance(record["params"], record["code"], record["inputs"], record["execution"])
     with ExitStack() as stack:
-        parts = [stack.enter_context(read(path, name)) for path in shards]
-        work = stack.enter_context(resume(gathered_h5, name, whole, device, storage_of(parts[0])))
-        tables = _tables(parts[0], "image" if name in OVER_IMAGES else "neuron")
-        work.define(lambda out: _define(out, name, parts, tables))
+        files = [stack.enter_context(read(path, name)) for path in shards]
+        work = stack.enter_context(resume(gathered_h5, name, whole, device, storage_of(files[0])))
+        tables = _tables(files[0], "image" if name in OVER_IMAGES else "neuron")
+        work.define(lambda out: _define(out, name, files, tables))
         for table in tables:
-            _copy(work, parts, table)
+            _copy(work, files, table)
         if name == "activations":
-            _write_references(work, parts)
+            _write_references(work, files)
         work.finish()
 
 
 def _common_record(shards: Sequence[str], gathered_h5: str) -> dict[str, Any]:
-    """What all parts were made from."""
+    """Check that the shards are all shards of one artifact, and return what it is made from."""
     records = [read_record(path) for path in shards]
     expected = [f"{number}/{len(shards)}" for number in range(1, len(shards) + 1)]
-    if [record and record["how"].get("shard") for record in records] != expected:
-        raise UserError(f"{shards[0]} and the others are not parts 1 to {len(shards)} of one artifact; remove them")
+    if [record and record["execution"].get("shard") for record in records] != expected:
+        raise UserError(f"{shards[0]} and the others are not shards 1 to {len(shards)} of one artifact; remove them")
     first = records[0]
     assert first is not None
-    if any(record is None or record["identity"] != first["identity"] for record in records):
+    if any(record is None or record["fingerprint"] != first["fingerprint"] for record in records):
         raise UserError(f"{shards[0]} and the others were not made from the same inputs; remove them and run again")
     folder, home = Path(shards[0]).parent, Path(gathered_h5).parent
-    paths = {name: os.path.relpath(folder / path, home) for name, path in first["how"].get("paths", {}).items()}
-    return {**first, "how": {**first["how"], "shard": f"1-{len(shards)}/{len(shards)}", "paths": paths}}
+    paths = {name: os.path.relpath(folder / path, home) for name, path in first["execution"].get("paths", {}).items()}
+    execution = {**first["execution"], "shard": f"1-{len(shards)}/{len(shards)}", "paths": paths}
+    return {**first, "execution": execution}
 
 
-def _tables(part: h5py.File, along: str) -> list[str]:
-    """Names of the large tables whose first dimension the parts divide."""
-    return [name for name in variables(part["checksum"]) if part[name].dims[0][0].name == f"/{along}"]
+def _tables(file: h5py.File, along: str) -> list[str]:
+    """List the large tables whose first dimension is divided among the shards."""
+    return [name for name in variables(file["checksum"]) if file[name].dims[0][0].name == f"/{along}"]
 
 
-def _define(out: Writer, name: str, parts: Sequence[h5py.File], tables: Sequence[str]) -> None:
-    """Lay the artifact out like its parts, its first dimension as long as all theirs."""
-    first = parts[0]
+def _define(out: Writer, name: str, shards: Sequence[h5py.File], tables: Sequence[str]) -> None:
+    """Lay the artifact out like its shards, its first dimension as long as all theirs."""
+    first = shards[0]
     along = first[tables[0]].dims[0][0].name.lstrip("/")
     for dim, item in first.items():
         if isinstance(item, h5py.Dataset) and item.is_scale:
-            out.coordinate(dim, np.concatenate([part[dim][...] for part in parts]) if dim == along else item[...])
+            out.coordinate(dim, np.concatenate([shard[dim][...] for shard in shards]) if dim == along else item[...])
     if along == "neuron":
-        out.variable("reference_id", data=np.concatenate([part["reference_id"][...] for part in parts]))
+        out.variable("reference_id", data=np.concatenate([shard["reference_id"][...] for shard in shards]))
     elif name == "activations":
         for table in REFERENCES:
             out.rows(table)
     else:
-        for variable in BASIS:
+        for variable in COMMON:
             out.variable(variable, data=first[variable][...])
     for table in tables:
         out.rows(table, dims=tuple(dim[0].name.lstrip("/") for dim in first[table].dims))
 
 
-def _copy(work: Work, parts: Sequence[h5py.File], table: str) -> None:
+def _copy(work: Work, shards: Sequence[h5py.File], table: str) -> None:
     done = 0
-    for part in parts:
-        rows = Rows(part, table)
+    for shard in shards:
+        rows = Rows(shard, table)
         for start in range(0, len(rows), ROWS_AT_A_TIME):
             values = rows[start : start + ROWS_AT_A_TIME]
             work.write(table, done + start + np.arange(len(values)), values)
         done += len(rows)
 
 
-def _write_references(work: Work, parts: Sequence[h5py.File]) -> None:
-    """Merge the references of parts of the images: value descending, equal values by image id."""
+def _write_references(work: Work, shards: Sequence[h5py.File]) -> None:
+    """Merge the references of shards of the images: value descending, equal values by image id."""
     every = slice(None)
-    merged = {name: np.concatenate([Rows(part, name)[every] for part in parts], axis=1) for name in REFERENCES}
-    # a stable sort keeps the images of earlier parts before those of later ones
-    order = np.argsort(-merged["reference_value"], axis=1, kind="stable")[:, : len(parts[0]["reference"])]
+    merged = {name: np.concatenate([Rows(shard, name)[every] for shard in shards], axis=1) for name in REFERENCES}
+    # a stable sort keeps the images of earlier shards before those of later ones
+    order = np.argsort(-merged["reference_value"], axis=1, kind="stable")[:, : len(shards[0]["reference"])]
     for name, values in merged.items():
         work.write(name, np.arange(len(values)), np.take_along_axis(values, order, axis=1))

@@ -1,6 +1,12 @@
-"""Where every artifact lies: the only place that knows."""
+"""Name the path of every artifact. No other module knows a path below the results folder."""
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+
+MEMORY = Path(".snakemake") / "purelens"
+"""What is remembered from run to run, in the folder where Snakemake runs. It may be removed at any time."""
+
+LAYER = "{dataset}/{model}/{layer}"
+LENS = "{dataset}/lens/{embedder}"
 
 TEMPLATES = {
     "scenes": "world/{part}.h5",
@@ -11,47 +17,48 @@ TEMPLATES = {
     "dataset": "{dataset}/images.h5",
     "model": "{dataset}/{model}/model.safetensors",
     "model_card": "{dataset}/{model}/model.json",
-    "activations": "{dataset}/{model}/{layer}/activations.h5",
-    "relevances": "{dataset}/{model}/{layer}/relevances.h5",
-    "patches": "{dataset}/{model}/{layer}/patches.h5",
-    "embeddings": "{dataset}/{model}/{layer}/embeddings/{embedder}.h5",
+    "activations": f"{LAYER}/activations.h5",
+    "relevances": f"{LAYER}/relevances.h5",
+    "patches": f"{LAYER}/patches.h5",
+    "embeddings": f"{LAYER}/embeddings/{{embedder}}.h5",
     "stage": "{folder}/{stage}.h5",
-    "virtual_neurons": "{dataset}/{model}/{layer}/virtual_neurons.h5",
+    "virtual_neurons": f"{LAYER}/virtual_neurons.h5",
     "image_embeddings": "{dataset}/image_embeddings/{embedder}.h5",
     "concepts": "{dataset}/concepts/{concepts}.h5",
-    "gates": "{dataset}/{model}/{layer}/gates.h5",
-    "iou": "{dataset}/{model}/{layer}/iou.h5",
-    "explanations": "{dataset}/{model}/{layer}/explanations.h5",
-    "scores": "{dataset}/{model}/{layer}/scores.csv",
-    "scores_summary": "{dataset}/{model}/{layer}/scores_summary.csv",
-    "scores_virtual": "{dataset}/{model}/{layer}/scores_virtual.csv",
-    "ablation": "{dataset}/{model}/{layer}/ablation.csv",
-    "ablation_summary": "{dataset}/{model}/{layer}/ablation_summary.csv",
-    "effects": "{dataset}/lens/{embedder}/{block}/effects.h5",
-    "directions": "{dataset}/lens/{embedder}/{block}/directions.h5",
-    "words": "{dataset}/lens/{embedder}/{block}/words.h5",
-    "replacements": "{dataset}/lens/{embedder}/{block}/replacements.csv",
-    "texts": "{dataset}/lens/{embedder}/texts.h5",
-    "classes": "{dataset}/lens/{embedder}/classes.h5",
-    "discovery": "{dataset}/lens/{embedder}/discovery.h5",
-    "heatmaps": "{dataset}/lens/{embedder}/heatmaps.h5",
-    "lens_pages": "report/lens/{dataset}/{embedder}.provenance.json",  # of the folder
-    "segmentation": "{dataset}/lens/{embedder}/segmentation.csv",
-    "segmentation_summary": "{dataset}/lens/{embedder}/segmentation_summary.csv",
-    "attacks": "{dataset}/lens/{embedder}/attacks.csv",
-    "attack_prompts": "{dataset}/lens/{embedder}/attack_prompts.csv",
-    "attack_images": "{dataset}/lens/{embedder}/attack_images.csv",
-    "projections": "{dataset}/{model}/{layer}/projections.h5",
-    "interpretability": "{dataset}/{model}/{layer}/interpretability.csv",
-    "interpretability_summary": "{dataset}/{model}/{layer}/interpretability_summary.csv",
-    "alignment": "{dataset}/{model}/{layer}/alignment.csv",
-    "alignment_summary": "{dataset}/{model}/{layer}/alignment_summary.csv",
-    "neuron_figures": "{dataset}/{model}/{layer}/figures/neurons.provenance.json",  # of the folder
-    "neuron_gallery": "{dataset}/{model}/{layer}/figures/neurons.html",
-    "layer_figures": "{dataset}/{model}/{layer}/figures/methods_{embedder}.png",
-    "pages": "report/layers/{dataset}/{model}/{layer}.provenance.json",  # of the folder
+    "assignments": f"{LAYER}/assignments.h5",
+    "iou": f"{LAYER}/iou.h5",
+    "explanations": f"{LAYER}/explanations.h5",
+    "scores": f"{LAYER}/scores.csv",
+    "scores_summary": f"{LAYER}/scores_summary.csv",
+    "scores_virtual": f"{LAYER}/scores_virtual.csv",
+    "ablation": f"{LAYER}/ablation.csv",
+    "ablation_summary": f"{LAYER}/ablation_summary.csv",
+    "effects": f"{LENS}/{{block}}/effects.h5",
+    "directions": f"{LENS}/{{block}}/directions.h5",
+    "words": f"{LENS}/{{block}}/words.h5",
+    "replacements": f"{LENS}/{{block}}/replacements.csv",
+    "texts": f"{LENS}/texts.h5",
+    "classes": f"{LENS}/classes.h5",
+    "discovery": f"{LENS}/discovery.h5",
+    "heatmaps": f"{LENS}/heatmaps.h5",
+    "segmentation": f"{LENS}/segmentation.csv",
+    "segmentation_summary": f"{LENS}/segmentation_summary.csv",
+    "attacks": f"{LENS}/attacks.csv",
+    "attack_prompts": f"{LENS}/attack_prompts.csv",
+    "attack_images": f"{LENS}/attack_images.csv",
+    "projections": f"{LAYER}/projections.h5",
+    "interpretability": f"{LAYER}/interpretability.csv",
+    "interpretability_summary": f"{LAYER}/interpretability_summary.csv",
+    "alignment": f"{LAYER}/alignment.csv",
+    "alignment_summary": f"{LAYER}/alignment_summary.csv",
+    # folders are declared by their records, because Snakemake removes a declared folder before its job
+    "neuron_figures": f"{LAYER}/figures/neurons.provenance.json",
+    "neuron_gallery": f"{LAYER}/figures/neurons.html",
+    "layer_figures": f"{LAYER}/figures/methods_{{embedder}}.png",
+    "pages": f"report/layers/{LAYER}.provenance.json",
+    "lens_pages": "report/lens/{dataset}/{embedder}.provenance.json",
     "explorer": "report/index.html",
-    "explorer_assets": "report/assets.provenance.json",  # of the folder
+    "explorer_assets": "report/assets.provenance.json",
     "explorer_in_one_file": "report/explorer.html",
     "explorer_excerpt": "report/excerpt.html",
     "bench": "bench/bench.json",
@@ -59,13 +66,15 @@ TEMPLATES = {
     "bench_growth": "bench/growth.csv",
     "bench_sizes": "bench/sizes.csv",
     "bench_figures": "bench/figures.provenance.json",
+    "logs": "logs",
     "log": "logs/{name}.log",
+    "benchmarks": "benchmarks",
     "benchmark": "benchmarks/{name}.tsv",
 }
 
 
 def artifact_path(results: str, artifact: str, **names: str) -> str:
-    """Return the path of an artifact; names left out stay as wildcards.
+    """Return the path of an artifact.
 
     Parameters
     ----------
@@ -74,9 +83,40 @@ def artifact_path(results: str, artifact: str, **names: str) -> str:
     artifact
         A key of ``TEMPLATES``.
     names
-        Values of the placeholders: ``dataset``, ``model``, ``layer``, ``embedder``, ...
+        Values of the placeholders: ``dataset``, ``model``, ``layer``, ``embedder``, ... Those left out stay wildcards.
     """
     template = TEMPLATES[artifact]
     for key, value in names.items():
         template = template.replace("{" + key + "}", value)
     return str(PurePosixPath(results) / template)
+
+
+def shard_path(artifact: str, shard: str, n_shards: int) -> str:
+    """Return the path of one shard of an artifact.
+
+    Parameters
+    ----------
+    artifact
+        Path of the artifact.
+    shard
+        Number of the shard, counted from 1, or a wildcard.
+    n_shards
+        How many there are.
+    """
+    path = PurePosixPath(artifact)
+    return str(path.parent / "shards" / f"{path.stem}.{shard}-of-{n_shards}.h5")
+
+
+def is_shard(path: str | Path) -> bool:
+    """Tell whether a path is that of a shard."""
+    return Path(path).parent.name == "shards"
+
+
+def is_of_the_world(results: str, path: str | Path) -> bool:
+    """Tell whether a rule of the embedded world makes a file."""
+    return Path(path).parent == Path(artifact_path(results, "scene_cnn")).parent
+
+
+def is_log(results: Path, folder: Path) -> bool:
+    """Tell whether a folder holds what Snakemake writes of jobs, not results."""
+    return folder in (results / TEMPLATES["logs"], results / TEMPLATES["benchmarks"])

@@ -1,7 +1,8 @@
-"""What a file was made from: recorded with every file that a rule makes, and compared before the file is used.
+"""Record what every file was made from, and refuse inputs that do not belong together.
 
-An artifact carries its record in its root attributes, anything else (a table, weights, a folder of figures) in a file
-``<name>.provenance.json`` beside it.
+An artifact carries its provenance record in its root attributes; anything else (a table, weights, a folder of figures) has it in
+a file ``<name>.provenance.json`` beside it. The fingerprint of a file is the hash of what decides its contents: the params, the
+code and the fingerprints of the inputs. See invariant 1 (fingerprints) in ``docs/reruns.md``.
 """
 
 import hashlib
@@ -15,11 +16,16 @@ import h5py
 
 from purelens.errors import UserError
 from purelens.storage.files import digest_of, write_json
+from purelens.storage.shards import WHOLE
 
 RECORD = ".provenance.json"
 REBUILD = "snakemake --cores all --resources gpu=1 --force"
-HOW = ("device", "batch_size", "shard")
-"""Params that say how something is computed, not what."""
+
+EXECUTION_PARAMETERS = ("device", "batch_size", "shard")
+"""Params that say how a file is computed, not what is in it: they are recorded, but not part of the fingerprint."""
+
+WATCH = "watch"
+"""Name under which a rule lists files and digests that its function does not take, but that decide its result."""
 
 
 @dataclass(frozen=True)
@@ -29,59 +35,93 @@ class Provenance:
     Attributes
     ----------
     params
-        The configuration leaves that decide its contents.
+        The configuration values that decide its contents.
     code
         Digest of the code that makes it.
     inputs
-        Identity of each input, by its name.
-    how
-        Where and how it was computed.
+        Fingerprint of each input, by its name.
+    execution
+        How it was computed: execution parameters, and the paths of the inputs.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
     code: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
-    how: Mapping[str, Any] = field(default_factory=dict)
+    execution: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def identity(self) -> str:
-        """Digest of everything that decides the contents of the file."""
+    def fingerprint(self) -> str:
+        """Hash of everything that decides the contents of the file."""
         facts = [self.params, self.code, self.inputs]
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
     def record(self) -> dict[str, Any]:
-        """What is stored with the file, as plain values."""
-        values = {"identity": self.identity, "params": self.params, "code": self.code, "inputs": self.inputs}
-        return json.loads(json.dumps({**values, "how": self.how}, default=str))
+        """Return the provenance record, as plain values."""
+        values = {"fingerprint": self.fingerprint, "params": self.params, "code": self.code, "inputs": self.inputs}
+        return json.loads(json.dumps({**values, "execution": self.execution}, default=str))
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a job computes. Nothing in it decides what an artifact holds.
+
+    Attributes
+    ----------
+    device
+        ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:1`` (see `purelens.networks.batching.choose_device`).
+    batch_size
+        Images per batch; None: chosen by the device.
+    shard
+        Which shard of the images or neurons the job computes, such as ``2/4``.
+    threads
+        CPU threads.
+    provenance
+        The record that its artifacts get.
+    """
+
+    device: str = "auto"
+    batch_size: int | None = None
+    shard: str = WHOLE
+    threads: int = 1
+    provenance: Provenance = field(default_factory=Provenance)
+
+
+DEFAULT_EXECUTION = Execution()
+"""How a stage computes that is called as a function, not as a job."""
 
 
 def provenance_of(
     params: Mapping[str, Any], inputs: Mapping[str, str], paths: Mapping[str, str] | None = None
 ) -> Provenance:
-    """Sort the params of a job.
+    """Sort the params of a job into those that decide its result and those that do not.
 
     Parameters
     ----------
     params
-        All params of the job, its digest of the code among them.
+        All params of the job, its code digest among them.
     inputs
-        Identity of each input, by its name.
+        Fingerprint of each input, by its name.
     paths
         Path of each input, relative to the folder of the output.
+
+    Returns
+    -------
+    Provenance
+        What the outputs of the job are made from.
     """
     plain = json.loads(json.dumps(dict(params), default=str))
     code = plain.pop("code", "")
-    how = {name: plain.pop(name) for name in HOW if name in plain}
-    return Provenance(plain, code, dict(inputs), {**how, **({"paths": dict(paths)} if paths else {})})
+    execution = {name: plain.pop(name) for name in EXECUTION_PARAMETERS if name in plain}
+    return Provenance(plain, code, dict(inputs), {**execution, **({"paths": dict(paths)} if paths else {})})
 
 
 def record_path(path: str | Path) -> Path:
-    """Where the record of a file that is not an artifact lies."""
+    """Return the path of the record of a file that is not an artifact."""
     return Path(f"{path}{RECORD}")
 
 
 def recorded_path(path: str | Path) -> Path:
-    """What a path stands for: a record stands for the folder that it is of, anything else for itself.
+    """Return what a declared output stands for: a record stands for its folder, anything else for itself.
 
     A rule that makes a folder declares its record, because Snakemake removes a declared folder before the job begins.
     """
@@ -89,14 +129,14 @@ def recorded_path(path: str | Path) -> Path:
 
 
 def write_record(path: str | Path, provenance: Provenance) -> None:
-    """Record what a table, weights or a folder was made from, with the digest of its bytes."""
+    """Write the record of a table, weights or a folder, with the digest of its bytes."""
     write_json(
         record_path(path), {**provenance.record(), "content": content_digest(path), "folder": Path(path).is_dir()}
     )
 
 
 def content_digest(path: str | Path) -> str:
-    """Digest the bytes of a file, or the names and bytes of all files in a folder but hidden ones."""
+    """Digest the bytes of a file, or the names and bytes of all files in a folder except hidden ones."""
     path = Path(path)
     if not path.is_dir():
         return digest_of(path)
@@ -108,24 +148,35 @@ def content_digest(path: str | Path) -> str:
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
-    """Read what a file says it was made from; None if it does not say, or cannot be read."""
+    """Read the provenance record of a file; None if there is none, or it cannot be read."""
     if Path(path).suffix == ".h5":
         try:
             with h5py.File(path, "r") as file:
-                record: dict[str, Any] = {name: json.loads(text(file, name)) for name in ("params", "inputs", "how")}
+                record: dict[str, Any] = {n: json.loads(text(file, n)) for n in ("params", "inputs", "execution")}
                 schema = (text(file, "schema"), int(file.attrs["schema_version"]))
-                return {**record, "identity": text(file, "identity"), "code": text(file, "code"), "schema": schema}
+                return {
+                    **record,
+                    "fingerprint": text(file, "fingerprint"),
+                    "code": text(file, "code"),
+                    "schema": schema,
+                }
         except (OSError, KeyError, ValueError, RuntimeError):
             return None
     try:
         record = json.loads(record_path(recorded_path(path)).read_text(encoding="utf-8"))
-        return record if {"params", "inputs", "identity", "code", "content"} <= record.keys() else None
+        return record if {"params", "inputs", "fingerprint", "code", "content"} <= record.keys() else None
     except (OSError, ValueError, AttributeError):
         return None
 
 
 def text(file: h5py.File, name: str) -> str:
-    """Read a root attribute that is a text; KeyError if there is none."""
+    """Read a root attribute that is a text.
+
+    Raises
+    ------
+    KeyError
+        If there is none of that name.
+    """
     value = file.attrs[name]
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
@@ -141,15 +192,15 @@ def check_lineage(inputs: Mapping[str, str]) -> dict[str, str]:
     Returns
     -------
     dict
-        Identity of each input, by its name.
+        Fingerprint of each input, by its name.
 
     Raises
     ------
     UserError
-        Naming the two files that do not fit.
+        Naming the two files that do not fit, or the file whose bytes were changed.
     """
     records = {name: read_record(path) for name, path in inputs.items()}
-    identities = {}
+    fingerprints = {}
     for name, path in inputs.items():
         record = records[name]
         content = content_digest(recorded_path(path)) if record is None or "content" in record else ""
@@ -158,13 +209,14 @@ def check_lineage(inputs: Mapping[str, str]) -> dict[str, str]:
                 f"{path} has other bytes than those that were made; rebuild it: {REBUILD} {path}; or, if they are meant, "
                 f"remove {record_path(path)}"
             )
-        identities[name] = record["identity"] if record else content
+        fingerprints[name] = record["fingerprint"] if record else content
     for name, record in records.items():
-        for other, identity in (record or {"inputs": {}})["inputs"].items():
-            if other in inputs and not other.endswith("_file") and identities[other] != identity:
+        for other, fingerprint in (record or {"inputs": {}})["inputs"].items():
+            # watched files are of one rule only: the same name means another file in the next one
+            if other in inputs and other.partition("[")[0] != WATCH and fingerprints[other] != fingerprint:
                 path = inputs[name]
                 raise UserError(
                     f"{path} was made from another {inputs[other]} than the one that is there ({name} and {other} do not "
                     f"fit); rebuild it: {REBUILD} {path}"
                 )
-    return identities
+    return fingerprints

@@ -1,11 +1,27 @@
-"""What each kind of artifact holds."""
+"""List the variables of every kind of artifact, with their dimensions, types and units."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable of a schema: its dimensions and type, what it says, whether it may be stored in 16 bits or compressed."""
+    """A variable of a schema.
+
+    Attributes
+    ----------
+    dims
+        Names of its dimensions.
+    dtype
+        NumPy type, or ``str``.
+    description, units
+        What is stored with it.
+    optional
+        Whether artifacts may lack it.
+    rounds
+        Whether it may be stored in 16 bits (config key ``storage``).
+    compressed
+        Whether it is compressed.
+    """
 
     dims: tuple[str, ...]
     dtype: str
@@ -18,7 +34,17 @@ class Variable:
 
 @dataclass(frozen=True)
 class Schema:
-    """What an artifact holds. Names that end in ``/*`` are groups of variables named by the study (lower layers)."""
+    """The contents of a kind of artifact.
+
+    Attributes
+    ----------
+    version
+        Changes with the layout: artifacts of another version are remade.
+    rule
+        The rule that makes it.
+    variables
+        Its variables by name. A name that ends in ``/*`` is a group with a variable for each lower layer.
+    """
 
     version: int
     rule: str
@@ -29,7 +55,7 @@ CHECKSUM = Variable((), "u4", "CRC-32 of the variable of this name, for each ind
 
 SCHEMAS = {
     "scenes": Schema(
-        1,
+        2,
         "world_scenes",
         {
             "pixels": Variable(("image", "row", "column", "color"), "u1", "the drawn scenes", "0-255"),
@@ -43,16 +69,16 @@ SCHEMAS = {
         },
     ),
     "dataset": Schema(
-        1,
+        2,
         "dataset",
         {
-            "pixels": Variable(("image", "row", "column", "color"), "u1", "the images as the models see them", "0-255"),
+            "pixels": Variable(("image", "row", "column", "color"), "u1", "center crops of the images, as the models see them", "0-255"),
             "label": Variable(("image",), "i4", "class of the image, -1 where it has none"),
-            "path": Variable(("image",), "str", "where the image came from"),
+            "path": Variable(("image",), "str", "path of the image in its source"),
             "source_index": Variable(("image",), "i8", "position in the source, rejected images counted"),
             "class_name": Variable(("class",), "str", "names of the classes"),
-            "rejected_path": Variable(("rejected",), "str", "images left out"),
-            "rejected_reason": Variable(("rejected",), "str", "why they were left out"),
+            "rejected_path": Variable(("rejected",), "str", "rejected images"),
+            "rejected_reason": Variable(("rejected",), "str", "why they were rejected"),
             "concept": Variable(("image", "concept_name"), "u1", "1 where a concept is in the image", optional=True),
             "concept_label": Variable(("concept_name",), "str", "names of the concepts", optional=True),
             "caption": Variable(("image",), "str", "a sentence about the image", optional=True),
@@ -82,7 +108,7 @@ SCHEMAS = {
             "relevance/*": Variable(
                 ("neuron", "reference", "lower_neuron"),
                 "f4",
-                "what each neuron of the lower layer contributed to the neuron on the reference",
+                "relevance of each neuron of the lower layer to the neuron, on the reference",
                 "share of the total",
                 rounds=True,
             ),
@@ -122,9 +148,9 @@ SCHEMAS = {
         "virtual_neurons",
         {
             "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),
-            "method": Variable(("method_number",), "str", "what was clustered"),
+            "method": Variable(("method_number",), "str", "method: what was clustered"),
             "label": Variable(
-                ("method_number", "n_clusters", "neuron", "reference"), "i1", "virtual neuron of a reference, -1: none"
+                ("method_number", "n_clusters", "neuron", "reference"), "i1", "virtual neuron of the reference, -1: none"
             ),
             "inertia": Variable(
                 ("method_number", "n_clusters", "neuron"), "f8", "sum of squared distances to the centroids"
@@ -152,16 +178,18 @@ SCHEMAS = {
         {
             "concept_label": Variable(("concept",), "str", "names of the concepts"),
             "value": Variable(("image", "concept"), "f4", "1 where a label is true; cosine of the image with a text"),
-            "kept": Variable(("concept",), "u1", "1 where the filter keeps the concept"),
-            "split": Variable(("image",), "u1", "0: to fit on, 1: to choose concepts on, 2: to score on"),
+            "kept": Variable(("concept",), "u1", "1 where the concept passes the filter"),
+            "split": Variable(("image",), "u1", "0: training, 1: validation, 2: test"),
         },
     ),
-    "gates": Schema(
+    "assignments": Schema(
         1,
-        "gates",
+        "assignments",
         {
             "virtual_neuron": Variable(
-                ("neuron", "image"), "i1", "virtual neuron whose circuit is nearest; -1 where the neuron is not active"
+                ("neuron", "image"),
+                "i1",
+                "virtual neuron that is active: the one with the nearest circuit; -1 where the neuron is not active",
             ),
         },
     ),
@@ -171,18 +199,18 @@ SCHEMAS = {
         {
             "concept_label": Variable(("concept",), "str", "names of the concepts"),
             "iou": Variable(
-                ("neuron", "concept"), "f8", "intersection over union of active places and of the concept's"
+                ("neuron", "concept"), "f8", "intersection over union of the neuron's active positions and the concept's mask"
             ),
         },
     ),
     "explanations": Schema(
-        1,
+        2,
         "explanations",
         {
-            "method": Variable(("method_number",), "str", "how the explanation was found"),
+            "method": Variable(("method_number",), "str", "method of the explanation"),
             "concept_label": Variable(("concept",), "str", "names that occur in explanations"),
             "unit_neuron": Variable(("unit",), "i4", "neuron that is explained"),
-            "unit_part": Variable(("unit",), "i4", "its virtual neuron; -1 for the whole neuron"),
+            "unit_virtual_neuron": Variable(("unit",), "i4", "its virtual neuron; -1 for the whole neuron"),
             "concept_number": Variable(
                 ("method_number", "unit", "slot"), "i4", "concepts, largest weight first; -1: none"
             ),
@@ -191,7 +219,7 @@ SCHEMAS = {
             "correlation": Variable(
                 ("method_number", "unit"),
                 "f8",
-                "with the neuron on the images it was chosen on; NaN where it was not fitted",
+                "Pearson correlation with the neuron on validation images; NaN where nothing was fitted",
             ),
         },
     ),
@@ -201,7 +229,7 @@ SCHEMAS = {
         {
             "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),
             "position": Variable(
-                ("neuron", "reference", "axis"), "f4", "place of a reference in the plane; NaN where there is none"
+                ("neuron", "reference", "axis"), "f4", "position of a reference on the map of its neuron; NaN where there is none"
             ),
         },
     ),
@@ -215,48 +243,48 @@ SCHEMAS = {
                 "activation of a neuron, summed over tokens with the head's attention of the class token",
                 rounds=True,
             ),
-            "scale": Variable(("image",), "f4", "what head_scalar times basis is multiplied by on an image"),
+            "scale": Variable(("image",), "f4", "factor of head_scalar times basis on an image"),
             "shared": Variable(
-                ("image", "component"), "f4", "share of every neuron in means and biases", "1/100 of the embedding"
+                ("image", "component"), "f4", "term of the effect that all neurons share: their shares of means and biases", "1/100 of the embedding"
             ),
             "embedding": Variable(("image", "component"), "f4", "embedding of the image, of length 100"),
             "completeness": Variable(
                 ("image",), "f4", "relative error of the sum of all effects, on a sample; NaN elsewhere"
             ),
             "basis": Variable(
-                ("head", "neuron", "component"), "f4", "what a head makes of a neuron's output, on the embedding"
+                ("head", "neuron", "component"), "f4", "effect of a neuron's output weights on the embedding through a head"
             ),
             "head_block": Variable(("head",), "i4", "block of the head"),
             "head_number": Variable(("head",), "i4", "its number in the block"),
         },
     ),
     "directions": Schema(
-        1,
+        2,
         "directions",
         {
             "mean": Variable(("neuron", "component"), "f4", "mean effect", "1/100 of the embedding"),
-            "direction": Variable(("neuron", "component"), "f4", "unit vector along the largest effects"),
+            "direction": Variable(("neuron", "component"), "f4", "direction: unit vector along the largest effects"),
             "explained": Variable(
                 ("neuron", "order"), "f8", "share of the largest effects that each principal component explains"
             ),
             "threshold": Variable(
-                ("neuron",), "f4", "length from which on an effect is significant", "1/100 of the embedding"
+                ("neuron",), "f4", "length above which an effect is significant", "1/100 of the embedding"
             ),
             "image_id": Variable(("neuron", "top"), "i4", "images with the largest effects, largest first"),
             "length": Variable(("neuron", "top"), "f4", "length of the centered effect", "1/100 of the embedding"),
             "projection": Variable(
                 ("neuron", "top"), "f4", "product of the centered effect and the direction", "1/100 of the embedding"
             ),
-            "part": Variable(("neuron", "top"), "i1", "part of the neuron that the effect belongs to"),
-            "part_direction": Variable(
-                ("neuron", "part_number", "component"), "f4", "direction of a part; NaN where there is none"
+            "cluster": Variable(("neuron", "top"), "i1", "cluster of the effect; 0 where the neuron has one direction"),
+            "cluster_direction": Variable(
+                ("neuron", "cluster_number", "component"), "f4", "direction of a cluster; NaN where there is none"
             ),
-            "part_explained": Variable(
-                ("neuron", "part_number"),
+            "cluster_explained": Variable(
+                ("neuron", "cluster_number"),
                 "f8",
-                "share of a part's effects along its direction; NaN where there is none",
+                "share of a cluster's effects that its direction explains; NaN where there is none",
             ),
-            "silhouette": Variable(("neuron",), "f8", "of the parts; NaN where a neuron is not split"),
+            "silhouette": Variable(("neuron",), "f8", "of the clusters; NaN where the neuron has one direction"),
         },
     ),
     "texts": Schema(
@@ -278,21 +306,25 @@ SCHEMAS = {
         },
     ),
     "words": Schema(
-        1,
+        2,
         "words",
         {
             "text": Variable(("text_number",), "str", "the pool"),
             "word": Variable(("neuron", "rank"), "i4", "texts of a neuron, strongest first; -1: none"),
             "weight": Variable(("neuron", "rank"), "f4", "their weights"),
-            "rebuilt": Variable(("neuron", "component"), "f4", "weighted sum of the texts of a neuron"),
-            "likeness": Variable(("neuron",), "f8", "cosine of this sum and the direction; NaN without words"),
-            "part_word": Variable(("neuron", "part_number", "rank"), "i4", "texts of a part of a neuron; -1: none"),
-            "part_weight": Variable(("neuron", "part_number", "rank"), "f4", "their weights"),
-            "part_likeness": Variable(("neuron", "part_number"), "f8", "cosine of their sum and the part's direction"),
+            "reconstruction": Variable(("neuron", "component"), "f4", "weighted sum of the texts of a neuron"),
+            "cosine_similarity": Variable(("neuron",), "f8", "of reconstruction and direction; NaN without words"),
+            "cluster_word": Variable(
+                ("neuron", "cluster_number", "rank"), "i4", "texts of a cluster's direction; -1: none"
+            ),
+            "cluster_weight": Variable(("neuron", "cluster_number", "rank"), "f4", "their weights"),
+            "cluster_cosine_similarity": Variable(
+                ("neuron", "cluster_number"), "f8", "of their weighted sum and the cluster's direction"
+            ),
         },
     ),
     "discovery": Schema(
-        1,
+        2,
         "discovery",
         {
             "text": Variable(("text_number",), "str", "the pool"),
@@ -301,19 +333,19 @@ SCHEMAS = {
             "neuron": Variable(
                 ("image", "neuron_rank", "place"),
                 "i4",
-                "block and number of the neurons that move the image most; -1: none",
+                "block and number of the neurons with the largest projections; -1: none",
             ),
-            "along": Variable(
-                ("image", "neuron_rank"), "f4", "how far, along their directions", "1/100 of the embedding"
+            "projection": Variable(
+                ("image", "neuron_rank"), "f4", "of their effects on their directions", "1/100 of the embedding"
             ),
-            "n_active": Variable(("image",), "i4", "how many neurons are activated significantly"),
+            "n_active": Variable(("image",), "i4", "number of neurons with a significant effect"),
         },
     ),
     "heatmaps": Schema(
         1,
         "heatmaps",
         {
-            "class": Variable(("image",), "i4", "class that is found; -1: none"),
+            "class": Variable(("image",), "i4", "zero-shot class of the image; -1: none"),
             "heat": Variable(
                 ("image", "heat_row", "heat_column"),
                 "u1",

@@ -1,4 +1,7 @@
-"""Parts of a stage that run as jobs of their own."""
+"""Divide the work of a stage into shards, each a job of its own.
+
+See invariant 6 (shards) in ``docs/reruns.md``.
+"""
 
 import re
 
@@ -7,28 +10,29 @@ import numpy as np
 from purelens.errors import UserError
 
 WHOLE = "1/1"
+"""The only shard of a stage that is one job."""
 
 
-def part_of(items: np.ndarray, shard: str) -> np.ndarray:
-    """Take a part of the items, in their order, as even as can be.
+def shard_of(items: np.ndarray, shard: str) -> np.ndarray:
+    """Take one shard of some items: consecutive ones, all shards as even as can be.
 
     Parameters
     ----------
     items
-        What is divided.
+        (n,) images or neurons, in their order.
     shard
-        Which of how many parts, such as ``2/4``.
+        Number of the shard and how many there are, such as ``2/4``.
 
     Raises
     ------
     UserError
-        If there are fewer items than parts, or ``shard`` is something else.
+        If there are fewer items than shards, or ``shard`` is something else.
     """
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise UserError(f"shard: expected such as '2/4', not {shard!r}")
-    number, n_parts = int(match[1]), int(match[2])
-    if n_parts > len(items):
-        raise UserError(f"shards: {n_parts} parts of {len(items)} images or neurons; take fewer")
-    ends = [round(len(items) * i / n_parts) for i in range(n_parts + 1)]
+    number, n_shards = int(match[1]), int(match[2])
+    if n_shards > len(items):
+        raise UserError(f"shards: {n_shards} shards of {len(items)} images or neurons; take fewer")
+    ends = [round(len(items) * i / n_shards) for i in range(n_shards + 1)]
     return items[ends[number - 1] : ends[number]]

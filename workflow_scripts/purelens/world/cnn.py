@@ -1,4 +1,4 @@
-"""A narrow residual network for the embedded world: 32 neurons at the end, so that they must mean several things."""
+"""Define the residual CNN of the embedded world: narrow, so that its 32 last neurons must mean several things."""
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ class Block(nn.Module):
         self.relu2 = nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Add the convolutions' result to the shortcut."""
+        """Add the output of the convolutions to the shortcut."""
         out = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
         return self.relu2(out + self.shortcut(x))
 
@@ -40,11 +40,11 @@ class SceneCNN(nn.Module):
         self.head = nn.Linear(widths[2], num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (b, num_classes) of images (b, 3, 64, 64)."""
+        """Compute logits (b, num_classes) of images (b, 3, 64, 64)."""
         x = self.layer3(self.layer2(self.layer1(self.stem(x))))
         return self.head(self.pool(x).flatten(1))
 
 
 def scene_cnn(num_classes: int = 32) -> SceneCNN:
-    """Build the network."""
+    """Build the CNN with random weights."""
     return SceneCNN(num_classes)

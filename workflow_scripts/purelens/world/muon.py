@@ -1,6 +1,6 @@
-"""Muon (Jordan et al. 2024): momentum whose update is orthogonalized, for the weight matrices of transformer blocks.
+"""Optimize weight matrices by Muon: momentum with orthogonalized updates (Jordan et al. 2024).
 
-Torch's own does this in bfloat16, which is slow on a CPU; here it stays in float32.
+Torch's own implementation works in bfloat16, which is slow on a CPU; this one stays in float32.
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
-        """Update all weights once."""
+        """Update all weights once, from their gradients."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:

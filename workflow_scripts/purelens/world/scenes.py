@@ -36,18 +36,25 @@ CLASSES = tuple(f"{texture} {shape}" for shape in SHAPES for texture in TEXTURES
 
 @dataclass(frozen=True)
 class Scene:
-    """One drawn scene and all that is true of it."""
+    """One drawn scene and everything that is true of it.
+
+    Attributes
+    ----------
+    pixels
+        (64, 64, 3) uint8.
+    mask
+        (64, 64) uint8, 1 on the object.
+    attributes
+        Number of the value of each attribute in ``ATTRIBUTES``.
+    """
 
     pixels: np.ndarray
-    """(64, 64, 3) uint8."""
     mask: np.ndarray
-    """(64, 64) uint8, 1 on the object."""
     attributes: dict[str, int]
-    """Index of the value of each attribute in ``ATTRIBUTES``."""
 
     @property
     def label(self) -> int:
-        """Index of the scene's class in ``CLASSES``."""
+        """Number of the scene's class in ``CLASSES``."""
         return self.attributes["shape"] * len(TEXTURES) + self.attributes["texture"]
 
     @property
@@ -64,7 +71,7 @@ class Scene:
 
 
 def draw_scene(seed: int, index: int) -> Scene:
-    """Draw scene ``index`` of the world with this seed."""
+    """Draw scene ``index`` of the world with a seed."""
     rng = np.random.default_rng([seed, index])
     attributes = {name: int(rng.integers(len(names))) for name, names in ATTRIBUTES.items()}
     x, y = _grid(SIZE * SUPERSAMPLING)
@@ -85,7 +92,7 @@ def draw_scene(seed: int, index: int) -> Scene:
 
 @cache
 def _grid(side: int) -> np.ndarray:
-    """(2, side, side) coordinates x (rightwards) and y (upwards) in [-1, 1]."""
+    """Compute the coordinates x (rightwards) and y (upwards) in [-1, 1] of each pixel: (2, side, side)."""
     axis = (np.arange(side) + 0.5) / side * 2 - 1
     return np.stack(np.meshgrid(axis, -axis))
 
@@ -101,7 +108,7 @@ def _shrink(image: np.ndarray) -> np.ndarray:
 
 
 def _shape(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Where a shape of radius 1 lies."""
+    """Find the pixels inside a shape of radius 1."""
     r = np.hypot(x, y)
     if name == "circle":
         return r < 0.9
@@ -123,7 +130,7 @@ def _shape(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _texture(name: str, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Brightness of the object's color at every pixel."""
+    """Compute the brightness of the object's color at every pixel."""
     phase = rng.uniform(0, 1, size=2)
     u, v = x * 3.2 + phase[0], y * 3.2 + phase[1]
     dark = np.zeros_like(x, dtype=bool)
@@ -137,7 +144,7 @@ def _texture(name: str, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) 
 
 
 def _background(name: str, rng: np.random.Generator) -> np.ndarray:
-    """(64, 64, 3) background."""
+    """Draw a background (64, 64, 3)."""
     x, y = _grid(SIZE)
     if name == "sky":
         light = (0.5 - 0.5 * y)[..., None]

@@ -1,7 +1,7 @@
 """The rule ``world_clip``: train the small CLIP of the embedded world.
 
-It is open_clip's own class. A vision transformer this small learns shapes slowly from captions alone, so while it is
-trained, linear heads, dropped afterwards, also read the attributes from its embedding and the object's mask from its tokens.
+It is a CLIP of open_clip's own class. A vision transformer this small learns shapes slowly from captions alone, so linear heads
+read the attributes from its embedding and the object's mask from its tokens during the training; they are dropped afterwards.
 """
 
 import json
@@ -50,15 +50,15 @@ def world_clip(
     Parameters
     ----------
     train_h5, test_h5
-        Scenes to learn from and to be tested on.
+        Training scenes and test scenes.
     weights
         The state dict, safetensors.
     accuracy_json
-        Zero-shot accuracy for each attribute, and their mean.
+        Zero-shot accuracy of each attribute, and their mean.
     epochs
-        Passes over the training scenes.
+        Epochs over the training scenes.
     seed
-        Of weights and order.
+        Seed of the initial weights and of the order of the scenes.
     """
     torch.manual_seed(seed)
     scenes = Scenes(train_h5)
@@ -78,16 +78,16 @@ def world_clip(
 
 
 class Scenes:
-    """Pixels, attributes, captions and masks of scenes, in memory.
+    """Hold the pixels, attributes, captions and masks of scenes in memory.
 
     Attributes
     ----------
     pixels, masks
         (N, 64, 64, 3) and (N, 64, 64) uint8.
     attributes
-        (N, 4) index of the value of each attribute.
+        (N, 4) number of the value of each attribute.
     captions
-        N sentences.
+        N captions.
     """
 
     def __init__(self, path: str) -> None:
@@ -101,7 +101,7 @@ class Scenes:
 
 
 def build_model() -> Any:
-    """Build the CLIP with random weights; positions start as sines and cosines of row and column."""
+    """Build the CLIP with random weights; position embeddings start as sines and cosines of row and column."""
     model = open_clip().CLIP(**json.loads(MODEL_CONFIG.read_text(encoding="utf-8")))
     positions = model.visual.positional_embedding
     with torch.no_grad():
@@ -113,7 +113,7 @@ def build_model() -> Any:
 
 
 def sine_positions(side: int, width: int) -> torch.Tensor:
-    """(side * side, width) sines and cosines of the row and the column of a patch."""
+    """Compute sines and cosines of the row and the column of each patch: (side * side, width)."""
     rows, columns = torch.meshgrid(torch.arange(side).float(), torch.arange(side).float(), indexing="ij")
     rates = 100 ** -(torch.arange(width // 4) / (width // 4))
     waves = [wave(at.flatten()[:, None] * rates) for at in (columns, rows) for wave in (torch.sin, torch.cos)]
@@ -121,7 +121,7 @@ def sine_positions(side: int, width: int) -> torch.Tensor:
 
 
 def normalized(pixels: torch.Tensor) -> torch.Tensor:
-    """(b, 64, 64, 3) uint8 to (b, 3, 64, 64), with the normalization that open_clip gives its models."""
+    """Normalize images (b, 64, 64, 3) uint8 to (b, 3, 64, 64) as open_clip does."""
     library = open_clip()
     mean = torch.tensor(library.OPENAI_DATASET_MEAN)[:, None, None]
     std = torch.tensor(library.OPENAI_DATASET_STD)[:, None, None]
@@ -129,17 +129,17 @@ def normalized(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def tokenize(texts: Sequence[str]) -> torch.Tensor:
-    """(n, 16) tokens of texts."""
+    """Tokenize texts: (n, 16)."""
     return open_clip().SimpleTokenizer(context_length=16)(list(texts))
 
 
 def prompts() -> list[torch.Tensor]:
-    """Tokens of the captions that name one value of one attribute, for each attribute."""
+    """Tokenize the captions that name one value of one attribute, for each attribute."""
     return [tokenize([TEMPLATES[name].format(value) for value in values]) for name, values in ATTRIBUTES.items()]
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """Share of the peak learning rate: a linear rise, then a cosine."""
+    """Return the share of the peak learning rate at a step: a linear rise, then a cosine."""
     rise = max(1, int(WARM_UP * steps))
     if step < rise:
         return (step + 1) / rise
@@ -147,7 +147,7 @@ def learning_rate(step: int, steps: int) -> float:
 
 
 class Trainer:
-    """The losses and optimizers of a CLIP of scenes.
+    """Train a CLIP on scenes.
 
     Parameters
     ----------
@@ -175,7 +175,17 @@ class Trainer:
         self._tokens = output[:, 1:]
 
     def step(self, scenes: Scenes, batch: torch.Tensor, rate: float) -> None:
-        """Learn from one batch of scenes, at this share of the peak learning rates."""
+        """Train on one batch.
+
+        Parameters
+        ----------
+        scenes
+            The training scenes.
+        batch
+            (b,) their numbers.
+        rate
+            Share of the peak learning rates.
+        """
         self._muon.param_groups[0]["lr"] = rate * MUON_LEARNING_RATE
         self._adam.param_groups[0]["lr"] = rate * ADAM_LEARNING_RATE
         loss = self._loss(scenes, batch)
@@ -208,17 +218,17 @@ class Trainer:
     def _mask_loss(self, masks: torch.Tensor) -> torch.Tensor:
         side = SIZE // self._patch
         cut = masks.float().view(-1, side, self._patch, side, self._patch).transpose(2, 3)
-        found = self._mask_head(self._tokens)
-        return functional.binary_cross_entropy_with_logits(found, cut.reshape(found.shape))
+        logits = self._mask_head(self._tokens)
+        return functional.binary_cross_entropy_with_logits(logits, cut.reshape(logits.shape))
 
 
 def zero_shot_accuracy(model: Any, scenes: Scenes) -> dict[str, float]:
-    """Share of scenes whose value of an attribute is that of the most similar prompt, for each attribute."""
+    """Measure, for each attribute, the share of scenes whose value is that of the most similar prompt."""
     with torch.inference_mode():
         parts = scenes.pixels.split(250)
         image = torch.cat([model.encode_image(normalized(part), normalize=True) for part in parts])
-        found = {}
+        accuracy = {}
         for number, (name, tokens) in enumerate(zip(ATTRIBUTES, prompts(), strict=True)):
             guess = (image @ model.encode_text(tokens, normalize=True).T).argmax(dim=1)
-            found[name] = (guess == scenes.attributes[:, number]).float().mean().item()
-    return found
+            accuracy[name] = (guess == scenes.attributes[:, number]).float().mean().item()
+    return accuracy

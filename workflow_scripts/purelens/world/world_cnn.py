@@ -1,4 +1,4 @@
-"""The rule ``world_cnn``: train the residual network of the embedded world."""
+"""The rule ``world_cnn``: train the residual CNN of the embedded world."""
 
 import logging
 from collections.abc import Iterator
@@ -28,20 +28,20 @@ def world_cnn(
     epochs: int,
     seed: int = 0,
 ) -> None:
-    """Train the network on scenes and measure its accuracy on others.
+    """Train the CNN on scenes and measure its accuracy on others.
 
     Parameters
     ----------
     train_h5, test_h5
-        Scenes to learn from and to be tested on.
+        Training scenes and test scenes.
     weights
         The state dict, safetensors.
     accuracy_json
         Accuracy on the test scenes.
     epochs
-        Passes over the training scenes.
+        Epochs over the training scenes.
     seed
-        Of weights and order.
+        Seed of the initial weights and of the order of the scenes.
     """
     torch.manual_seed(seed)
     images, labels = load_scenes(train_h5)
@@ -71,18 +71,26 @@ def world_cnn(
 
 
 def load_scenes(path: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Load pixels (N, 64, 64, 3) uint8 and labels (N,)."""
+    """Load the pixels (N, 64, 64, 3) uint8 and labels (N,) of scenes."""
     with read(path, "scenes") as file:
         return torch.from_numpy(file["pixels"][...]), torch.from_numpy(file["label"][...]).long()
 
 
 def normalized(pixels: torch.Tensor) -> torch.Tensor:
-    """(b, 64, 64, 3) uint8 to (b, 3, 64, 64) in [-1, 1]."""
+    """Normalize images (b, 64, 64, 3) uint8 to (b, 3, 64, 64) in [-1, 1]."""
     return pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
 def batches(n_images: int, epochs: int, batch_size: int) -> Iterator[torch.Tensor]:
-    """Yield shuffled batches of indices; the rest of an epoch that fills no batch is left out."""
+    """Draw shuffled batches of indices; the rest of an epoch that fills no batch is left out.
+
+    Parameters
+    ----------
+    n_images, batch_size
+        Number of images, and images per batch.
+    epochs
+        Number of epochs.
+    """
     for _ in range(epochs):
         order = torch.randperm(n_images)
         yield from order[: n_images // batch_size * batch_size].split(batch_size)

@@ -1,4 +1,4 @@
-"""The rule ``world_scenes``: draw one part of the embedded world."""
+"""The rule ``world_scenes``: draw the scenes of one part of the embedded world."""
 
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -8,7 +8,7 @@ import numpy as np
 
 from purelens.progress import Progress
 from purelens.storage.artifacts import create
-from purelens.storage.provenance import Provenance
+from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 from purelens.world.scenes import CLASSES, CONCEPTS, SIZE, Scene, draw_scene
 
 PARTS = ("train", "probe", "test")
@@ -16,9 +16,9 @@ SLAB = 500
 
 
 def world_scenes(
-    scenes_h5: str, part: str, n_scenes: int, seed: int = 0, threads: int = 2, provenance: Provenance | None = None
+    scenes_h5: str, part: str, n_scenes: int, seed: int = 0, execution: Execution = DEFAULT_EXECUTION
 ) -> None:
-    """Draw scenes with all that is known about them.
+    """Draw scenes with their classes, concepts, captions and masks.
 
     Parameters
     ----------
@@ -27,18 +27,16 @@ def world_scenes(
     part
         ``train``, ``probe`` or ``test``: different scenes for each.
     n_scenes
-        How many.
+        Number of scenes.
     seed
-        Of the world.
-    threads
-        Processes that draw.
-    provenance
-        What the artifact is made from.
+        Seed of the world.
+    execution
+        Threads (here processes that draw), and provenance record.
     """
     draw = partial(draw_scene, len(PARTS) * seed + PARTS.index(part))
     with (
-        create(scenes_h5, "scenes", provenance) as out,
-        ProcessPoolExecutor(threads, mp_context=get_context("fork")) as pool,
+        create(scenes_h5, "scenes", execution.provenance) as out,
+        ProcessPoolExecutor(execution.threads, mp_context=get_context("fork")) as pool,
         Progress(n_scenes, f"drawing {part}", "scenes") as progress,
     ):
         for dim, size in (("image", n_scenes), ("row", SIZE), ("column", SIZE), ("color", 3)):

@@ -1,0 +1,16 @@
+"""Name the methods that split a neuron: what is clustered. A prefix is followed by a name."""
+
+PURE = "pure:"
+"""Circuits in a lower layer, whose name follows (Dreyer et al. 2024)."""
+
+ACTIVATIONS = "activations"
+"""Mean activations of all neurons of the layer."""
+
+EMBEDDER = "embedder:"
+"""Embeddings of the patches by an embedding model, whose name follows."""
+
+RANDOM = "random"
+"""A random split into virtual neurons of equal size."""
+
+NO_SPLIT = "none"
+"""The whole neuron."""

@@ -1,0 +1,95 @@
+"""Open the artifacts and tables of a layer that the explorer shows."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+import h5py
+
+from purelens.circuits.methods import PURE
+from purelens.data.dataset import Images, open_images
+from purelens.storage.artifacts import read, strings
+from purelens.storage.provenance import text
+
+
+@dataclass(frozen=True)
+class LayerArtifacts:
+    """Paths of the artifacts of a layer, by the rules of these names.
+
+    Attributes
+    ----------
+    embeddings
+        One for each embedding model.
+    """
+
+    images_h5: str
+    activations_h5: str
+    relevances_h5: str
+    patches_h5: str
+    virtual_neurons_h5: str
+    projections_h5: str
+    embeddings: Sequence[str]
+
+
+@dataclass(frozen=True)
+class LayerTables:
+    """Paths of the tables of the rules ``interpretability`` and ``alignment``."""
+
+    interpretability_csv: str
+    interpretability_summary_csv: str
+    alignment_csv: str
+    alignment_summary_csv: str
+
+
+@dataclass(frozen=True)
+class WordFiles:
+    """Paths of what the rules ``explain``, ``simulate`` and ``ablate`` made: one each, or none where nothing is explained."""
+
+    explanations_h5: Sequence[str]
+    scores_csv: Sequence[str]
+    scores_summary_csv: Sequence[str]
+    scores_virtual_csv: Sequence[str]
+    ablation_summary_csv: Sequence[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.explanations_h5)
+
+
+@dataclass(frozen=True)
+class LayerFiles:
+    """The open artifacts of a layer."""
+
+    images: Images
+    activations: h5py.File
+    relevances: h5py.File
+    patches: h5py.File
+    clusters: h5py.File
+    plane: h5py.File
+    embeddings: Sequence[h5py.File] = ()
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """What was clustered (see `purelens.circuits.methods`)."""
+        return strings(self.clusters["method"])
+
+    @cached_property
+    def main_method(self) -> str:
+        """The clustering that is shown first: by the circuits of the map."""
+        return PURE + text(self.plane, "lower_layer")
+
+    @cached_property
+    def n_clusters(self) -> list[int]:
+        """The numbers of virtual neurons."""
+        return [int(k) for k in self.clusters["n_clusters"][...]]
+
+
+@contextmanager
+def open_layer(paths: LayerArtifacts) -> Iterator[LayerFiles]:
+    """Open the artifacts of a layer."""
+    with ExitStack() as stack:
+        images = stack.enter_context(open_images(paths.images_h5))
+        names = ("activations", "relevances", "patches", "virtual_neurons", "projections")
+        files = [stack.enter_context(read(getattr(paths, f"{name}_h5"), name)) for name in names]
+        embeddings = [stack.enter_context(read(path, "embeddings")) for path in paths.embeddings]
+        yield LayerFiles(images, *files, embeddings)
