@@ -2,7 +2,7 @@
 
 from snakemake.utils import min_version
 
-min_version("9.0")
+min_version("9.27")
 
 
 # A study given with --configfile stands alone; config.yaml is the embedded one.
@@ -15,8 +15,8 @@ report: "workflow_scripts/report/workflow.rst"
 
 
 include: "rules/common.smk"
-include: "rules/freshness.smk"
-include: "rules/estimates.smk"
+include: "rules/staleness.smk"
+include: "rules/targets.smk"
 include: "rules/world.smk"
 include: "rules/prepare.smk"
 include: "rules/circuits.smk"
@@ -32,11 +32,11 @@ include: "rules/bench.smk"
 
 
 wildcard_constraints:
-    dataset=one_of(study.datasets),
-    model=one_of(study.models),
+    dataset=one_of(settings.datasets),
+    model=one_of(settings.models),
     layer=one_of(layer_names()),
-    embedder=one_of(study.embedders),
-    concepts=one_of(study.explain.concepts),
+    embedder=one_of(settings.embedders),
+    concepts=one_of(settings.explain.concepts),
     shard="[0-9]+",
     block="[0-9]+",
 
@@ -60,3 +60,4 @@ rule bench:
 
 onstart:
     check_inputs()
+    sweep(inputs.freshness, settings.results)

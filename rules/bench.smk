@@ -1,47 +1,49 @@
-"""The benchmark: every stage against its definition, the published way and its floor (``snakemake bench``).
+"""The benchmark: every stage against its definition, the published program and its floor (``snakemake bench``).
 
 REQUIRED INPUTS  none
 OUTPUTS          bench/bench.json, ratios.csv, growth.csv, sizes.csv, figures/
 """
 
 
-rule contests:
+rule comparisons:
     input:
-        changed=changed(path("bench")),
+        **inputs("bench"),
     output:
         bench_json=update(path("bench")),
         ratios_csv=update(path("bench_ratios")),
         growth_csv=update(path("bench_growth")),
         sizes_csv=update(path("bench_sizes")),
     log:
-        log_path("contests"),
+        log_path("comparisons"),
     benchmark:
-        benchmark_path("contests")
+        benchmark_path("comparisons")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=8000,
         runtime=60,
     params:
         studies={
-            name: bench.model_dump() for name, bench in study.bench.studies.items()
+            name: bench.model_dump() for name, bench in settings.bench.studies.items()
         },
-        repeats=study.bench.repeats,
-        seed=study.seed,
-        code=code_digest("contests"),
+        repeats=settings.bench.repeats,
+        seed=settings.seed,
+        code=code_digest("comparisons"),
     message:
-        "timing every stage in every way"
+        "timing every stage in every implementation"
     script:
-        "../workflow_scripts/contests.py"
+        "../workflow_scripts/comparisons.py"
 
 
 rule bench_figures:
     input:
-        ratios_csv=path("bench_ratios"),
-        growth_csv=path("bench_growth"),
-        changed=changed(path("bench_figures")),
+        **inputs(
+            "bench_figures",
+            ratios_csv=path("bench_ratios"),
+            growth_csv=path("bench_growth"),
+        ),
     output:
         folder=update(path("bench_figures")),
     log:

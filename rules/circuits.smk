@@ -1,4 +1,4 @@
-"""References, circuits, and the virtual neurons that they make.
+"""References, circuits, and virtual neurons.
 
 REQUIRED INPUTS  {dataset}/images.h5, {dataset}/{model}/model.*, .../embeddings/*.h5
 OUTPUTS          {dataset}/{model}/{layer}/activations.h5, relevances.h5, virtual_neurons.h5
@@ -7,31 +7,31 @@ OUTPUTS          {dataset}/{model}/{layer}/activations.h5, relevances.h5, virtua
 
 rule activations:
     input:
-        images_h5=path("dataset"),
-        weights=path("model"),
-        card=path("model_card"),
-        changed=changed(part("activations"), path("activations")),
+        **inputs(
+            "activations",
+            images_h5=path("dataset"),
+            model=model_files(),
+        ),
     output:
-        activations_h5=made(part("activations")),
+        activations_h5=output("activations"),
     log:
         log_path("activations/{dataset}/{model}/{layer}"),
     benchmark:
         benchmark_path("activations/{dataset}/{model}/{layer}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=memory("activations"),
         runtime=runtime("activations"),
     params:
-        layer="{layer}",
-        n_references=study.references,
-        channels=lambda w: layer_of(w).channels,
-        device=study.device,
-        batch_size=study.batch_size,
-        shard=shard_of("activations"),
-        storage=study.storage,
+        layer=study.layer_view,
+        n_references=settings.references,
+        device=settings.device,
+        batch_size=settings.batch_size,
+        shard=study.shard_of("activations"),
+        storage=settings.storage,
         code=code_digest("activations"),
     message:
         "recording the activations of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
@@ -41,34 +41,34 @@ rule activations:
 
 rule relevances:
     input:
-        images_h5=path("dataset"),
-        weights=path("model"),
-        card=path("model_card"),
-        activations_h5=path("activations"),
-        changed=changed(part("relevances"), path("relevances")),
+        **inputs(
+            "relevances",
+            images_h5=path("dataset"),
+            model=model_files(),
+            activations_h5=path("activations"),
+        ),
     output:
-        relevances_h5=made(part("relevances")),
+        relevances_h5=output("relevances"),
     log:
         log_path("relevances/{dataset}/{model}/{layer}"),
     benchmark:
         benchmark_path("relevances/{dataset}/{model}/{layer}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=memory("relevances"),
         runtime=runtime("relevances"),
     params:
-        layer="{layer}",
-        lower_layers=lower_layers_of,
-        neurons=lambda w: layer_of(w).neurons,
-        channels=lambda w: layer_of(w).channels,
-        normalize=study.relevances.normalize,
-        device=study.device,
-        batch_size=study.batch_size,
-        shard=shard_of("relevances"),
-        storage=study.storage,
+        layer=study.layer_view,
+        lower_layers=study.lower_layers,
+        neurons=lambda w: study.layer(w).neurons,
+        normalize=settings.relevances.normalize,
+        device=settings.device,
+        batch_size=settings.batch_size,
+        shard=study.shard_of("relevances"),
+        storage=settings.storage,
         code=code_digest("relevances"),
     message:
         "attributing the neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset} to lower layers"
@@ -78,10 +78,12 @@ rule relevances:
 
 rule virtual_neurons:
     input:
-        relevances_h5=path("relevances"),
-        activations_h5=path("activations"),
-        embeddings=embedding_paths,
-        changed=changed(path("virtual_neurons")),
+        **inputs(
+            "virtual_neurons",
+            relevances_h5=path("relevances"),
+            activations_h5=path("activations"),
+            embeddings=embedding_paths,
+        ),
     output:
         virtual_neurons_h5=update(path("virtual_neurons")),
     log:
@@ -95,13 +97,13 @@ rule virtual_neurons:
         mem_mb=memory("virtual_neurons"),
         runtime=runtime("virtual_neurons"),
     params:
-        embedders=study.patch_embedders,
-        n_clusters=study.virtual_neurons.n_clusters,
-        restarts=study.virtual_neurons.restarts,
-        activations_baseline=study.virtual_neurons.activations_baseline,
-        embedder_baselines=study.virtual_neurons.embedder_baselines,
-        random_baseline=study.virtual_neurons.random_baseline,
-        seed=study.seed,
+        embedders=settings.patch_embedders,
+        n_clusters=settings.virtual_neurons.n_clusters,
+        restarts=settings.virtual_neurons.restarts,
+        activations_baseline=settings.virtual_neurons.activations_baseline,
+        embedder_baselines=settings.virtual_neurons.embedder_baselines,
+        random_baseline=settings.virtual_neurons.random_baseline,
+        seed=settings.seed,
         code=code_digest("virtual_neurons"),
     message:
         "splitting the neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"

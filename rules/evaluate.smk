@@ -1,4 +1,4 @@
-"""Is the split real? Distances and correlations in the space of each embedder.
+"""Judge the virtual neurons by distances and correlations in the space of each embedding model.
 
 REQUIRED INPUTS  {dataset}/{model}/{layer}/relevances.h5, activations.h5, virtual_neurons.h5, embeddings/*.h5
 OUTPUTS          {dataset}/{model}/{layer}/interpretability*.csv, alignment*.csv
@@ -7,10 +7,12 @@ OUTPUTS          {dataset}/{model}/{layer}/interpretability*.csv, alignment*.csv
 
 rule interpretability:
     input:
-        relevances_h5=path("relevances"),
-        virtual_neurons_h5=path("virtual_neurons"),
-        embeddings=embedding_paths,
-        changed=changed(path("interpretability")),
+        **inputs(
+            "interpretability",
+            relevances_h5=path("relevances"),
+            virtual_neurons_h5=path("virtual_neurons"),
+            embeddings=embedding_paths,
+        ),
     output:
         interpretability_csv=update(path("interpretability")),
         summary_csv=report(
@@ -31,10 +33,10 @@ rule interpretability:
         mem_mb=memory("interpretability"),
         runtime=runtime("interpretability"),
     params:
-        embedders=study.patch_embedders,
-        bootstrap=study.evaluation.bootstrap,
-        confidence=study.evaluation.confidence,
-        seed=study.seed,
+        embedders=settings.patch_embedders,
+        bootstrap=settings.evaluation.bootstrap,
+        confidence=settings.evaluation.confidence,
+        seed=settings.seed,
         code=code_digest("interpretability"),
     message:
         "measuring the virtual neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
@@ -44,10 +46,12 @@ rule interpretability:
 
 rule alignment:
     input:
-        relevances_h5=path("relevances"),
-        activations_h5=path("activations"),
-        embeddings=embedding_paths,
-        changed=changed(path("alignment")),
+        **inputs(
+            "alignment",
+            relevances_h5=path("relevances"),
+            activations_h5=path("activations"),
+            embeddings=embedding_paths,
+        ),
     output:
         alignment_csv=update(path("alignment")),
         summary_csv=report(
@@ -68,12 +72,12 @@ rule alignment:
         mem_mb=memory("alignment"),
         runtime=runtime("alignment"),
     params:
-        embedders=study.patch_embedders,
-        n_references=study.evaluation.alignment_references,
-        n_groups=study.evaluation.alignment_groups,
-        bootstrap=study.evaluation.bootstrap,
-        confidence=study.evaluation.confidence,
-        seed=study.seed,
+        embedders=settings.patch_embedders,
+        n_references=settings.evaluation.alignment_references,
+        n_groups=settings.evaluation.alignment_groups,
+        bootstrap=settings.evaluation.bootstrap,
+        confidence=settings.evaluation.confidence,
+        seed=settings.seed,
         code=code_digest("alignment"),
     message:
         "correlating the distances of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"

@@ -1,16 +1,91 @@
-"""What neurons mean, in words, and how well these words predict them.
+"""Explanations of neurons in words, and how well they predict the neurons.
 
 REQUIRED INPUTS  {dataset}/images.h5, {dataset}/{model}/model.*, .../activations.h5, virtual_neurons.h5
-OUTPUTS          {dataset}/image_embeddings/*.h5, {dataset}/concepts/*.h5, .../gates.h5, iou.h5, explanations.h5, scores*.csv,
+OUTPUTS          {dataset}/image_embeddings/*.h5, {dataset}/concepts/*.h5, .../assignments.h5, iou.h5, explanations.h5, scores*.csv,
                  ablation*.csv
 """
 
 
+def explainers():
+    """Concept sets that explain; one of all names only scores."""
+    return [
+        name
+        for name, concepts in settings.explain.concepts.items()
+        if concepts.source != "all"
+    ]
+
+
+def concept_paths(wildcards, names):
+    """Artifacts of concept sets for the dataset of a job."""
+    return [
+        path("concepts", dataset=wildcards.dataset, concepts=name) for name in names
+    ]
+
+
+def explaining_concepts(wildcards):
+    """Artifacts of the concept sets that explain."""
+    return concept_paths(wildcards, explainers())
+
+
+def ground_truth(wildcards):
+    """Artifact of the concept set that explanations are scored against."""
+    chosen = settings.explain.ground_truth or next(iter(settings.explain.concepts))
+    return concept_paths(wildcards, [chosen])[0]
+
+
+def takes_all_names(wildcards):
+    """Whether a concept set has the names of all others."""
+    return settings.explain.concepts[wildcards.concepts].source == "all"
+
+
+def imported_by(wildcards):
+    """Files of imported explanations whose names a concept set takes."""
+    imported = settings.explain.imported.values()
+    return list(imported) if takes_all_names(wildcards) else []
+
+
+def text_embedder(wildcards):
+    """Embedding model of the texts of a concept set; None for labels."""
+    return settings.explain.concepts[wildcards.concepts].embedder
+
+
+def concept_files(wildcards):
+    """Files that decide a concept set."""
+    concepts, name = (
+        settings.explain.concepts[wildcards.concepts],
+        text_embedder(wildcards),
+    )
+    weights = settings.embedders[name].weights if name else None
+    files = [concepts.texts, concepts.text_embeddings, concepts.superclasses]
+    return study.files(weights, *files, *imported_by(wildcards))
+
+
+def embedded_images(wildcards):
+    """Embeddings of the images by the embedding model of a concept set; none for labels."""
+    name = text_embedder(wildcards)
+    names = {"dataset": wildcards.dataset, "embedder": name}
+    return [path("image_embeddings", **names)] if name else []
+
+
+def assignment_path(wildcards):
+    """Assignments, if virtual neurons are explained."""
+    names = dict(wildcards)
+    return [path("assignments", **names)] if settings.explain.virtual_neurons else []
+
+
+def iou_path(wildcards):
+    """Artifact of Network Dissection, if the study asks for it."""
+    names = dict(wildcards)
+    return [path("iou", **names)] if settings.explain.network_dissection else []
+
+
 rule image_embeddings:
     input:
-        weights_file=embedder_file,
-        images_h5=path("dataset"),
-        changed=changed(path("image_embeddings")),
+        **inputs(
+            "image_embeddings",
+            watch=study.embedder_file,
+            images_h5=path("dataset"),
+        ),
     output:
         image_embeddings_h5=update(path("image_embeddings")),
     log:
@@ -19,18 +94,18 @@ rule image_embeddings:
         benchmark_path("image_embeddings/{dataset}/{embedder}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=memory("image_embeddings"),
         runtime=runtime("image_embeddings"),
     params:
-        embedder=lambda w: embedder_settings(w.embedder),
-        factory_digest=embedder_digest,
-        device=study.device,
-        batch_size=study.batch_size,
-        seed=study.seed,
-        storage=study.storage,
+        embedder=lambda w: study.embedder(w.embedder),
+        watch=study.embedder_watch,
+        device=settings.device,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        storage=settings.storage,
         code=code_digest("image_embeddings"),
     message:
         "embedding the images of {wildcards.dataset} with {wildcards.embedder}"
@@ -40,12 +115,13 @@ rule image_embeddings:
 
 rule concepts:
     input:
-        embedder_file=lambda w: file_input((embedder_of(w) or {}).get("weights") or ""),
-        settings_file=lambda w: concept_files(w.concepts),
-        images_h5=path("dataset"),
-        image_embeddings_h5=concept_embeddings,
-        others=other_concepts,
-        changed=changed(path("concepts")),
+        **inputs(
+            "concepts",
+            watch=concept_files,
+            images_h5=path("dataset"),
+            image_embeddings_h5=embedded_images,
+            others=lambda w: explaining_concepts(w) if takes_all_names(w) else [],
+        ),
     output:
         concepts_h5=update(path("concepts")),
     log:
@@ -54,15 +130,17 @@ rule concepts:
         benchmark_path("concepts/{dataset}/{concepts}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         mem_mb=memory("concepts"),
         runtime=runtime("concepts"),
     params:
-        settings=lambda w: study.explain.concepts[w.concepts].model_dump(),
-        embedder=embedder_of,
-        elsewhere=lambda w: elsewhere_of(w.concepts),
-        seed=study.seed,
+        settings=lambda w: settings.explain.concepts[w.concepts].model_dump(),
+        embedder=lambda w: (
+            study.embedder(text_embedder(w)) if text_embedder(w) else None
+        ),
+        imported=imported_by,
+        seed=settings.seed,
         code=code_digest("concepts"),
     message:
         "finding the concepts {wildcards.concepts} on the images of {wildcards.dataset}"
@@ -70,50 +148,51 @@ rule concepts:
         "../workflow_scripts/concepts.py"
 
 
-rule gates:
+rule assignments:
     input:
-        images_h5=path("dataset"),
-        weights=path("model"),
-        card=path("model_card"),
-        activations_h5=path("activations"),
-        virtual_neurons_h5=path("virtual_neurons"),
-        changed=changed(path("gates")),
+        **inputs(
+            "assignments",
+            images_h5=path("dataset"),
+            model=model_files(),
+            activations_h5=path("activations"),
+            virtual_neurons_h5=path("virtual_neurons"),
+        ),
     output:
-        gates_h5=update(path("gates")),
+        assignments_h5=update(path("assignments")),
     log:
-        log_path("gates/{dataset}/{model}/{layer}"),
+        log_path("assignments/{dataset}/{model}/{layer}"),
     benchmark:
-        benchmark_path("gates/{dataset}/{model}/{layer}")
+        benchmark_path("assignments/{dataset}/{model}/{layer}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
-        mem_mb=memory("gates"),
-        runtime=runtime("gates"),
+        mem_mb=memory("assignments"),
+        runtime=runtime("assignments"),
     params:
-        layer="{layer}",
-        lower_layer=lambda w: lower_layers_of(w)[0],
-        n_clusters=study.figures.n_clusters,
-        neurons=study.explain.virtual_neurons,
-        channels=lambda w: layer_of(w).channels,
-        normalize=study.relevances.normalize,
-        device=study.device,
-        batch_size=study.batch_size,
-        code=code_digest("gates"),
+        layer=study.layer_view,
+        lower_layer=lambda w: study.lower_layers(w)[0],
+        n_clusters=settings.figures.n_clusters,
+        neurons=settings.explain.virtual_neurons,
+        normalize=settings.relevances.normalize,
+        device=settings.device,
+        batch_size=settings.batch_size,
+        code=code_digest("assignments"),
     message:
-        "finding the virtual neurons of {wildcards.model} {wildcards.layer} at work on {wildcards.dataset}"
+        "assigning the images of {wildcards.dataset} to the virtual neurons of {wildcards.model} {wildcards.layer}"
     script:
-        "../workflow_scripts/gates.py"
+        "../workflow_scripts/assignments.py"
 
 
 rule network_dissection:
     input:
-        images_h5=path("dataset"),
-        weights=path("model"),
-        card=path("model_card"),
-        activations_h5=path("activations"),
-        changed=changed(path("iou")),
+        **inputs(
+            "iou",
+            images_h5=path("dataset"),
+            model=model_files(),
+            activations_h5=path("activations"),
+        ),
     output:
         iou_h5=update(path("iou")),
     log:
@@ -122,17 +201,16 @@ rule network_dissection:
         benchmark_path("network_dissection/{dataset}/{model}/{layer}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=memory("network_dissection"),
         runtime=runtime("network_dissection"),
     params:
-        layer="{layer}",
-        channels=lambda w: layer_of(w).channels,
-        device=study.device,
-        batch_size=study.batch_size,
-        seed=study.seed,
+        layer=study.layer_view,
+        device=settings.device,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
         code=code_digest("network_dissection"),
     message:
         "dissecting {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
@@ -142,12 +220,14 @@ rule network_dissection:
 
 rule explain:
     input:
-        elsewhere_file=existing(study.explain.elsewhere.values()),
-        activations_h5=path("activations"),
-        concepts=explaining_concepts,
-        gates_h5=gates_of,
-        iou_h5=iou_of,
-        changed=changed(path("explanations")),
+        **inputs(
+            "explanations",
+            watch=study.files(*settings.explain.imported.values()),
+            activations_h5=path("activations"),
+            concepts=explaining_concepts,
+            assignments_h5=assignment_path,
+            iou_h5=iou_path,
+        ),
     output:
         explanations_h5=update(path("explanations")),
     log:
@@ -162,16 +242,16 @@ rule explain:
         runtime=runtime("explain"),
     params:
         names=explainers(),
-        neurons=lambda w: layer_of(w).neurons,
+        neurons=lambda w: study.layer(w).neurons,
         layer="{layer}",
-        elsewhere=study.explain.elsewhere,
-        clip_dissect=study.explain.clip_dissect,
-        l1=study.explain.l1,
-        l1_ratio=study.explain.l1_ratio,
-        length=study.explain.length,
-        width=study.explain.width,
-        tolerance=study.explain.tolerance,
-        inhibitory=study.explain.inhibitory,
+        imported=settings.explain.imported,
+        clip_dissect=settings.explain.clip_dissect,
+        l1=settings.explain.l1,
+        l1_ratio=settings.explain.l1_ratio,
+        length=settings.explain.length,
+        width=settings.explain.width,
+        tolerance=settings.explain.tolerance,
+        inhibitory=settings.explain.inhibitory,
         code=code_digest("explain"),
     message:
         "explaining {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
@@ -181,11 +261,13 @@ rule explain:
 
 rule simulate:
     input:
-        activations_h5=path("activations"),
-        explanations_h5=path("explanations"),
-        concepts_h5=simulating_concepts,
-        gates_h5=gates_of,
-        changed=changed(path("scores")),
+        **inputs(
+            "scores",
+            activations_h5=path("activations"),
+            explanations_h5=path("explanations"),
+            concepts_h5=ground_truth,
+            assignments_h5=assignment_path,
+        ),
     output:
         scores_csv=update(path("scores")),
         summary_csv=report(
@@ -207,9 +289,9 @@ rule simulate:
         mem_mb=memory("simulate"),
         runtime=runtime("simulate"),
     params:
-        bootstrap=study.evaluation.bootstrap,
-        confidence=study.evaluation.confidence,
-        seed=study.seed,
+        bootstrap=settings.evaluation.bootstrap,
+        confidence=settings.evaluation.confidence,
+        seed=settings.seed,
         code=code_digest("simulate"),
     message:
         "simulating {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
@@ -219,14 +301,15 @@ rule simulate:
 
 rule ablate:
     input:
-        images_h5=path("dataset"),
-        weights=path("model"),
-        card=path("model_card"),
-        activations_h5=path("activations"),
-        explanations_h5=path("explanations"),
-        concepts_h5=simulating_concepts,
-        gates_h5=gates_of,
-        changed=changed(path("ablation")),
+        **inputs(
+            "ablation",
+            images_h5=path("dataset"),
+            model=model_files(),
+            activations_h5=path("activations"),
+            explanations_h5=path("explanations"),
+            concepts_h5=ground_truth,
+            assignments_h5=assignment_path,
+        ),
     output:
         ablation_csv=update(path("ablation")),
         summary_csv=update(path("ablation_summary")),
@@ -236,20 +319,19 @@ rule ablate:
         benchmark_path("ablate/{dataset}/{model}/{layer}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=memory("ablate"),
         runtime=runtime("ablate"),
     params:
-        layer="{layer}",
-        n_neurons=study.explain.ablation_neurons,
-        channels=lambda w: layer_of(w).channels,
-        device=study.device,
-        batch_size=study.batch_size,
-        bootstrap=study.evaluation.bootstrap,
-        confidence=study.evaluation.confidence,
-        seed=study.seed,
+        layer=study.layer_view,
+        n_neurons=settings.explain.ablation_neurons,
+        device=settings.device,
+        batch_size=settings.batch_size,
+        bootstrap=settings.evaluation.bootstrap,
+        confidence=settings.evaluation.confidence,
+        seed=settings.seed,
         code=code_digest("ablate"),
     message:
         "replacing the neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"

@@ -7,8 +7,10 @@ OUTPUTS          {dataset}/{model}/{layer}/projections.h5, figures/
 
 rule projections:
     input:
-        relevances_h5=path("relevances"),
-        changed=changed(path("projections")),
+        **inputs(
+            "projections",
+            relevances_h5=path("relevances"),
+        ),
     output:
         projections_h5=update(path("projections")),
     log:
@@ -22,24 +24,26 @@ rule projections:
         mem_mb=memory("projections"),
         runtime=runtime("projections"),
     params:
-        lower_layer=lambda wildcards: lower_layers_of(wildcards)[0],
-        neighbors=study.figures.neighbors,
-        min_dist=study.figures.min_dist,
-        seed=study.seed,
+        lower_layer=lambda w: study.lower_layers(w)[0],
+        neighbors=settings.figures.neighbors,
+        min_dist=settings.figures.min_dist,
+        seed=settings.seed,
         code=code_digest("projections"),
     message:
-        "laying out the references of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
+        "projecting the references of {wildcards.model} {wildcards.layer} on {wildcards.dataset} to a plane"
     script:
         "../workflow_scripts/projections.py"
 
 
 rule neuron_figures:
     input:
-        images_h5=path("dataset"),
-        patches_h5=path("patches"),
-        virtual_neurons_h5=path("virtual_neurons"),
-        projections_h5=path("projections"),
-        changed=changed(path("neuron_figures")),
+        **inputs(
+            "neuron_figures",
+            images_h5=path("dataset"),
+            patches_h5=path("patches"),
+            virtual_neurons_h5=path("virtual_neurons"),
+            projections_h5=path("projections"),
+        ),
     output:
         folder=update(path("neuron_figures")),
         gallery_html=report(
@@ -61,9 +65,9 @@ rule neuron_figures:
         runtime=runtime("neuron_figures"),
     params:
         title="{model} {layer} on {dataset}",
-        neurons=study.figures.neurons,
-        n_references=study.figures.references,
-        n_clusters=study.figures.n_clusters,
+        neurons=settings.figures.neurons,
+        n_references=settings.figures.references,
+        n_clusters=settings.figures.n_clusters,
         code=code_digest("neuron_figures"),
     message:
         "drawing neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
@@ -73,9 +77,11 @@ rule neuron_figures:
 
 rule layer_figures:
     input:
-        interpretability_csv=path("interpretability_summary"),
-        alignment_csv=path("alignment_summary"),
-        changed=changed(path("layer_figures")),
+        **inputs(
+            "layer_figures",
+            interpretability_csv=path("interpretability_summary"),
+            alignment_csv=path("alignment_summary"),
+        ),
     output:
         figure_png=report(
             update(path("layer_figures")),
@@ -97,8 +103,8 @@ rule layer_figures:
     params:
         embedder="{embedder}",
         title="{model} {layer} on {dataset}",
-        n_clusters=study.figures.n_clusters,
-        confidence=study.evaluation.confidence,
+        n_clusters=settings.figures.n_clusters,
+        confidence=settings.evaluation.confidence,
         code=code_digest("layer_figures"),
     message:
         "comparing the methods on {wildcards.model} {wildcards.layer}, {wildcards.dataset}, by {wildcards.embedder}"

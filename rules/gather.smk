@@ -1,4 +1,4 @@
-"""Put the parts of a stage together, where the study divides it into several jobs (config key ``shards``).
+"""Put the shards of a stage together, where several jobs share its work (config key ``shards``).
 
 REQUIRED INPUTS  {dataset}/{model}/{layer}/shards/*.h5, {dataset}/lens/{embedder}/{block}/shards/*.h5
 OUTPUTS          {dataset}/{model}/{layer}/activations.h5, relevances.h5, patches.h5, embeddings/*.h5,
@@ -8,8 +8,10 @@ OUTPUTS          {dataset}/{model}/{layer}/activations.h5, relevances.h5, patche
 
 rule gather:
     input:
-        shards=parts_of_stage,
-        changed=changed(path("stage")),
+        **inputs(
+            "stage",
+            shards=study.shards_of,
+        ),
     output:
         gathered_h5=update(path("stage")),
     log:
@@ -17,7 +19,7 @@ rule gather:
     benchmark:
         benchmark_path("gather/{folder}/{stage}")
     wildcard_constraints:
-        stage=divided_stages(),
+        stage=study.sharded_stages(),
     conda:
         "../envs/purelens.yaml"
     threads: 1
@@ -27,6 +29,6 @@ rule gather:
     params:
         code=code_digest("gather"),
     message:
-        "putting the parts of {wildcards.folder}/{wildcards.stage} together"
+        "putting the shards of {wildcards.folder}/{wildcards.stage} together"
     script:
         "../workflow_scripts/gather.py"

@@ -1,4 +1,4 @@
-"""The second-order lens: what the neurons of a CLIP do to the image embedding, in words.
+"""The second-order lens: the effects of a CLIP's neurons on the image embedding, in words.
 
 REQUIRED INPUTS  {dataset}/images.h5
 OUTPUTS          {dataset}/lens/{embedder}/{block}/effects.h5, directions.h5, words.h5, replacements.csv,
@@ -6,33 +6,84 @@ OUTPUTS          {dataset}/lens/{embedder}/{block}/effects.h5, directions.h5, wo
 """
 
 
+def of_blocks(artifact):
+    """Input function: artifacts of all blocks of a CLIP that the study names."""
+    return lambda wildcards: [
+        path(artifact, **dict(wildcards), block=str(block))
+        for block in blocks_of(wildcards)
+    ]
+
+
+def blocks_of(wildcards):
+    """Blocks of a CLIP whose neurons are read."""
+    return settings.lens.models[wildcards.embedder].blocks
+
+
+def attack_settings(without):
+    """Settings of the attacks, by name."""
+    return {
+        name: attack.model_dump(exclude=without)
+        for name, attack in settings.lens.attacks.items()
+    }
+
+
+def attack_kinds():
+    """Tables about attacks that a study makes."""
+    attacks = settings.lens.attacks.values()
+    if not attacks:
+        return []
+    scored = settings.lens.pipeline or any(attack.images for attack in attacks)
+    return ["attacks", "attack_prompts", *(["attack_images"] if scored else [])]
+
+
+def attacked_images():
+    """Digests of the images that attacks are scored on."""
+    sources = [attack.images for attack in settings.lens.attacks.values()]
+    return [
+        study.images_digest(source) or digests.of(source)
+        for source in sources
+        if source
+    ]
+
+
+def attack_watch(wildcards):
+    """What decides the scores of attacks besides params."""
+    return {
+        **study.embedder_watch(wildcards),
+        "images": attacked_images(),
+        "pipeline": study.folder_digest(settings.lens.pipeline),
+    }
+
+
 rule effects:
     input:
-        weights_file=embedder_file,
-        images_h5=path("dataset"),
-        changed=changed(part("effects"), path("effects")),
+        **inputs(
+            "effects",
+            watch=study.embedder_file,
+            images_h5=path("dataset"),
+        ),
     output:
-        effects_h5=made(part("effects")),
+        effects_h5=output("effects"),
     log:
         log_path("effects/{dataset}/{embedder}/{block}"),
     benchmark:
         benchmark_path("effects/{dataset}/{embedder}/{block}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=memory("effects"),
         runtime=runtime("effects"),
     params:
-        embedder=lambda w: embedder_settings(w.embedder),
-        factory_digest=embedder_digest,
+        embedder=lambda w: study.embedder(w.embedder),
+        watch=study.embedder_watch,
         block=lambda w: int(w.block),
-        device=study.device,
-        batch_size=study.batch_size,
-        shard=shard_of("effects"),
-        storage=study.storage,
-        seed=study.seed,
+        device=settings.device,
+        batch_size=settings.batch_size,
+        shard=study.shard_of("effects"),
+        storage=settings.storage,
+        seed=settings.seed,
         code=code_digest("effects"),
     message:
         "recording the second-order effects of {wildcards.embedder}, block {wildcards.block}, on {wildcards.dataset}"
@@ -42,8 +93,10 @@ rule effects:
 
 rule directions:
     input:
-        effects_h5=path("effects"),
-        changed=changed(path("directions")),
+        **inputs(
+            "directions",
+            effects_h5=path("effects"),
+        ),
     output:
         directions_h5=update(path("directions")),
     log:
@@ -52,18 +105,18 @@ rule directions:
         benchmark_path("directions/{dataset}/{embedder}/{block}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=memory("directions"),
         runtime=runtime("directions"),
     params:
-        top_images=study.lens.top_images,
-        significant=study.lens.significant,
-        split_below=study.lens.split_below,
-        n_parts=study.lens.n_parts,
-        device=study.device,
-        seed=study.seed,
+        top_images=settings.lens.top_images,
+        significant_fraction=settings.lens.significant_fraction,
+        min_explained_variance=settings.lens.min_explained_variance,
+        n_directions=settings.lens.n_directions,
+        device=settings.device,
+        seed=settings.seed,
         code=code_digest("directions"),
     message:
         "finding the directions of {wildcards.embedder}, block {wildcards.block}, on {wildcards.dataset}"
@@ -73,9 +126,13 @@ rule directions:
 
 rule texts:
     input:
-        weights_file=embedder_file,
-        pool_file=existing([study.lens.texts or ""]),
-        changed=changed(path("texts")),
+        **inputs(
+            "texts",
+            watch=lambda w: [
+                *study.embedder_file(w),
+                *study.files(settings.lens.texts),
+            ],
+        ),
     output:
         texts_h5=update(path("texts")),
     log:
@@ -84,17 +141,17 @@ rule texts:
         benchmark_path("texts/{dataset}/{embedder}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=memory("texts"),
         runtime=runtime("texts"),
     params:
-        embedder=lambda w: embedder_settings(w.embedder),
-        factory_digest=embedder_digest,
-        pool=lambda w: study.lens.texts or "",
-        device=study.device,
-        seed=study.seed,
+        embedder=lambda w: study.embedder(w.embedder),
+        watch=study.embedder_watch,
+        pool=settings.lens.texts or "",
+        device=settings.device,
+        seed=settings.seed,
         code=code_digest("texts"),
     message:
         "embedding the texts of the lens with {wildcards.embedder}"
@@ -104,9 +161,11 @@ rule texts:
 
 rule classes:
     input:
-        weights_file=embedder_file,
-        images_h5=path("dataset"),
-        changed=changed(path("classes")),
+        **inputs(
+            "classes",
+            watch=study.embedder_file,
+            images_h5=path("dataset"),
+        ),
     output:
         classes_h5=update(path("classes")),
     log:
@@ -115,17 +174,17 @@ rule classes:
         benchmark_path("classes/{dataset}/{embedder}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=memory("classes"),
         runtime=runtime("classes"),
     params:
-        embedder=lambda w: embedder_settings(w.embedder),
-        factory_digest=embedder_digest,
-        class_templates=study.lens.class_templates,
-        device=study.device,
-        seed=study.seed,
+        embedder=lambda w: study.embedder(w.embedder),
+        watch=study.embedder_watch,
+        class_templates=settings.lens.class_templates,
+        device=settings.device,
+        seed=settings.seed,
         code=code_digest("classes"),
     message:
         "embedding the classes of {wildcards.dataset} with {wildcards.embedder}"
@@ -135,9 +194,11 @@ rule classes:
 
 rule words:
     input:
-        directions_h5=path("directions"),
-        texts_h5=path("texts"),
-        changed=changed(path("words")),
+        **inputs(
+            "words",
+            directions_h5=path("directions"),
+            texts_h5=path("texts"),
+        ),
     output:
         words_h5=update(path("words")),
     log:
@@ -146,15 +207,15 @@ rule words:
         benchmark_path("words/{dataset}/{embedder}/{block}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=memory("words"),
         runtime=runtime("words"),
     params:
-        n_words=study.lens.words,
-        scaling=study.lens.scaling,
-        device=study.device,
+        n_words=settings.lens.words,
+        scaling=settings.lens.scaling,
+        device=settings.device,
         code=code_digest("words"),
     message:
         "describing the neurons of {wildcards.embedder}, block {wildcards.block}, on {wildcards.dataset}"
@@ -164,17 +225,19 @@ rule words:
 
 rule replacements:
     input:
-        images_h5=path("dataset"),
-        effects_h5=path("effects"),
-        directions_h5=path("directions"),
-        classes_h5=path("classes"),
-        words_h5=path("words"),
-        changed=changed(path("replacements")),
+        **inputs(
+            "replacements",
+            images_h5=path("dataset"),
+            effects_h5=path("effects"),
+            directions_h5=path("directions"),
+            classes_h5=path("classes"),
+            words_h5=path("words"),
+        ),
     output:
         replacements_csv=report(
             update(path("replacements")),
             caption="../workflow_scripts/report/replacements.rst",
-            category="CLIP under the lens",
+            category="Second-order effects",
             labels={
                 "model": "{embedder}",
                 "block": "{block}",
@@ -187,16 +250,16 @@ rule replacements:
         benchmark_path("replacements/{dataset}/{embedder}/{block}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=memory("replacements"),
         runtime=runtime("replacements"),
     params:
-        bootstrap=study.evaluation.bootstrap,
-        confidence=study.evaluation.confidence,
-        device=study.device,
-        seed=study.seed,
+        bootstrap=settings.evaluation.bootstrap,
+        confidence=settings.evaluation.confidence,
+        device=settings.device,
+        seed=settings.seed,
         code=code_digest("replacements"),
     message:
         "replacing the effects of {wildcards.embedder}, block {wildcards.block}, on {wildcards.dataset}"
@@ -206,10 +269,12 @@ rule replacements:
 
 rule discovery:
     input:
-        effects_h5=lambda w: of_blocks("effects", w),
-        directions_h5=lambda w: of_blocks("directions", w),
-        words_h5=lambda w: of_blocks("words", w),
-        changed=changed(path("discovery")),
+        **inputs(
+            "discovery",
+            effects_h5=of_blocks("effects"),
+            directions_h5=of_blocks("directions"),
+            words_h5=of_blocks("words"),
+        ),
     output:
         discovery_h5=update(path("discovery")),
     log:
@@ -218,35 +283,39 @@ rule discovery:
         benchmark_path("discovery/{dataset}/{embedder}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=memory("discovery"),
         runtime=runtime("discovery"),
     params:
-        blocks=lambda w: study.lens.models[w.embedder].blocks,
-        device=study.device,
+        blocks=blocks_of,
+        device=settings.device,
         code=code_digest("discovery"),
     message:
-        "finding the concepts of the images of {wildcards.dataset} by the neurons of {wildcards.embedder}"
+        "discovering the concepts of the images of {wildcards.dataset} by the neurons of {wildcards.embedder}"
     script:
         "../workflow_scripts/discovery.py"
 
 
 rule segmentation:
     input:
-        weights_file=embedder_file,
-        masks_file=existing([study.lens.segmentation.file or ""]),
-        images_h5=path("dataset"),
-        directions_h5=lambda w: of_blocks("directions", w),
-        classes_h5=path("classes"),
-        changed=changed(path("segmentation")),
+        **inputs(
+            "segmentation",
+            watch=lambda w: [
+                *study.embedder_file(w),
+                *study.files(settings.lens.segmentation.file),
+            ],
+            images_h5=path("dataset"),
+            directions_h5=of_blocks("directions"),
+            classes_h5=path("classes"),
+        ),
     output:
         segmentation_csv=update(path("segmentation")),
         summary_csv=report(
             update(path("segmentation_summary")),
             caption="../workflow_scripts/report/segmentation.rst",
-            category="CLIP under the lens",
+            category="Second-order effects",
             labels={"model": "{embedder}", "block": "all", "table": "segmentation"},
         ),
     log:
@@ -255,21 +324,21 @@ rule segmentation:
         benchmark_path("segmentation/{dataset}/{embedder}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=memory("segmentation"),
         runtime=runtime("segmentation"),
     params:
-        embedder=lambda w: embedder_settings(w.embedder),
-        factory_digest=embedder_digest,
-        blocks=lambda w: study.lens.models[w.embedder].blocks,
-        neurons=study.lens.segmentation.neurons,
-        file=study.lens.segmentation.file,
-        bootstrap=study.evaluation.bootstrap,
-        confidence=study.evaluation.confidence,
-        device=study.device,
-        seed=study.seed,
+        embedder=lambda w: study.embedder(w.embedder),
+        watch=study.embedder_watch,
+        blocks=blocks_of,
+        neurons=settings.lens.segmentation.neurons,
+        file=settings.lens.segmentation.file,
+        bootstrap=settings.evaluation.bootstrap,
+        confidence=settings.evaluation.confidence,
+        device=settings.device,
+        seed=settings.seed,
         code=code_digest("segmentation"),
     message:
         "segmenting the images of {wildcards.dataset} by the neurons of {wildcards.embedder}"
@@ -279,11 +348,13 @@ rule segmentation:
 
 rule heatmaps:
     input:
-        weights_file=embedder_file,
-        images_h5=path("dataset"),
-        directions_h5=lambda w: of_blocks("directions", w),
-        classes_h5=path("classes"),
-        changed=changed(path("heatmaps")),
+        **inputs(
+            "heatmaps",
+            watch=study.embedder_file,
+            images_h5=path("dataset"),
+            directions_h5=of_blocks("directions"),
+            classes_h5=path("classes"),
+        ),
     output:
         heatmaps_h5=update(path("heatmaps")),
     log:
@@ -292,31 +363,33 @@ rule heatmaps:
         benchmark_path("heatmaps/{dataset}/{embedder}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=memory("heatmaps"),
         runtime=runtime("heatmaps"),
     params:
-        embedder=lambda w: embedder_settings(w.embedder),
-        factory_digest=embedder_digest,
-        blocks=lambda w: study.lens.models[w.embedder].blocks,
-        neurons=study.lens.segmentation.neurons,
-        device=study.device,
-        seed=study.seed,
+        embedder=lambda w: study.embedder(w.embedder),
+        watch=study.embedder_watch,
+        blocks=blocks_of,
+        neurons=settings.lens.segmentation.neurons,
+        device=settings.device,
+        seed=settings.seed,
         code=code_digest("heatmaps"),
     message:
-        "drawing where the neurons of {wildcards.embedder} are active on {wildcards.dataset}"
+        "drawing the activation of the neurons of {wildcards.embedder} on {wildcards.dataset}"
     script:
         "../workflow_scripts/heatmaps.py"
 
 
 rule attacks:
     input:
-        weights_file=embedder_file,
-        directions_h5=lambda w: of_blocks("directions", w),
-        words_h5=lambda w: of_blocks("words", w),
-        changed=changed(path("attacks")),
+        **inputs(
+            "attacks",
+            watch=study.embedder_file,
+            directions_h5=of_blocks("directions"),
+            words_h5=of_blocks("words"),
+        ),
     output:
         attacks_csv=update(path("attacks")),
         prompts_csv=update(path("attack_prompts")),
@@ -326,15 +399,15 @@ rule attacks:
         benchmark_path("attacks/{dataset}/{embedder}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         mem_mb=memory("attacks"),
         runtime=runtime("attacks"),
     params:
-        embedder=lambda w: embedder_settings(w.embedder),
-        factory_digest=embedder_digest,
-        wanted=attack_settings({"images"}),
-        seed=study.seed,
+        embedder=lambda w: study.embedder(w.embedder),
+        watch=study.embedder_watch,
+        settings=attack_settings({"images"}),
+        seed=settings.seed,
         code=code_digest("attacks"),
     message:
         "finding words that mislead {wildcards.embedder}"
@@ -344,9 +417,11 @@ rule attacks:
 
 rule attack_images:
     input:
-        weights_file=embedder_file,
-        prompts_csv=path("attack_prompts"),
-        changed=changed(path("attack_images")),
+        **inputs(
+            "attack_images",
+            watch=study.embedder_file,
+            prompts_csv=path("attack_prompts"),
+        ),
     output:
         images_csv=update(path("attack_images")),
     log:
@@ -355,22 +430,20 @@ rule attack_images:
         benchmark_path("attack_images/{dataset}/{embedder}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=memory("attack_images"),
         runtime=runtime("attack_images"),
     params:
-        embedder=lambda w: embedder_settings(w.embedder),
-        factory_digest=embedder_digest,
-        images_digest=lambda w: digests_of_attacks(),
-        wanted=attack_settings(set()),
-        pipeline=study.lens.pipeline,
-        pipeline_digest=lambda w: digest_of_pipeline(),
-        bootstrap=study.evaluation.bootstrap,
-        confidence=study.evaluation.confidence,
-        device=study.device,
-        seed=study.seed,
+        embedder=lambda w: study.embedder(w.embedder),
+        watch=attack_watch,
+        settings=attack_settings(set()),
+        pipeline=settings.lens.pipeline,
+        bootstrap=settings.evaluation.bootstrap,
+        confidence=settings.evaluation.confidence,
+        device=settings.device,
+        seed=settings.seed,
         code=code_digest("attack_images"),
     message:
         "scoring images that are to mislead {wildcards.embedder}"

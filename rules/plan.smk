@@ -4,6 +4,28 @@ REQUIRED INPUTS  none
 OUTPUTS          none
 """
 
+from purelens.reruns.staleness import planned
+from purelens.workflow.estimates import artifact_bytes, measured_seconds, memory_mb
+
+
+def planned_jobs(wildcards):
+    """What a run of the whole study would do."""
+    return [
+        job_of(step) for step in planned(inputs.freshness, inputs.steps.find, targets())
+    ]
+
+
+def job_of(step):
+    """A line of the plan."""
+    sizes = study.sizes(step.rule, step.wildcards)
+    return {
+        "rule": step.rule,
+        "reasons": inputs.freshness.changes(step.outputs[0]) or ["missing"],
+        "bytes": artifact_bytes(step.rule, sizes),
+        "memory_mb": memory_mb(step.rule, sizes),
+        "seconds": measured_seconds(step.benchmark),
+    }
+
 
 rule plan:
     log:
@@ -11,9 +33,9 @@ rule plan:
     conda:
         "../envs/purelens.yaml"
     params:
-        jobs=lambda w: planned_jobs(),
+        jobs=planned_jobs,
         code=code_digest("plan"),
     message:
-        "what a run would do"
+        "listing what a run would do"
     script:
         "../workflow_scripts/plan.py"

@@ -7,8 +7,10 @@ OUTPUTS          {dataset}/images.h5, {dataset}/{model}/model.safetensors and .j
 
 rule dataset:
     input:
-        source_file=lambda w: file_input(study.datasets[w.dataset].images),
-        changed=changed(path("dataset")),
+        **inputs(
+            "dataset",
+            watch=lambda w: study.files(study.dataset(w).images),
+        ),
     output:
         images_h5=update(path("dataset")),
     log:
@@ -22,13 +24,13 @@ rule dataset:
         mem_mb=memory("dataset"),
         runtime=runtime("dataset"),
     params:
-        images=lambda w: study.datasets[w.dataset].images,
-        source_digest=lambda w: source_digest(study.datasets[w.dataset].images, digests),
-        size=lambda w: study.datasets[w.dataset].size,
-        resize=lambda w: study.datasets[w.dataset].resize,
-        interpolation=lambda w: study.datasets[w.dataset].interpolation,
-        min_side=lambda w: study.datasets[w.dataset].min_side,
-        on_bad_image=lambda w: study.datasets[w.dataset].on_bad_image,
+        images=lambda w: study.dataset(w).images,
+        watch=lambda w: {"images": study.images_digest(study.dataset(w).images)},
+        size=lambda w: study.dataset(w).size,
+        resize=lambda w: study.dataset(w).resize,
+        interpolation=lambda w: study.dataset(w).interpolation,
+        min_side=lambda w: study.dataset(w).min_side,
+        on_bad_image=lambda w: study.dataset(w).on_bad_image,
         code=code_digest("dataset"),
     message:
         "decoding the images of {wildcards.dataset}"
@@ -38,9 +40,11 @@ rule dataset:
 
 rule model:
     input:
-        weights_file=lambda w: file_input(model_of(w).weights),
-        images_h5=path("dataset"),
-        changed=changed(path("model")),
+        **inputs(
+            "model",
+            watch=lambda w: study.files(study.model(w).weights),
+            images_h5=path("dataset"),
+        ),
     output:
         model_safetensors=update(path("model")),
         card_json=update(path("model_card")),
@@ -50,21 +54,23 @@ rule model:
         benchmark_path("model/{dataset}/{model}")
     conda:
         "../envs/purelens.yaml"
-    threads: study.threads
+    threads: settings.threads
     resources:
         gpu=1,
         mem_mb=memory("model"),
         runtime=runtime("model"),
     params:
-        weights=lambda w: model_of(w).weights,
-        architecture=lambda w: model_of(w).architecture,
-        factory_digest=lambda w: architecture_digest(model_of(w).architecture),
-        options=lambda w: model_of(w).options,
-        mean=lambda w: model_of(w).mean,
-        std=lambda w: model_of(w).std,
-        device=study.device,
-        batch_size=study.batch_size,
-        seed=study.seed,
+        weights=lambda w: study.model(w).weights,
+        architecture=lambda w: study.model(w).architecture,
+        watch=lambda w: {
+            "architecture": architecture_digest(study.model(w).architecture)
+        },
+        options=lambda w: study.model(w).options,
+        mean=lambda w: study.model(w).mean,
+        std=lambda w: study.model(w).std,
+        device=settings.device,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
         code=code_digest("model"),
     message:
         "loading {wildcards.model}"

@@ -5,26 +5,40 @@ OUTPUTS          report/index.html, report/assets/, report/layers/, report/lens/
 """
 
 
+def of_explanations(artifact):
+    """Input function: an artifact about the explanations of a layer, if there are any."""
+    return lambda wildcards: (
+        [path(artifact, **dict(wildcards))] if explainers() else []
+    )
+
+
+def attack_tables(wildcards):
+    """Tables about attacks on a CLIP: words, prompts, and scores of images."""
+    return [path(kind, **dict(wildcards)) for kind in attack_kinds()]
+
+
 rule pages:
     input:
-        images_h5=path("dataset"),
-        card_json=path("model_card"),
-        activations_h5=path("activations"),
-        relevances_h5=path("relevances"),
-        patches_h5=path("patches"),
-        virtual_neurons_h5=path("virtual_neurons"),
-        projections_h5=path("projections"),
-        embeddings=embedding_paths,
-        interpretability_csv=path("interpretability"),
-        interpretability_summary_csv=path("interpretability_summary"),
-        alignment_csv=path("alignment"),
-        alignment_summary_csv=path("alignment_summary"),
-        explanations_h5=lambda w: of_explanations("explanations", w),
-        scores_csv=lambda w: of_explanations("scores", w),
-        scores_summary_csv=lambda w: of_explanations("scores_summary", w),
-        scores_virtual_csv=lambda w: of_explanations("scores_virtual", w),
-        ablation_summary_csv=lambda w: of_explanations("ablation_summary", w),
-        changed=changed(path("pages")),
+        **inputs(
+            "pages",
+            images_h5=path("dataset"),
+            card_json=path("model_card"),
+            activations_h5=path("activations"),
+            relevances_h5=path("relevances"),
+            patches_h5=path("patches"),
+            virtual_neurons_h5=path("virtual_neurons"),
+            projections_h5=path("projections"),
+            embeddings=embedding_paths,
+            interpretability_csv=path("interpretability"),
+            interpretability_summary_csv=path("interpretability_summary"),
+            alignment_csv=path("alignment"),
+            alignment_summary_csv=path("alignment_summary"),
+            explanations_h5=of_explanations("explanations"),
+            scores_csv=of_explanations("scores"),
+            scores_summary_csv=of_explanations("scores_summary"),
+            scores_virtual_csv=of_explanations("scores_virtual"),
+            ablation_summary_csv=of_explanations("ablation_summary"),
+        ),
     output:
         folder=update(path("pages")),
     log:
@@ -41,12 +55,12 @@ rule pages:
         dataset="{dataset}",
         model="{model}",
         layer="{layer}",
-        embedders=study.patch_embedders,
-        n_clusters=study.figures.n_clusters,
-        n_references=study.report.references,
-        n_circuit=study.report.circuit,
-        patch_size=study.report.patch_size,
-        image_size=study.report.image_size,
+        embedders=settings.patch_embedders,
+        n_clusters=settings.figures.n_clusters,
+        n_references=settings.report.references,
+        n_circuit=settings.report.circuit,
+        patch_size=settings.report.patch_size,
+        image_size=settings.report.image_size,
         code=code_digest("pages"),
     message:
         "writing the pages of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
@@ -56,16 +70,18 @@ rule pages:
 
 rule lens_pages:
     input:
-        images_h5=path("dataset"),
-        effects_h5=lambda w: of_blocks("effects", w),
-        directions_h5=lambda w: of_blocks("directions", w),
-        words_h5=lambda w: of_blocks("words", w),
-        replacements_csv=lambda w: of_blocks("replacements", w),
-        discovery_h5=path("discovery"),
-        heatmaps_h5=path("heatmaps"),
-        segmentation_csv=path("segmentation_summary"),
-        attack_tables=attack_tables,
-        changed=changed(path("lens_pages")),
+        **inputs(
+            "lens_pages",
+            images_h5=path("dataset"),
+            effects_h5=of_blocks("effects"),
+            directions_h5=of_blocks("directions"),
+            words_h5=of_blocks("words"),
+            replacements_csv=of_blocks("replacements"),
+            discovery_h5=path("discovery"),
+            heatmaps_h5=path("heatmaps"),
+            segmentation_csv=path("segmentation_summary"),
+            attack_tables=attack_tables,
+        ),
     output:
         folder=update(path("lens_pages")),
     log:
@@ -81,21 +97,23 @@ rule lens_pages:
     params:
         dataset="{dataset}",
         embedder="{embedder}",
-        blocks=lambda w: study.lens.models[w.embedder].blocks,
+        blocks=blocks_of,
         attacks=attack_settings({"avoid", "images"}),
-        image_size=study.report.image_size,
+        image_size=settings.report.image_size,
         code=code_digest("lens_pages"),
     message:
-        "writing the pages of {wildcards.embedder} under the lens on {wildcards.dataset}"
+        "writing the pages of the neurons of {wildcards.embedder} on {wildcards.dataset}"
     script:
         "../workflow_scripts/lens_pages.py"
 
 
 rule explorer:
     input:
-        pages=lambda w: all_pages(),
-        lens_pages=lambda w: all_lens_pages(),
-        changed=changed(path("explorer")),
+        **inputs(
+            "explorer",
+            pages=[path("pages", **names) for names in all_layers()],
+            lens_pages=[path("lens_pages", **names) for names in all_clips()],
+        ),
     output:
         index_html=update(path("explorer")),
         assets=update(path("explorer_assets")),
@@ -104,7 +122,7 @@ rule explorer:
             update(path("explorer_excerpt")),
             caption="../workflow_scripts/report/explorer.rst",
             category="Explorer",
-            labels={"": "all layers and the best separated neurons"},
+            labels={"": "all layers, and the neurons with the largest gaps"},
         ),
     log:
         log_path("explorer"),
@@ -117,9 +135,15 @@ rule explorer:
         mem_mb=1500,
         runtime=15,
     params:
-        single_file_megabytes=study.report.single_file_megabytes,
-        ratios_digest=file_digest(path("bench_ratios")),
-        templates_digest=folder_digest("workflow_scripts/report"),
+        single_file_megabytes=settings.report.single_file_megabytes,
+        benchmarks_folder=study.path_from("explorer", "benchmarks"),
+        ratios_csv=study.path_from("explorer", "bench_ratios"),
+        watch={
+            "ratios.csv": file_digest(path("bench_ratios")),
+            "templates": study.folder_digest(
+                f"{workflow.basedir}/workflow_scripts/report"
+            ),
+        },
         code=code_digest("explorer"),
     message:
         "writing the explorer"

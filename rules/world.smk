@@ -1,4 +1,4 @@
-"""The embedded world: made only where a path of the study asks for it.
+"""The embedded world: made only where the study names one of its files.
 
 REQUIRED INPUTS  none
 OUTPUTS          world/{train,probe,test}.h5, world/scene_cnn.*, world/scene_clip.*
@@ -7,7 +7,7 @@ OUTPUTS          world/{train,probe,test}.h5, world/scene_cnn.*, world/scene_cli
 
 rule world_scenes:
     input:
-        changed=changed(path("scenes")),
+        **inputs("scenes"),
     output:
         scenes_h5=update(path("scenes")),
     log:
@@ -24,8 +24,8 @@ rule world_scenes:
         runtime=runtime("world_scenes"),
     params:
         part="{part}",
-        n_scenes=lambda w: getattr(study.world, f"{w.part}_scenes"),
-        seed=study.seed,
+        n_scenes=lambda w: getattr(settings.world, f"{w.part}_scenes"),
+        seed=settings.seed,
         code=code_digest("world_scenes"),
     message:
         "drawing the {wildcards.part} scenes of the embedded world"
@@ -35,9 +35,11 @@ rule world_scenes:
 
 rule world_cnn:
     input:
-        train_h5=path("scenes", part="train"),
-        test_h5=path("scenes", part="test"),
-        changed=changed(path("scene_cnn")),
+        **inputs(
+            "scene_cnn",
+            train_h5=path("scenes", part="train"),
+            test_h5=path("scenes", part="test"),
+        ),
     output:
         weights=update(path("scene_cnn")),
         accuracy_json=update(path("scene_cnn_accuracy")),
@@ -52,8 +54,8 @@ rule world_cnn:
         mem_mb=memory("world_cnn"),
         runtime=runtime("world_cnn"),
     params:
-        epochs=study.world.cnn_epochs,
-        seed=study.seed,
+        epochs=settings.world.cnn_epochs,
+        seed=settings.seed,
         code=code_digest("world_cnn"),
     message:
         "training the CNN of the embedded world"
@@ -63,9 +65,11 @@ rule world_cnn:
 
 rule world_clip:
     input:
-        train_h5=path("scenes", part="train"),
-        test_h5=path("scenes", part="test"),
-        changed=changed(path("scene_clip")),
+        **inputs(
+            "scene_clip",
+            train_h5=path("scenes", part="train"),
+            test_h5=path("scenes", part="test"),
+        ),
     output:
         weights=update(path("scene_clip")),
         accuracy_json=update(path("scene_clip_accuracy")),
@@ -80,11 +84,13 @@ rule world_clip:
         mem_mb=memory("world_clip"),
         runtime=runtime("world_clip"),
     params:
-        epochs=study.world.clip_epochs,
-        config_digest=file_digest(
-            f"{workflow.basedir}/workflow_scripts/purelens/world/scene_clip.json"
-        ),
-        seed=study.seed,
+        epochs=settings.world.clip_epochs,
+        watch={
+            "scene_clip.json": file_digest(
+                f"{workflow.basedir}/workflow_scripts/purelens/world/scene_clip.json"
+            )
+        },
+        seed=settings.seed,
         code=code_digest("world_clip"),
     message:
         "training the CLIP of the embedded world"

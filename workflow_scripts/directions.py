@@ -1,4 +1,4 @@
-"""Find the directions of their largest effects (rule directions)."""
+"""Find the direction of each neuron, from its largest effects (rule directions)."""
 
 from purelens.lens.directions import directions
 from purelens.workflow.job import run

@@ -1,4 +1,4 @@
-"""Write the page that opens all others (rule explorer)."""
+"""Write the explorer around the pages of all layers (rule explorer)."""
 
 from purelens.report.explorer import explorer
 from purelens.workflow.job import run

@@ -1,4 +1,4 @@
-"""Put the parts of an artifact together (rule gather)."""
+"""Put the shards of an artifact together (rule gather)."""
 
 from purelens.storage.gather import gather
 from purelens.workflow.job import run

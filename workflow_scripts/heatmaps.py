@@ -1,4 +1,4 @@
-"""Draw where the neurons nearest to the class of each image are active (rule heatmaps)."""
+"""Draw the activation of the neurons nearest to the class of each image (rule heatmaps)."""
 
 from purelens.lens.heatmaps import heatmaps
 from purelens.workflow.job import run

@@ -1,4 +1,4 @@
-"""Write what the explorer shows of a CLIP under the lens (rule lens_pages)."""
+"""Write what the explorer shows of a CLIP (rule lens_pages)."""
 
 from purelens.report.lens_pages import lens_pages
 from purelens.workflow.job import run

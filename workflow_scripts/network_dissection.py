@@ -1,4 +1,4 @@
-"""Compare where neurons are active with where concepts are (rule network_dissection)."""
+"""Compare the active positions of neurons with the masks of concepts (rule network_dissection)."""
 
 from purelens.explanations.network_dissection import network_dissection
 from purelens.workflow.job import run

@@ -1,4 +1,4 @@
-"""Lay the references of each neuron out in a plane (rule projections)."""
+"""Project the references of each neuron to a plane (rule projections)."""
 
 from purelens.circuits.projections import projections
 from purelens.workflow.job import run

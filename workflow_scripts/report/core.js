@@ -28,7 +28,7 @@ const PureLens = {
     return path.split("/").map(encodeURIComponent).join("/");
   },
 
-  /** The data of a key, loaded when they are wanted first. */
+  /** The data of a key, loaded at the first request. */
   load(key) {
     if (this._data.has(key)) return Promise.resolve(this._data.get(key));
     if (this.inOneFile) return Promise.resolve(null);
@@ -42,7 +42,7 @@ const PureLens = {
       };
       script.onload = () => {
         script.remove();
-        if (this._waiting.has(key)) script.onerror(); // it held something else
+        if (this._waiting.has(key)) script.onerror(); // it holds the data of another key
       };
       script.src = this.url(key + ".js");
       document.head.append(script);
@@ -70,7 +70,7 @@ const PureLens = {
     return this.h(others.onclick ? "button" : "span", { class: `patch ${extra || ""}`, style, ...others });
   },
 
-  /** A heatmap to lie on an image, from the bytes of its cells. */
+  /** Draw a heatmap over an image, from the bytes of its cells. */
   heatmap(bytes, width, height) {
     const canvas = this.h("canvas", { width, height });
     const context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
@@ -87,7 +87,7 @@ const PureLens = {
     return `${Math.round(100 * value)} %`;
   },
 
-  /** A name that cannot turn the text around it. */
+  /** A name, isolated: its direction does not change the text around it. */
   name(text, ...after) {
     return this.h("span", { class: "named" }, this.h("bdi", {}, text), ...after);
   },
@@ -96,16 +96,16 @@ const PureLens = {
     return number >= 0 && number < facts.class_names.length ? facts.class_names[number] : "";
   },
 
-  /** What a clustering is called. */
+  /** The displayed name of a clustering. */
   methodName(method) {
     const [kind, name] = [method.split(":")[0], method.split(":").slice(1).join(":")];
     return { pure: `PURE, ${name}`, embedder: name, random: "random split", none: "no split" }[kind] || kind;
   },
 
-  /** What a way to explain is called. */
+  /** The displayed name of a method of explanation. */
   wordsName(method) {
     const [kind, name] = [method.split(":")[0], method.split(":").slice(1).join(":")];
-    const known = { le: "linear explanation", clip_dissect: "CLIP-Dissect", elsewhere: "elsewhere", network_dissection: "Network Dissection" };
+    const known = { le: "linear explanation", clip_dissect: "CLIP-Dissect", imported: "imported", network_dissection: "Network Dissection" };
     return `${known[kind] || kind}${name ? `, ${name}` : ""}`;
   },
 

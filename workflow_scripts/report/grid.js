@@ -1,19 +1,19 @@
 "use strict";
-// All neurons of a layer: search, sort, filter, and a wall of cards of which only those near the screen exist.
+// All neurons of a layer: search, sort, filter, and a grid of cards, of which only those near the screen exist.
 PureLens.grid = {
   ROW: 138,
   WIDTH: 300,
   SORTS: {
-    separation: "separation of its virtual neurons",
+    gap: "gap between its virtual neurons",
     silhouette: "silhouette",
     virtual_neurons: "number of virtual neurons",
-    agreement: "agreement with the embedder",
+    alignment: "alignment with the embedding model",
     number: "number",
   },
   FILTERS: {
     "": "all neurons",
-    split: "whose virtual neurons are apart",
-    one: "whose virtual neurons are not",
+    split: "with a gap above zero",
+    one: "with no gap",
     dead: "dead",
     few: "with too few references",
   },
@@ -24,7 +24,7 @@ PureLens.grid = {
     const data = await PureLens.load(`${layer.facts.key}/layer`);
     if (late()) return;
     Object.assign(this, { layer, data, rows: [], cards: new Map(), input: null, wall: null });
-    if (!data) return view.replaceChildren(h("p", { class: "lead" }, "The data of this layer are not there."));
+    if (!data) return view.replaceChildren(h("p", { class: "lead" }, "The data of this layer are missing."));
     const chosen = this.settingsOf(settings);
     this.input = h("input", { type: "search", placeholder: "number, class or concept", "aria-label": "search", value: chosen.q });
     this.sort = this.select(this.SORTS, chosen.sort, "sort by");
@@ -32,7 +32,7 @@ PureLens.grid = {
     this.count = h("span", { class: "count", role: "status" });
     this.wall = h("div", { class: "wall", role: "list" });
     for (const element of [this.input, this.sort, this.filter]) element.addEventListener("input", () => this.changed());
-    const note = data.left_out ? h("p", { class: "note" }, `This file holds the ${data.lines.length} neurons that separate best; ` +
+    const note = data.left_out ? h("p", { class: "note" }, `This file holds the ${data.lines.length} neurons with the largest gaps; ` +
       `${data.left_out} more are in the folder of the report (index.html).`) : null;
     view.replaceChildren(
       h("h1", {}, `${layer.facts.model} `, h("b", {}, layer.facts.layer), h("small", {}, ` ${layer.facts.dataset}`)),
@@ -42,18 +42,18 @@ PureLens.grid = {
     this.update();
   },
 
-  /** What a link says of the grid. */
+  /** Read the settings of the grid from a link. */
   settingsOf(settings) {
     return {
       q: settings.q || "",
-      sort: settings.sort in this.SORTS ? settings.sort : "separation",
+      sort: settings.sort in this.SORTS ? settings.sort : "gap",
       show: settings.show in this.FILTERS ? settings.show : "",
     };
   },
 
-  /** The same for a link; what is usual is left out. */
+  /** Write them for a link; defaults are left out. */
   asLink({ q, sort, show }) {
-    return { q, sort: sort === "separation" ? "" : sort, show };
+    return { q, sort: sort === "gap" ? "" : sort, show };
   },
 
   select(options, value, label) {
@@ -63,7 +63,7 @@ PureLens.grid = {
       h("option", { value: key, selected: key === known }, text)));
   },
 
-  /** Texts by which a neuron is found: its number, classes, concepts and words. */
+  /** Texts that the search looks through: number, classes, concepts and words of a neuron. */
   haystack(layer, data, row) {
     const line = data.lines[row];
     const classes = line.classes.map(([number]) => PureLens.className(layer.facts, number));
@@ -89,7 +89,7 @@ PureLens.grid = {
 
   passes(layer, data, row, { q, show }) {
     const line = data.lines[row], text = q.toLowerCase();
-    const gap = data.table.separation[String(layer.facts.k)][row];
+    const gap = data.table.gap[String(layer.facts.k)][row];
     const shown = { "": true, split: gap > 0, one: gap !== null && gap <= 0, dead: !line.n, few: line.n < layer.facts.n_references };
     if (!shown[show] || !text) return shown[show];
     const [number, ...names] = this.haystack(layer, data, row);
@@ -97,7 +97,7 @@ PureLens.grid = {
     return names.some((name) => name.includes(text)) || number.includes(text);
   },
 
-  /** Rows of the neurons that settings choose, in their order. */
+  /** Filter and sort the neurons; returns their rows. */
   choose(layer, data, settings) {
     const values = this.column(layer, data, settings.sort);
     const worth = (row) => (values[row] === null || values[row] === undefined ? -Infinity : values[row]);
@@ -113,7 +113,7 @@ PureLens.grid = {
     this.place();
   },
 
-  /** Make the cards near the screen, drop the others. */
+  /** Add the cards near the screen, remove the others. */
   place() {
     if (!this.wall || document.getElementById("grid").hidden) return;
     this.columns = Math.max(1, Math.floor(this.wall.clientWidth / this.WIDTH));
@@ -127,7 +127,7 @@ PureLens.grid = {
         this.cards.delete(place);
       }
     }
-    let before = null; // cards stand in the page in their order, for the tab key and for those who listen
+    let before = null; // cards stay in order in the document, for the tab key and for screen readers
     for (let place = last - 1; place >= first; place--) {
       if (!this.cards.has(place)) this.cards.set(place, this.wall.insertBefore(this.card(place), before));
       before = this.cards.get(place);
@@ -141,20 +141,20 @@ PureLens.grid = {
   card(place) {
     const { h } = PureLens;
     const row = this.rows[place], line = this.data.lines[row], number = this.data.table.neurons[row];
-    const gap = this.column(this.layer, this.data, "separation")[row], facts = this.layer.facts;
+    const gap = this.column(this.layer, this.data, "gap")[row], facts = this.layer.facts;
     const url = line.n ? PureLens.url(`${facts.key}/neurons/${number}.jpg`) : null;
     const classes = line.classes.slice(0, 3).map(([name, n]) => PureLens.name(PureLens.className(facts, name), ` ${n}`));
     const concepts = line.words.length ? line.words.slice(0, 3).map((name) => PureLens.name(name))
       : line.concepts.map((name) => PureLens.name(facts.concept_names[name]));
     const href = PureLens.link(this.layer, number, this.asLink(this.current()));
     return h("div", { class: "cell", role: "listitem" }, h("a", { class: "neuron", href, "data-place": place },
-      h("span", { class: "head" }, h("b", {}, String(number)), h("span", {}, line.n ? `apart ${PureLens.number(gap, 2)}` : "dead")),
+      h("span", { class: "head" }, h("b", {}, String(number)), h("span", {}, line.n ? `gap ${PureLens.number(gap, 2)}` : "dead")),
       url ? h("span", { class: "strip" }, h("img", { src: url, alt: "", decoding: "sync" })) : h("span", { class: "none" }, "no image activates it"),
-      h("span", { class: "shares" }, (line.parts || []).map((part, i) => h("i", { class: `c${i % 8}`, style: { "flex-grow": part.n } }))),
+      h("span", { class: "shares" }, (line.virtual_neurons || []).map(({ n }, i) => h("i", { class: `c${i % 8}`, style: { "flex-grow": n } }))),
       h("span", { class: "classes" }, concepts.length ? concepts : classes)));
   },
 
-  /** Arrow keys go from card to card, from the first that can be seen. */
+  /** Arrow keys move the focus from card to card, beginning with the first visible one. */
   key(event) {
     const focused = document.activeElement;
     const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.columns, ArrowUp: -this.columns }[event.key];
@@ -172,7 +172,7 @@ PureLens.grid = {
     if (this.cards.has(next)) this.cards.get(next).firstChild.focus({ preventScroll: true });
   },
 
-  /** Focus the card of a neuron, where somebody comes back from. */
+  /** Focus the card of a neuron, when somebody comes back from its page. */
   focusNeuron(number) {
     const place = this.rows.findIndex((row) => this.data.table.neurons[row] === number);
     if (place >= 0) this.focus(place);

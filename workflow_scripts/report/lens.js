@@ -1,10 +1,10 @@
 "use strict";
-// A CLIP under the lens: its blocks, its neurons in words, and the concepts of its images.
+// A CLIP: its blocks, the directions of its neurons in words, and the concepts of its images.
 PureLens.lens = {
   CARDS: 60,
-  SORTS: { length: "largest effect", explained: "share of its direction", likeness: "likeness of words and direction", parts: "number of parts", number: "number" },
+  SORTS: { length: "largest effect", explained: "explained variance", cosine_similarity: "cosine similarity of words and direction", directions: "number of directions", number: "number" },
 
-  /** The lens that a path names, and what of it. */
+  /** The CLIP that a path names, with a block, a neuron or an image of it. */
   parse(name) {
     const lenses = PureLens.facts.lenses.filter(({ route }) => name === route || name.startsWith(route + "/"));
     const lens = lenses.sort((a, b) => b.route.length - a.route.length)[0];
@@ -69,8 +69,8 @@ PureLens.lens = {
     for (const element of [this.input, this.sort]) element.addEventListener("input", () => { this.shown = this.CARDS; this.update(true); });
     this.update();
     return [
-      h("h1", { tabindex: -1 }, `${this.data.embedder} under the lens`, h("small", {}, ` ${this.data.dataset}`)),
-      h("p", { class: "lead" }, "What a neuron does to the image embedding through the attention of later blocks: its direction, as a sum of texts, and the images on which it does most."),
+      h("h1", { tabindex: -1 }, `Second-order effects of ${this.data.embedder}`, h("small", {}, ` ${this.data.dataset}`)),
+      h("p", { class: "lead" }, "The second-order effect of a neuron is what it adds to the image embedding through the attention of later blocks. Each neuron is shown with its direction, as a sum of texts, and the images with its largest effects."),
       h("div", { class: "switches" }, h("span", { class: "switch", role: "group", "aria-label": "block" }, h("span", {}, "block"),
         this.data.blocks.map(({ block }) => h("a", { href: this.link(block), "aria-current": block === facts.block ? "true" : null }, String(block))))),
       this.figures(), h("div", { class: "tools" }, this.input, h("label", {}, "sorted by ", this.sort), this.count), this.wall, this.more,
@@ -79,43 +79,43 @@ PureLens.lens = {
 
   figures() {
     const { h } = PureLens;
-    const { replacements, complete } = this.block, { segmentation, attacks } = this.data;
-    const parts = [];
+    const { replacements, completeness } = this.block, { segmentation, attacks } = this.data;
+    const sections = [];
     if (replacements.length) {
-      parts.push(h("h3", {}, "zero-shot accuracy (%) when effects are replaced"), this.table(["what is replaced", "accuracy", "change"], replacements.map((row) =>
+      sections.push(h("h3", {}, "zero-shot accuracy (%) when effects are replaced"), this.table(["replacement", "accuracy", "change"], replacements.map((row) =>
         [row.what, this.interval(row.accuracy, row.low, row.high), row.replacement === "none" ? "" : this.interval(row.change, row.change_low, row.change_high)])));
     }
     if (segmentation.length) {
       const rows = [...new Set(segmentation.map(({ method }) => method))].map((method) => segmentation.filter((row) => row.method === method));
-      parts.push(h("h3", {}, "zero-shot segmentation (%)"), this.table(["method", ...rows[0].map(({ quantity }) => quantity.replaceAll("_", " ").replace("iou", "IoU"))],
+      sections.push(h("h3", {}, "zero-shot segmentation (%)"), this.table(["method", ...rows[0].map(({ quantity }) => quantity.replaceAll("_", " ").replace("iou", "IoU"))],
         rows.map((row) => [row[0].what, ...row.map(({ value, low, high }) => this.interval(value, low, high))])));
     }
-    parts.push(...attacks.flatMap((attack) => this.attack(attack)));
-    const exact = complete === null ? "" : `All effects together are the attentions' own to ${complete.toExponential(0)}.`;
-    return h("details", { class: "card", open: true }, h("summary", {}, `How much these directions carry. ${exact}`), parts);
+    sections.push(...attacks.flatMap((attack) => this.attack(attack)));
+    const exact = completeness === null ? "" : `The effects of all neurons sum to the output of the attentions, with a relative error of ${completeness.toExponential(0)}.`;
+    return h("details", { class: "card", open: true }, h("summary", {}, `How much these directions explain. ${exact}`), sections);
   },
 
-  /** Words that mislead the CLIP, sentences with them, and how many images were taken for the other class. */
-  attack({ shown, taken_for: other, lens, random, prompts, images }) {
+  /** Words that mislead the CLIP, prompts with them, and the share of images that it takes for the target class. */
+  attack({ source_class: source, target_class: target, lens, random, prompts, images }) {
     const { h } = PureLens;
-    const kinds = { given: "images of yours", lens: "drawn from such sentences", random: "drawn from words of random neurons" };
+    const kinds = { given: "images of the study", lens: "drawn from prompts with these words", random: "drawn from prompts with words of random neurons" };
     return [
-      h("h3", {}, "words that make ", h("bdi", {}, shown), " look like ", h("bdi", {}, other)),
-      h("p", {}, lens.length ? this.words(lens, 12) : "No word of the neurons that push most does."),
+      h("h3", {}, "words that make ", h("bdi", {}, source), " look like ", h("bdi", {}, target)),
+      h("p", {}, lens.length ? this.words(lens, 12) : "No word of the neurons with the largest effects does."),
       random.length ? h("p", { class: "note" }, "of random neurons: ", this.words(random, 6)) : "",
       prompts.length ? h("ul", { class: "note" }, prompts.map((text) => h("li", {}, h("bdi", {}, text)))) : "",
-      images.length ? this.table(["images", "how many", `taken for ${other} (%)`], images.map((row) =>
+      images.length ? this.table(["images", "how many", `taken for ${target} (%)`], images.map((row) =>
         [kinds[row.kind], String(row.n_images), this.interval(row.share, row.low, row.high)])) : "",
     ];
   },
 
-  /** Rows of the neurons that are searched for, in their order. */
+  /** Filter and sort the neurons; returns their rows. */
   rows() {
     const { words, ...columns } = this.block, q = this.input.value.trim().toLowerCase();
     const all = columns.explained.map((_, row) => row);
-    const found = all.filter((row) => !q || String(row) === q || words[row].some(([word]) => word.toLowerCase().includes(q)));
+    const matching = all.filter((row) => !q || String(row) === q || words[row].some(([word]) => word.toLowerCase().includes(q)));
     const by = this.sort.value;
-    return by === "number" ? found : found.sort((a, b) => (columns[by][b] ?? -1) - (columns[by][a] ?? -1) || a - b);
+    return by === "number" ? matching : matching.sort((a, b) => (columns[by][b] ?? -1) - (columns[by][a] ?? -1) || a - b);
   },
 
   update(changed) {
@@ -128,7 +128,7 @@ PureLens.lens = {
     this.count.textContent = `${rows.length} of ${facts.explained.length} neurons`;
     this.more.hidden = rows.length <= this.shown;
     this.wall.replaceChildren(...rows.slice(0, this.shown).map((row) => h("a", { class: "neuron", role: "listitem", href: this.link(facts.block, "neuron", row) },
-      h("span", { class: "head" }, h("b", {}, String(row)), h("span", {}, facts.explained[row] === null ? "no effect" : PureLens.percent(facts.explained[row]) + (facts.parts[row] > 1 ? ` · ${facts.parts[row]} parts` : ""))),
+      h("span", { class: "head" }, h("b", {}, String(row)), h("span", {}, facts.explained[row] === null ? "no effect" : PureLens.percent(facts.explained[row]) + (facts.directions[row] > 1 ? ` · ${facts.directions[row]} directions` : ""))),
       h("span", { class: "row" }, facts.images[row].map((image) => h("img", { src: PureLens.url(`${this.lens.key}/pictures/${image}.jpg`), alt: "", loading: "lazy" }))),
       h("span", { class: "what" }, this.words(facts.words[row])))));
   },
@@ -142,21 +142,21 @@ PureLens.lens = {
     if (!rows) return [title, h("p", { class: "lead" }, "There is no such neuron. ", up)];
     const data = rows[number % size];
     const facts = [
-      ["of its largest effects lie along its direction", data.explained[0] === null ? "–" : PureLens.percent(data.explained[0])],
-      ["along the second", data.explained[1] === null ? "–" : PureLens.percent(data.explained[1])],
-      ["likeness of words and direction", PureLens.number(data.likeness, 2)], ["effects above this are significant", PureLens.number(data.threshold)],
+      ["of the variance of its largest effects is explained by its direction", data.explained[0] === null ? "–" : PureLens.percent(data.explained[0])],
+      ["by the second component", data.explained[1] === null ? "–" : PureLens.percent(data.explained[1])],
+      ["cosine similarity of words and direction", PureLens.number(data.cosine_similarity, 2)], ["effects above this are significant", PureLens.number(data.threshold)],
     ];
     const step = (to, text, label) => h("a", { class: "step", "aria-label": label, href: to === null ? null : this.link(block, "neuron", to), "aria-disabled": to === null ? "true" : null }, text);
-    const parts = data.parts.map((part, i) => h("section", { class: `card virtual c${i % 8}` },
-      h("h2", {}, h("b", {}, `${number}.${i + 1}`), h("small", {}, ` ${part.n} effects, ${part.explained === null ? "–" : PureLens.percent(part.explained)} along its own direction`)),
-      h("p", {}, this.words(part.words)), h("div", { class: "pictures" }, part.images.map((image) => this.picture(image)))));
+    const clusters = data.clusters.map((cluster, i) => h("section", { class: `card virtual c${i % 8}` },
+      h("h2", {}, h("b", {}, `${number}.${i + 1}`), h("small", {}, ` ${cluster.n} effects, ${cluster.explained === null ? "–" : PureLens.percent(cluster.explained)} explained by their own direction`)),
+      h("p", {}, this.words(cluster.words)), h("div", { class: "pictures" }, cluster.images.map((image) => this.picture(image)))));
     return [
       h("div", { class: "title" }, step(number ? number - 1 : null, "‹", "previous"), title, step(number + 1 < explained.length ? number + 1 : null, "›", "next"), up,
         h("ul", { class: "numbers" }, facts.map(([name, value]) => h("li", {}, h("b", {}, value), ` ${name}`)))),
       h("section", { class: "card" }, h("h2", {}, "Its direction in words"), h("p", {}, data.words.length ? this.words(data.words) : "There are none.")),
-      ...(parts.length ? [h("p", { class: "lead" }, `One direction does not do: its effects fall into ${parts.length} parts.`), h("div", { class: "parts", style: { "--parts": parts.length } }, parts)] : []),
-      h("section", { class: "card" }, h("h2", {}, "Where it does most"), h("div", { class: "pictures" }, data.images.map(([image, length, along]) =>
-        h("figure", {}, this.picture(image), h("figcaption", {}, `${PureLens.number(length, 2)}, along ${PureLens.number(along, 2)}`))))),
+      ...(clusters.length ? [h("p", { class: "lead" }, `One direction explains too little: its effects were clustered into ${clusters.length} directions.`), h("div", { class: "columns", style: { "--columns": clusters.length } }, clusters)] : []),
+      h("section", { class: "card" }, h("h2", {}, "Images with its largest effects"), h("div", { class: "pictures" }, data.images.map(([image, length, projection]) =>
+        h("figure", {}, this.picture(image), h("figcaption", {}, `length ${PureLens.number(length, 2)}, projection ${PureLens.number(projection, 2)}`))))),
     ];
   },
 
@@ -173,14 +173,14 @@ PureLens.lens = {
       h("div", { class: "title" }, title, up),
       h("div", { class: "below" },
         h("section", { class: "card" }, h("div", { class: "image" }, h("img", { src: PureLens.url(`${this.lens.key}/pictures/${number}.jpg`), alt: "" }), canvas),
-          h("p", {}, h("bdi", {}, data.path)), h("p", {}, "class: ", name(data.label), "; the CLIP says: ", name(data.class)),
+          h("p", {}, h("bdi", {}, data.path)), h("p", {}, "class: ", name(data.label), "; predicted: ", name(data.class)),
           data.class >= 0 ? h("p", {}, h("label", {}, heat, " where the neurons nearest to that class are active")) : ""),
         h("section", { class: "card" }, h("h2", {}, "Its concepts"),
-          h("p", { class: "note" }, `${data.active} neurons have a significant effect on it.`),
-          data.words.length ? h("p", {}, this.words(data.words)) : h("p", {}, "No neuron that has words is activated."),
-          h("h3", {}, "neurons that move it most, and how far along their direction"),
-          h("ul", {}, data.neurons.map(([block, neuron, along]) => h("li", {},
-            h("a", { href: this.link(block, "neuron", neuron) }, `block ${block}, neuron ${neuron}`), ` ${PureLens.number(along, 2)} `,
+          h("p", { class: "note" }, `${data.n_active} neurons have a significant effect on it.`),
+          data.words.length ? h("p", {}, this.words(data.words)) : h("p", {}, "None of its active neurons has words."),
+          h("h3", {}, "neurons with the largest projections of their effects on their directions"),
+          h("ul", {}, data.neurons.map(([block, neuron, projection]) => h("li", {},
+            h("a", { href: this.link(block, "neuron", neuron) }, `block ${block}, neuron ${neuron}`), ` ${PureLens.number(projection, 2)} `,
             this.words((this.data.blocks.find((facts) => facts.block === block) || { words: [] }).words[neuron] || [])))))),
     ];
   },

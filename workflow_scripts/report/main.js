@@ -6,7 +6,7 @@ PureLens.main = {
     if (!known) history.replaceState(null, "", "#");
     const name = lens ? "lens" : !known || !layer ? "overview" : neuron === null ? "grid" : "neuron";
     const turn = (this.turn = (this.turn || 0) + 1);
-    const late = () => turn !== this.turn; // somebody went on before the data were there
+    const late = () => turn !== this.turn; // another view was opened before the data arrived
     const focused = document.activeElement.dataset.switch, from = this.view === "neuron" ? PureLens.neuron.number : null;
     if (name === "grid") await PureLens.grid.show(layer, settings, late);
     if (name === "neuron") await PureLens.neuron.show(layer, neuron, settings, late);
@@ -28,7 +28,7 @@ PureLens.main = {
     document.documentElement.dataset.view = name;
   },
 
-  /** The grid stays where it was left, at the card that was opened. */
+  /** The grid keeps its scroll position and the focus on the card that was opened. */
   showGrid(layer, from) {
     PureLens.grid.place();
     window.scrollTo(0, this.left === layer.route ? this.scroll : 0);
@@ -36,7 +36,7 @@ PureLens.main = {
     if (from !== null && PureLens.grid.wall) PureLens.grid.focusNeuron(from);
   },
 
-  /** Every other view begins at its top, but for a switch that was used: it keeps the focus. */
+  /** Every other view begins at its top, unless a switch was used: it keeps the focus. */
   showTop(name, focused) {
     const view = document.getElementById(name);
     const used = focused === undefined ? null : [...view.querySelectorAll("[data-switch]")].find((link) => link.dataset.switch === focused);
@@ -50,7 +50,7 @@ PureLens.main = {
       if (value !== undefined) localStorage.setItem("purelens-theme", value);
       return localStorage.getItem("purelens-theme");
     } catch {
-      return null; // a page inside another one may keep nothing
+      return null; // a page inside a frame may not store anything
     }
   },
 

@@ -26,7 +26,7 @@ PureLens.neuron = {
     return PureLens.h("a", { class: "up", href: PureLens.link(this.layer, null, PureLens.grid.asLink(this.grid)) }, this.layer.route);
   },
 
-  /** A link to a neuron of the layer that keeps what was chosen. */
+  /** A link to a neuron of the layer that keeps the settings. */
   to(number, changes) {
     const { method, k } = this.layer.facts;
     const chosen = { by: this.by, k: this.k, ...changes };
@@ -43,10 +43,10 @@ PureLens.neuron = {
       class: "step", "aria-label": label, id: label, href: to === undefined ? null : this.to(to), "aria-disabled": to === undefined ? "true" : null,
     }, text);
     const facts = [
-      ["references", whole.lines[row].n], ["apart", PureLens.number(this.clustering.apart)],
+      ["references", whole.lines[row].n], ["gap", PureLens.number(this.clustering.gap)],
       ["silhouette", PureLens.number(this.clustering.silhouette)],
-      ["virtual neurons have the best silhouette", table.virtual_neurons[row] || "–"],
-      [`agreement with ${this.layer.facts.embedders[0]}`, PureLens.number(table.agreement[row], 2)],
+      ["virtual neurons have the largest silhouette", table.virtual_neurons[row] || "–"],
+      [`alignment with ${this.layer.facts.embedders[0]}`, PureLens.number(table.alignment[row], 2)],
     ];
     return h("div", { class: "title" },
       step(order[place - 1], "‹", "previous"), h("h1", { tabindex: -1 }, "neuron ", h("b", {}, String(this.number))), step(order[place + 1], "›", "next"),
@@ -70,46 +70,46 @@ PureLens.neuron = {
     const lower = PureLens.facts.layers.find(({ facts: other }) =>
       other.dataset === facts.dataset && other.model === facts.model && other.layer === lowerName) || null;
     this.lower = { name: lowerName, layer: lower, data: lower ? await PureLens.load(`${lower.facts.key}/layer`) : null };
-    const missing = lower ? null : h("p", { class: "note" }, `The patches of ${lowerName} are not shown: it is not among the layers that were studied.`);
+    const missing = lower ? null : h("p", { class: "note" }, `The patches of ${lowerName} are not shown: it is not one of the layers of this study.`);
     return [
-      h("div", { class: "parts", style: { "--parts": this.clustering.parts.length } }, this.clustering.parts.map((part, i) => this.part(part, i))),
+      h("div", { class: "columns", style: { "--columns": this.clustering.virtual_neurons.length } }, this.clustering.virtual_neurons.map((virtual, i) => this.virtualNeuron(virtual, i))),
       ...(missing ? [missing] : []),
       ...(this.data.words.length ? [this.words()] : []),
       h("div", { class: "below" },
-        h("section", { class: "card" }, h("h2", {}, "Its references, near each other where circuits are alike"), this.map()),
-        h("section", { class: "card" }, h("h2", {}, `What tells them apart in ${lowerName}`), this.apart())),
+        h("section", { class: "card" }, h("h2", {}, "Its references: close to each other where their circuits are similar"), this.map()),
+        h("section", { class: "card" }, h("h2", {}, `Discriminative neurons of ${lowerName}`), this.discriminative())),
     ];
   },
 
-  /** What each method says of the neuron and of its virtual neurons, and how well that predicts them. */
+  /** The explanations of the neuron and of its virtual neurons by each method, and their scores. */
   words() {
     const { h } = PureLens;
-    const row = ({ method, part, words, correlation, auprc, together }) => h("tr", {},
+    const row = ({ method, virtual_neuron: virtual, words, correlation, auprc, sum_correlation: sum }) => h("tr", {},
       h("td", {}, PureLens.wordsName(method)),
-      h("td", {}, part === null ? "whole" : h("b", { class: `key c${part % 8}` }, `${this.number}.${part + 1}`)),
+      h("td", {}, virtual === null ? "whole" : h("b", { class: `key c${virtual % 8}` }, `${this.number}.${virtual + 1}`)),
       h("td", {}, words.map(([name, weight]) => PureLens.name(name, words.length > 1 || weight !== 1 ? ` ${PureLens.number(weight)}` : ""))),
-      h("td", {}, PureLens.number(correlation, 2), together === null ? "" : h("small", { class: "together" }, ` together ${PureLens.number(together, 2)}`)),
+      h("td", {}, PureLens.number(correlation, 2), sum === null ? "" : h("small", { class: "sum" }, ` sum ${PureLens.number(sum, 2)}`)),
       h("td", {}, PureLens.number(auprc, 2)));
     return h("section", { class: "card" }, h("h2", {}, "In words"),
-      h("p", { class: "note" }, "How well the words predict the activation on images they were not found on: correlation, and how well they find the most active ones (AUPRC). Together: the sum of what the words of the virtual neurons predict, for the whole neuron."),
-      h("table", { class: "words" }, h("thead", {}, h("tr", {}, ["by", "of", "concepts and weights", "correlation", "AUPRC"].map((name) => h("th", {}, name)))),
+      h("p", { class: "note" }, "Scores on test images: Pearson correlation of the activation with what the words predict, and average precision of finding the most active images (AUPRC). Sum: the predictions for the virtual neurons, added up, against the whole neuron."),
+      h("table", { class: "words" }, h("thead", {}, h("tr", {}, ["method", "unit", "concepts and weights", "correlation", "AUPRC"].map((name) => h("th", {}, name)))),
         h("tbody", {}, this.data.words.map(row))));
   },
 
-  part(part, i) {
+  virtualNeuron(number, i) {
     const { h } = PureLens;
-    const members = this.data.images.map((_, index) => index).filter((index) => this.clustering.label[index] === part);
+    const members = this.data.images.map((_, index) => index).filter((index) => this.clustering.label[index] === number);
     const names = new Map();
     for (const index of members) {
       const name = PureLens.className(this.layer.facts, this.data.classes[index]);
       if (name) names.set(name, (names.get(name) || 0) + 1);
     }
     const classes = [...names].sort((a, b) => b[1] - a[1]).slice(0, 4);
-    return h("section", { class: `card virtual c${part % 8}` },
-      h("h2", {}, h("b", {}, `${this.number}.${part + 1}`), h("small", {}, ` ${members.length} of ${this.data.images.length} references (${PureLens.percent(members.length / this.data.images.length)})`)),
+    return h("section", { class: `card virtual c${number % 8}` },
+      h("h2", {}, h("b", {}, `${this.number}.${number + 1}`), h("small", {}, ` ${members.length} of ${this.data.images.length} references (${PureLens.percent(members.length / this.data.images.length)})`)),
       h("p", { class: "classes" }, classes.map(([name, n]) => PureLens.name(name, ` ${n}`))),
       h("div", { class: "patches" }, this.data.shown.flatMap((shown, place) =>
-        this.clustering.label[shown.index] === part ? [this.patch(place, "")] : [])),
+        this.clustering.label[shown.index] === number ? [this.patch(place, "")] : [])),
       h("h3", {}, `its circuit in ${this.clustering.lower}`),
       this.bars(this.clustering.circuits[i]));
   },
@@ -123,7 +123,7 @@ PureLens.neuron = {
     return patch;
   },
 
-  /** A lower neuron: a link with its patches where it was studied. */
+  /** A lower neuron: a link with its patches, where its layer is part of the study. */
   lowerNeuron(number) {
     const { h } = PureLens;
     const row = this.lower.data ? this.lower.data.table.neurons.indexOf(number) : -1;
@@ -135,23 +135,23 @@ PureLens.neuron = {
 
   bars(circuit) {
     const { h } = PureLens;
-    const most = Math.max(...this.clustering.circuits.flat().map(([, value]) => Math.abs(value)), 1e-12); // of all, to compare them
+    const most = Math.max(...this.clustering.circuits.flat().map(([, value]) => Math.abs(value)), 1e-12); // of all circuits, so that they can be compared
     return h("ol", { class: `bars ${this.lower.layer ? "" : "bare"}` }, circuit.map(([number, value]) =>
       h("li", {}, this.lowerNeuron(number), h("span", { class: "bar-of" },
         h("i", { class: value < 0 ? "minus" : "plus", style: { width: `${(50 * Math.abs(value)) / most}%` } })),
         h("span", { class: "value" }, PureLens.number(value, 2)))));
   },
 
-  apart() {
+  discriminative() {
     const { h } = PureLens;
-    const rows = this.clustering.telling;
-    if (!rows.length) return h("p", { class: "note" }, "There is one virtual neuron only.");
+    const rows = this.clustering.discriminative;
+    if (!rows.length) return h("p", { class: "note" }, "There is only one virtual neuron.");
     const most = Math.max(...rows.flatMap(([, ...values]) => values.map(Math.abs)), 1e-12);
-    return h("ol", { class: `bars apart ${this.lower.layer ? "" : "bare"}` }, rows.map(([number, ...values]) =>
+    return h("ol", { class: `bars discriminative ${this.lower.layer ? "" : "bare"}` }, rows.map(([number, ...values]) =>
       h("li", {}, this.lowerNeuron(number), h("span", { class: "stack" }, values.map((value, i) =>
         h("span", { class: "bar-of" }, h("i", {
-          class: `${value < 0 ? "minus" : "plus"} c${this.clustering.parts[i] % 8}`, style: { width: `${(50 * Math.abs(value)) / most}%` },
-          title: `${this.number}.${this.clustering.parts[i] + 1}: ${PureLens.number(value)}`,
+          class: `${value < 0 ? "minus" : "plus"} c${this.clustering.virtual_neurons[i] % 8}`, style: { width: `${(50 * Math.abs(value)) / most}%` },
+          title: `${this.number}.${this.clustering.virtual_neurons[i] + 1}: ${PureLens.number(value)}`,
         })))))));
   },
 
@@ -159,7 +159,7 @@ PureLens.neuron = {
     const { h } = PureLens;
     const places = new Map(this.data.shown.map((shown, place) => [shown.index, place]));
     const at = ([x, y]) => ({
-      left: `${5 + 90 * x}%`, top: `${5 + 90 * (1 - y)}%`, "--x": `${100 * x}%`, "--y": `${100 * (1 - y)}%`, // it grows inwards
+      left: `${5 + 90 * x}%`, top: `${5 + 90 * (1 - y)}%`, "--x": `${100 * x}%`, "--y": `${100 * (1 - y)}%`, // patches grow towards the middle
     });
     const color = (index) => (this.clustering.label[index] < 0 ? "cnone" : `c${this.clustering.label[index] % 8}`);
     const dots = this.data.points.map((point, index) => places.has(index) ? null : h("span", {
@@ -167,7 +167,7 @@ PureLens.neuron = {
       title: `${PureLens.className(this.layer.facts, this.data.classes[index])} image ${this.data.images[index]}`,
     }));
     const patches = this.data.shown.map((shown, place) => this.patch(place, `point ${color(shown.index)}`, at(shown.place)));
-    const n = this.data.points.length, note = n > patches.length ? `${patches.length} of ${n} with their picture` : "";
+    const n = this.data.points.length, note = n > patches.length ? `${patches.length} of ${n} are shown as patches` : "";
     return h("div", {}, h("div", { class: "map" }, dots, patches), h("p", { class: "note" }, note));
   },
 

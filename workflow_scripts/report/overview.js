@@ -11,7 +11,7 @@ PureLens.overview = {
     }
   },
 
-  /** Let another embedder judge the charts of a layer. */
+  /** Choose the embedding model that judges the charts of a layer. */
   switches() {
     for (const element of document.querySelectorAll("[data-judge]")) {
       const layer = PureLens.facts.layers[Number(element.dataset.judge)];
@@ -38,7 +38,7 @@ PureLens.overview = {
         hoverlabel: { bgcolor: color("--card"), font: { color: color("--ink") } },
         ...layout, xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
       }, { displayModeBar: false, responsive: true });
-      window.Plotly.Plots.resize(element); // the window may have changed while another view was shown
+      window.Plotly.Plots.resize(element); // the window may have been resized while another view was shown
     }
   },
 
@@ -52,7 +52,7 @@ PureLens.overview = {
     return rows.sort((a, b) => rank(a) - rank(b));
   },
 
-  /** Plotly reads some HTML in texts; names are no HTML. */
+  /** Escape a name: Plotly reads some HTML in texts. */
   text(name) {
     return PureLens.methodName(name).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   },
@@ -89,9 +89,9 @@ PureLens.overview = {
     };
   },
 
-  separation(layer, color) {
+  gaps(layer, color) {
     const trace = {
-      type: "histogram", x: layer.separation.filter((value) => value !== null), nbinsx: 40,
+      type: "histogram", x: layer.gap.filter((value) => value !== null), nbinsx: 40,
       marker: { color: color("--c0") }, hovertemplate: "%{y} neurons at %{x}<extra></extra>",
     };
     const title = { text: "distance between minus within virtual neurons", font: { size: 11 } };

@@ -1,1 +1,1 @@
-"""The benchmark: every stage beside its definition, the published programs and its floor."""
+"""The benchmark: every stage against its definition, the published programs and its floor."""

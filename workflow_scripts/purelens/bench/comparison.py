@@ -1,4 +1,4 @@
-"""Time several ways to do the same, in turns, and compare what they give."""
+"""Time several implementations of a stage, alternating, and compare their results."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,41 +10,41 @@ IMPLEMENTATIONS = ("definition", "published", "purelens", "floor")
 
 
 @dataclass(frozen=True)
-class Contest:
-    """A stage, done in several ways.
+class Comparison:
+    """A stage in several implementations.
 
     Attributes
     ----------
     stage
-        Its name.
-    ways
-        A function for each implementation. What it returns is compared, not timed.
+        Name of the stage.
+    implementations
+        A function for each implementation. The call is timed; the comparison of what it returns is not.
     parity
-        Says how far two results are apart: of an implementation and of the one named in ``against``.
-    parity_is
-        What that number is.
-    against
+        Measures the difference of two results: that of an implementation, and that of ``reference``.
+    parity_metric
+        What ``parity`` measures.
+    reference
         The implementation that the others are compared with.
     size
-        How much work it is, for the record.
-    times
-        By what the seconds of an implementation are multiplied that does a part of the work; others by one.
+        Amount of work, for the record.
+    factors
+        Factor on the time of each implementation that does only a share of the work; 1 for the others.
     """
 
     stage: str
-    ways: Mapping[str, Callable[[], Any]]
+    implementations: Mapping[str, Callable[[], Any]]
     parity: Callable[[Any, Any], float] | None = None
-    parity_is: str = ""
-    against: str = "definition"
+    parity_metric: str = ""
+    reference: str = "definition"
     size: Mapping[str, int] = field(default_factory=dict)
-    times: Mapping[str, float] = field(default_factory=dict)
+    factors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one implementation of a stage took, in seconds, and how far its result is from the reference's.
+    """Time of an implementation of a stage, in seconds, and the difference of its result from that of the reference.
 
-    What was measured on a part of the work is ``multiplied_by`` what makes it of the whole.
+    The time of an implementation that did only a share of the work is ``multiplied_by`` a factor for the whole.
     """
 
     study: str
@@ -54,61 +54,62 @@ class Timing:
     min_s: float
     median_s: float
     parity: float | None
-    parity_is: str
+    parity_metric: str
     size: Mapping[str, int]
     multiplied_by: float = 1.0
 
 
-def hold(contest: Contest, study: str, repeats: int) -> list[dict[str, Any]]:
-    """Run all implementations in turns: A B C D, A B C D, and so on.
+def run_comparison(comparison: Comparison, study: str, repeats: int) -> list[dict[str, Any]]:
+    """Run all implementations, alternating: A B C D, A B C D, and so on.
 
     Parameters
     ----------
-    contest, study
-        What is run, and the name of the study it is of.
+    comparison, study
+        What is run, and the name of its study.
     repeats
-        Turns.
+        Runs of each implementation.
 
     Returns
     -------
     list
         One `Timing` for each implementation, as plain values.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in contest.ways}
+    seconds: dict[str, list[float]] = {name: [] for name in comparison.implementations}
     results = {}
     for _ in range(repeats):
-        for name, way in contest.ways.items():
+        for name, implementation in comparison.implementations.items():
             started = time.perf_counter()
-            results[name] = way()
+            results[name] = implementation()
             seconds[name].append(time.perf_counter() - started)
     return [
         asdict(
             Timing(
                 study=study,
-                stage=contest.stage,
+                stage=comparison.stage,
                 implementation=name,
                 repeats=repeats,
-                min_s=min(times) * contest.times.get(name, 1.0),
-                median_s=median(times) * contest.times.get(name, 1.0),
-                parity=_parity(contest, results, name),
-                parity_is=contest.parity_is,
-                size=dict(contest.size),
-                multiplied_by=contest.times.get(name, 1.0),
+                min_s=min(times) * comparison.factors.get(name, 1.0),
+                median_s=median(times) * comparison.factors.get(name, 1.0),
+                parity=_parity(comparison, results, name),
+                parity_metric=comparison.parity_metric,
+                size=dict(comparison.size),
+                multiplied_by=comparison.factors.get(name, 1.0),
             )
         )
         for name, times in seconds.items()
     ]
 
 
-def _parity(contest: Contest, results: Mapping[str, Any], name: str) -> float | None:
-    """None where there is nothing to compare: a floor computes no result."""
-    if contest.parity is None or name in (contest.against, "floor") or contest.against not in results:
+def _parity(comparison: Comparison, results: Mapping[str, Any], name: str) -> float | None:
+    """Compare a result with that of the reference; None where there is nothing to compare: a floor computes no result."""
+    reference = comparison.reference
+    if comparison.parity is None or name in (reference, "floor") or reference not in results:
         return None
-    return contest.parity(results[name], results[contest.against])
+    return comparison.parity(results[name], results[reference])
 
 
 def ratios(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Compare PureLens with each other implementation: its median time divided by PureLens's, for each study and stage."""
+    """Divide the median times of other implementations by that of PureLens, for each study and stage."""
     medians: dict[tuple[str, str], dict[str, float]] = {}
     for record in records:
         medians.setdefault((record["study"], record["stage"]), {})[record["implementation"]] = record["median_s"]
@@ -116,13 +117,13 @@ def ratios(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         {
             "study": study,
             "stage": stage,
-            **{f"{name}_s": found.get(name) for name in IMPLEMENTATIONS},
-            "published_over_purelens": _over(found, "published", "purelens"),
-            "purelens_over_floor": _over(found, "purelens", "floor"),
+            **{f"{name}_s": seconds.get(name) for name in IMPLEMENTATIONS},
+            "published_over_purelens": _over(seconds, "published", "purelens"),
+            "purelens_over_floor": _over(seconds, "purelens", "floor"),
         }
-        for (study, stage), found in medians.items()
+        for (study, stage), seconds in medians.items()
     ]
 
 
-def _over(found: Mapping[str, float], above: str, below: str) -> float | None:
-    return found[above] / found[below] if above in found and below in found else None
+def _over(seconds: Mapping[str, float], above: str, below: str) -> float | None:
+    return seconds[above] / seconds[below] if above in seconds and below in seconds else None

@@ -1,4 +1,4 @@
-"""The rule ``contests``: every stage against its definition, the published way and its floor."""
+"""The rule ``comparisons``: time every stage against its definition, the published program and its floor."""
 
 import json
 import logging
@@ -12,19 +12,19 @@ import pandas as pd
 import torch
 
 from purelens.bench import growth, sizes
-from purelens.bench.clustering import contest_clustering
-from purelens.bench.comparison import Contest, hold, ratios
-from purelens.bench.explanations import contest_ranking, contest_selection
-from purelens.bench.lens import contest_effects, contest_words
+from purelens.bench.clustering import compare_clustering
+from purelens.bench.comparison import Comparison, ratios, run_comparison
+from purelens.bench.explanations import compare_ranking, compare_selection
+from purelens.bench.lens import compare_effects, compare_words
 from purelens.bench.setting import prepare
 from purelens.bench.stages import (
-    contest_activations,
-    contest_decoding,
-    contest_end_to_end,
-    contest_figures,
-    contest_one_layer,
-    contest_patches,
-    contest_relevances,
+    compare_activations,
+    compare_decoding,
+    compare_end_to_end,
+    compare_figures,
+    compare_one_layer,
+    compare_patches,
+    compare_relevances,
 )
 from purelens.config.bench import BenchStudy
 from purelens.errors import UserError
@@ -34,7 +34,7 @@ from purelens.storage.tables import write_table
 logger = logging.getLogger("purelens")
 
 
-def contests(
+def comparisons(
     bench_json: str,
     ratios_csv: str,
     growth_csv: str,
@@ -44,24 +44,24 @@ def contests(
     threads: int = 2,
     seed: int = 0,
 ) -> None:
-    """Time every stage in every way, in this process and in turns, and compare the results.
+    """Time every stage in every implementation, alternating in this process, and compare the results.
 
     Parameters
     ----------
     bench_json
         A list of records (see `purelens.bench.comparison.Timing`).
     ratios_csv
-        One row per study and stage: seconds of each implementation, and PureLens's ratios to the published way and the floor.
+        One row per study and stage: seconds of each implementation, and the ratios of PureLens to the published program and the floor.
     growth_csv
-        Seconds and peak memory at 1, 2 and 4 times the size.
+        Seconds and peak memory at one, two and four times the size.
     sizes_csv
-        Bytes of the artifacts of a layer, and what they would be at 50,000 images and 100 references.
+        Bytes of the artifacts of a layer, measured and extrapolated to 50,000 images and 100 references.
     studies
-        What is run, by name (see `purelens.config.bench.BenchStudy`).
+        Networks to time, by name (see `purelens.config.bench.BenchStudy`).
     repeats
-        Turns of each contest.
+        Runs of each implementation.
     threads
-        Threads of the arithmetic, and processes that decode.
+        CPU threads, and processes that decode.
     seed
         Of random images and weights.
     """
@@ -74,9 +74,9 @@ def contests(
     try:
         for name, values in studies.items():
             study = BenchStudy(**values)
-            for contest in _contests(study, folder / name, threads, seed):
-                records += hold(contest, name, repeats)
-                logger.info("%s %s: %s", name, contest.stage, _in_words(records, name, contest.stage))
+            for comparison in _comparisons(study, folder / name, threads, seed):
+                records += run_comparison(comparison, name, repeats)
+                logger.info("%s %s: %s", name, comparison.stage, _summary(records, name, comparison.stage))
             if "growth" in study.stages:
                 grown += growth.measure_growth(study, name, folder / name / "growth", seed)
             if "sizes" in study.stages:
@@ -92,42 +92,42 @@ def contests(
 
 
 def _check_files(studies: Mapping[str, Mapping[str, Any]]) -> None:
-    """Stop before the first turn if a network's weights or images are missing."""
+    """Check that the weights and images of all networks exist, before anything is timed."""
     for name, values in studies.items():
         for key in ("weights", "images"):
             if values.get(key) and not Path(values[key]).exists():
                 raise UserError(f"config: bench.studies.{name}.{key}: there is no file or folder {values[key]}")
 
 
-def _contests(study: BenchStudy, folder: Path, threads: int, seed: int) -> Iterator[Contest]:
-    """The contests of a study, one after another: each makes what it needs when it is its turn."""
+def _comparisons(study: BenchStudy, folder: Path, threads: int, seed: int) -> Iterator[Comparison]:
+    """Yield the comparisons of a study; each prepares its inputs when it is reached."""
     stages = study.stages
     if "decoding" in stages:
-        yield contest_decoding(study, folder / "decoding", threads, seed)
+        yield compare_decoding(study, folder / "decoding", threads, seed)
     if "activations" in stages:
         setting = prepare(study, folder / "images", study.images_counted, 1, study.references, seed)
-        yield contest_activations(setting, study.references)
-        yield contest_one_layer(setting, study.references)
-    for stage, contest in (("relevances", contest_relevances), ("patches", contest_patches)):
+        yield compare_activations(setting, study.references)
+        yield compare_one_layer(setting, study.references)
+    for stage, compare in (("relevances", compare_relevances), ("patches", compare_patches)):
         if stage in stages:
             n_neurons = study.neurons if stage == "relevances" else study.patch_neurons
-            yield contest(prepare(study, folder / stage, study.circuit_images, n_neurons, study.circuit_images, seed))
+            yield compare(prepare(study, folder / stage, study.circuit_images, n_neurons, study.circuit_images, seed))
     if "clustering" in stages:
-        yield contest_clustering(folder / "clustering", study.clustered_neurons, seed)
+        yield compare_clustering(folder / "clustering", study.clustered_neurons, seed)
     if "explanations" in stages:
-        yield contest_ranking(study.explained_neurons, seed)
-        yield contest_selection(study.explained_neurons, seed)
+        yield compare_ranking(study.explained_neurons, seed)
+        yield compare_selection(study.explained_neurons, seed)
     if "lens" in stages:
-        yield contest_effects(seed)
-        yield contest_words(seed)
+        yield compare_effects(seed)
+        yield compare_words(seed)
     if "figures" in stages:
-        yield contest_figures(prepare(study, folder / "figure", study.figure_images, 1, study.figure_images, seed))
+        yield compare_figures(prepare(study, folder / "figure", study.figure_images, 1, study.figure_images, seed))
     if "end_to_end" in stages:
-        yield contest_end_to_end(
+        yield compare_end_to_end(
             prepare(study, folder / "all", study.images_counted, study.neurons, study.references, seed)
         )
 
 
-def _in_words(records: list[dict[str, Any]], study: str, stage: str) -> str:
-    found = [record for record in records if (record["study"], record["stage"]) == (study, stage)]
-    return ", ".join(f"{record['implementation']} {record['median_s']:.2f} s" for record in found)
+def _summary(records: list[dict[str, Any]], study: str, stage: str) -> str:
+    of_stage = [record for record in records if (record["study"], record["stage"]) == (study, stage)]
+    return ", ".join(f"{record['implementation']} {record['median_s']:.2f} s" for record in of_stage)

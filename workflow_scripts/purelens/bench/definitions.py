@@ -1,4 +1,4 @@
-"""The definitions, as ``bench/reference`` has them, run over all that a benchmark looks at."""
+"""Run the definitions of ``bench/reference`` on the setting of a benchmark."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,12 @@ __all__ = ["boxes", "clusters", "explanations", "lens", "references", "relevance
 
 
 def references(setting: Setting, n_references: int, layers: Sequence[str]) -> list[References]:
-    """The references of all neurons of some layers: a whole forward pass for each image."""
+    """Find the references of all neurons of some layers, with a whole forward pass for each image."""
     network = setting.network()
     rows: dict[str, list[torch.Tensor]] = {layer: [] for layer in layers}
     for pixels in setting.pixels():
         with torch.no_grad():
-            image = network.normalize(torch.from_numpy(pixels[None]).to(setting.device))
-            for layer, output in circuits.outputs(network.module, list(layers), image).items():
+            for layer, output in circuits.outputs(network.module, list(layers), network.prepare(pixels[None])).items():
                 maps = output.flatten(2)
                 rows[layer].append(torch.stack([maps.amax(dim=2), maps.mean(dim=2)]).cpu())
     pooled = {layer: torch.cat(rows[layer], dim=1) for layer in layers}
@@ -34,15 +33,15 @@ def _ranked(largest: torch.Tensor, mean: torch.Tensor, n_references: int) -> Ref
 
 
 def relevances(setting: Setting) -> np.ndarray:
-    """(C, K, C_lower): a whole forward and backward pass for each pair."""
-    network, pairs, pixels = setting.network(), setting.pairs(), torch.from_numpy(setting.pixels())
+    """Attribute each pair by a whole forward and backward pass: (C, K, C_lower)."""
+    network, pairs, pixels = setting.network(), setting.pairs(), setting.pixels()
     study = setting.study
     return np.stack(
         [
             [
                 circuits.relevance(
                     network.module, study.layer, study.lower_layer, neuron,
-                    network.normalize(pixels[[image]].to(setting.device)),
+                    network.prepare(pixels[[image]]),
                 ).cpu().numpy()
                 for image in ids
             ]
@@ -52,14 +51,14 @@ def relevances(setting: Setting) -> np.ndarray:
 
 
 def boxes(setting: Setting) -> list[list[list[int]]]:
-    """The published box of each pair, (C, K, 4): a whole forward and backward pass of zennit's composite for each."""
-    network, pairs, pixels = setting.network(), setting.pairs(), torch.from_numpy(setting.pixels())
+    """Find the published box of each pair by a whole forward and backward pass of zennit's composite: (C, K, 4)."""
+    network, pairs, pixels = setting.network(), setting.pairs(), setting.pixels()
     units = [
-        (neuron, int(position), network.normalize(pixels[[int(image)]].to(setting.device)))
+        (neuron, int(position), network.prepare(pixels[[int(image)]]))
         for row, neuron in enumerate(pairs.neurons.tolist())
         for image, position in zip(pairs.reference_id[row], pairs.reference_position[row], strict=True)
     ]
-    found = heatmaps.heatmaps(network.module, setting.study.layer, units, canonizers(setting.study.architecture))
-    flat = [published_box(heat.cpu()) for heat in found]
+    maps = heatmaps.heatmaps(network.module, setting.study.layer, units, canonizers(setting.study.architecture))
+    flat = [published_box(heat.cpu()) for heat in maps]
     n_references = pairs.reference_id.shape[1]
     return [flat[start : start + n_references] for start in range(0, len(flat), n_references)]

@@ -1,7 +1,7 @@
-"""The contests of linear explanations: made-up neurons that are sums of made-up concepts, ranked and explained in every way.
+"""Compare implementations of linear explanations, on synthetic neurons that are sums of synthetic concepts.
 
-The published program takes hours at the size of PureLens's turn, so it and the definition do a part of the work, and their
-seconds are multiplied: by neurons, and for the ranking by passes over the images, each of which takes as long as the others.
+The published program would take hours at the size of PureLens's runs, so it and the definition do a share of the work, and their
+times are multiplied: by neurons and, for the ranking, by epochs, which all take the same time.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from purelens.bench.comparison import Contest
+from purelens.bench.comparison import Comparison
 from purelens.bench.definitions import explanations
 from purelens.data.splits import TRAIN, VALIDATION, split_images
 from purelens.explanations.explain import explain
@@ -25,24 +25,32 @@ L1, L1_RATIO, LENGTH, WIDTH, TOLERANCE = 0.05, 0.99, 10, 10, 0.02
 EPOCHS, TIMED_EPOCHS, BATCH, RATE = 500, 10, 512, 5e-4
 ADAM_STEPS, ADAM_RATE = 100, 0.3
 BY_SAGA, BY_LIBRARY, BY_ADAM, BY_LEAST_SQUARES = 128, 16, 2, 8
-"""Neurons of the ways that do a part of the work."""
+"""Neurons of the implementations that do a share of the work."""
 
 
 @dataclass(frozen=True)
-class MadeUp:
-    """Concepts (N, M), neurons (N, C), and what each image is for (N,)."""
+class Synthetic:
+    """Concepts (N, M), neurons (N, C), and the split of each image (N,)."""
 
     concepts: np.ndarray
     neurons: np.ndarray
-    part: np.ndarray
+    split: np.ndarray
 
-    def of(self, part: int) -> tuple[np.ndarray, np.ndarray]:
-        """Concepts and neurons of the images of a part."""
-        return self.concepts[self.part == part], self.neurons[self.part == part]
+    def of(self, split: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the concepts and neurons on the images of a split."""
+        return self.concepts[self.split == split], self.neurons[self.split == split]
 
 
-def make_up(n_neurons: int, seed: int, n_images: int = N_IMAGES, n_concepts: int = N_CONCEPTS) -> MadeUp:
-    """Probabilities of concepts that are correlated in groups, and neurons that are sums of a few, with noise."""
+def make_up(n_neurons: int, seed: int, n_images: int = N_IMAGES, n_concepts: int = N_CONCEPTS) -> Synthetic:
+    """Draw probabilities of concepts that are correlated in groups, and neurons that are noisy sums of a few concepts.
+
+    Parameters
+    ----------
+    n_neurons, seed
+        C, and the seed.
+    n_images, n_concepts
+        N and M.
+    """
     rng = np.random.default_rng(seed)
     shared = rng.normal(size=(n_images, 50))[:, rng.integers(0, 50, n_concepts)]
     concepts = 1 / (1 + np.exp(-3 * (0.6 * shared + 0.8 * rng.normal(size=shared.shape) - 1)))
@@ -50,11 +58,11 @@ def make_up(n_neurons: int, seed: int, n_images: int = N_IMAGES, n_concepts: int
     for neuron in range(n_neurons):
         weights[rng.choice(n_concepts, 5, replace=False), neuron] = rng.uniform(0.3, 1.5, 5)
     neurons = concepts @ weights + 0.5 * rng.normal(size=(n_images, n_neurons))
-    return MadeUp(concepts.astype(np.float32), neurons.astype(np.float32), split_images(n_images, seed))
+    return Synthetic(concepts.astype(np.float32), neurons.astype(np.float32), split_images(n_images, seed))
 
 
-def write(made: MadeUp, folder: Path) -> tuple[str, str]:
-    """Write them as artifacts; returns the paths of the activations and of the concepts."""
+def write(made: Synthetic, folder: Path) -> tuple[str, str]:
+    """Write synthetic neurons as artifacts; return the paths of activations and concepts."""
     folder.mkdir(parents=True, exist_ok=True)
     activations_h5, concepts_h5 = str(folder / "activations.h5"), str(folder / "concepts.h5")
     with create(activations_h5, "activations", storage="half") as out:
@@ -67,46 +75,52 @@ def write(made: MadeUp, folder: Path) -> tuple[str, str]:
         out.variable("concept_label", data=[f"concept {number}" for number in range(made.concepts.shape[1])])
         out.variable("value", data=made.concepts)
         out.variable("kept", data=np.ones(made.concepts.shape[1], dtype=np.uint8))
-        out.variable("split", data=made.part)
+        out.variable("split", data=made.split)
         for name, value in (("kind", "labels"), ("scale", 1.0), ("bias", 0.0)):
             out.attribute(name, value)
     return activations_h5, concepts_h5
 
 
 def explain_all(activations_h5: str, concepts_h5: str, explanations_h5: str) -> None:
-    """The stage `explain`, without virtual neurons."""
+    """Run the stage ``explain``, without virtual neurons.
+
+    Parameters
+    ----------
+    activations_h5, concepts_h5, explanations_h5
+        Artifacts of the rules ``activations``, ``concepts`` and ``explain``.
+    """
     explain(activations_h5, [concepts_h5], [], [], explanations_h5, ["made_up"], "all", "made up")
 
 
-def moments_of(made: MadeUp, part: int) -> Moments:
-    """Moments of the images of a part."""
-    concepts, neurons = made.of(part)
+def moments_of(made: Synthetic, split: int) -> Moments:
+    """Compute the moments over the images of a split."""
+    concepts, neurons = made.of(split)
     slabs = [slice(start, start + 1024) for start in range(0, len(concepts), 1024)]
     of_concepts = concept_moments((concepts[slab] for slab in slabs), concepts.shape[1])
     return with_activations(of_concepts, ((concepts[slab], neurons[slab]) for slab in slabs), neurons.shape[1])
 
 
-def contest_ranking(n_neurons: int, seed: int) -> Contest:
-    """Fit every neuron sparsely by all concepts."""
+def compare_ranking(n_neurons: int, seed: int) -> Comparison:
+    """Rank the concepts of every neuron by an elastic net."""
     made = make_up(n_neurons, seed)
-    return Contest(
+    return Comparison(
         "explanations_ranking",
         {
             "definition": lambda: _by_library(made, min(BY_LIBRARY, n_neurons)),
             "published": lambda: _by_saga(made, min(BY_SAGA, n_neurons)),
             "purelens": lambda: _by_signs(made),
         },
-        lambda found, wanted: float(np.abs(found[: len(wanted)] - wanted).max()),
-        "largest difference of a standardized weight; the published way stops before its end",
+        lambda result, expected: float(np.abs(result[: len(expected)] - expected).max()),
+        "largest difference of a standardized weight; the published program stops before it has converged",
         size={"neurons": n_neurons, "concepts": N_CONCEPTS, "images": N_IMAGES},
-        times={
+        factors={
             "definition": n_neurons / min(BY_LIBRARY, n_neurons),
             "published": n_neurons / min(BY_SAGA, n_neurons) * EPOCHS / TIMED_EPOCHS,
         },
     )
 
 
-def _by_signs(made: MadeUp) -> np.ndarray:
+def _by_signs(made: Synthetic) -> np.ndarray:
     moments = moments_of(made, TRAIN)
     fits = [
         rank_concepts(moments.gram, moments.cross[row], moments.variance[row], moments.n, L1, L1_RATIO)[0]
@@ -115,7 +129,7 @@ def _by_signs(made: MadeUp) -> np.ndarray:
     return np.stack(fits)
 
 
-def _by_library(made: MadeUp, n_neurons: int) -> np.ndarray:
+def _by_library(made: Synthetic, n_neurons: int) -> np.ndarray:
     from sklearn.linear_model import ElasticNet
 
     x, y = _standardized(made, n_neurons)
@@ -123,15 +137,15 @@ def _by_library(made: MadeUp, n_neurons: int) -> np.ndarray:
     return np.stack([model.fit(x, column).coef_.copy() for column in y.T])
 
 
-def _standardized(made: MadeUp, n_neurons: int) -> tuple[np.ndarray, np.ndarray]:
+def _standardized(made: Synthetic, n_neurons: int) -> tuple[np.ndarray, np.ndarray]:
     concepts, neurons = (values.astype(np.float64) for values in made.of(TRAIN))
     neurons = neurons[:, :n_neurons]
     x = (concepts - concepts.mean(axis=0)) / concepts.std(axis=0, ddof=1)
     return x, (neurons - neurons.mean(axis=0)) / neurons.std(axis=0, ddof=1)
 
 
-def _by_saga(made: MadeUp, n_neurons: int) -> np.ndarray:
-    """Some passes of proximal SAGA over all neurons of a batch: stochastic gradients with a table of the old ones."""
+def _by_saga(made: Synthetic, n_neurons: int) -> np.ndarray:
+    """Run some epochs of proximal SAGA for all neurons: stochastic gradients, corrected by a table of the last ones."""
     x, y = (torch.from_numpy(values).float() for values in _standardized(made, n_neurons))
     n = len(x)
     weight = torch.zeros(x.shape[1], y.shape[1])
@@ -151,15 +165,15 @@ def _by_saga(made: MadeUp, n_neurons: int) -> np.ndarray:
     return weight.T.numpy()
 
 
-def contest_selection(n_neurons: int, seed: int) -> Contest:
-    """Choose the concepts of every neuron, from the ranking."""
+def compare_selection(n_neurons: int, seed: int) -> Comparison:
+    """Select the concepts of every neuron from the ranking."""
     made = make_up(n_neurons, seed)
     train = moments_of(made, TRAIN)
     orders = [
         ranked(*rank_concepts(train.gram, train.cross[row], train.variance[row], train.n, L1, L1_RATIO))
         for row in range(n_neurons)
     ]
-    return Contest(
+    return Comparison(
         "explanations_selection",
         {
             "definition": lambda: _by_least_squares(made, orders[:BY_LEAST_SQUARES]),
@@ -169,26 +183,26 @@ def contest_selection(n_neurons: int, seed: int) -> Contest:
         _same_sets,
         "share of neurons with the same concepts",
         size={"neurons": n_neurons, "concepts": N_CONCEPTS, "images": N_IMAGES},
-        times={"definition": n_neurons / BY_LEAST_SQUARES, "published": n_neurons / BY_ADAM},
+        factors={"definition": n_neurons / BY_LEAST_SQUARES, "published": n_neurons / BY_ADAM},
     )
 
 
-def _same_sets(found: Sequence[set[int]], wanted: Sequence[set[int]]) -> float:
-    n = min(len(found), len(wanted))
-    return sum(one == other for one, other in zip(found[:n], wanted[:n], strict=True)) / n
+def _same_sets(result: Sequence[set[int]], expected: Sequence[set[int]]) -> float:
+    n = min(len(result), len(expected))
+    return sum(one == other for one, other in zip(result[:n], expected[:n], strict=True)) / n
 
 
-def _by_moments(made: MadeUp, orders: Sequence[np.ndarray]) -> list[set[int]]:
-    parts = [moments_of(made, part) for part in (TRAIN, VALIDATION)]
-    found = []
+def _by_moments(made: Synthetic, orders: Sequence[np.ndarray]) -> list[set[int]]:
+    splits = [moments_of(made, split) for split in (TRAIN, VALIDATION)]
+    sets = []
     for row, order in enumerate(orders):
-        train, validation = (Covariances(m.gram, m.cross[row], m.variance[row], m.mean, m.mean_y[row]) for m in parts)
+        train, validation = (Covariances(m.gram, m.cross[row], m.variance[row], m.mean, m.mean_y[row]) for m in splits)
         chosen = select(train, validation, order, LENGTH, WIDTH, TOLERANCE)
-        found.append(set(chosen.concepts.tolist()) if chosen else set())
-    return found
+        sets.append(set(chosen.concepts.tolist()) if chosen else set())
+    return sets
 
 
-def _by_least_squares(made: MadeUp, orders: Sequence[np.ndarray]) -> list[set[int]]:
+def _by_least_squares(made: Synthetic, orders: Sequence[np.ndarray]) -> list[set[int]]:
     (x, y), (x_validation, y_validation) = made.of(TRAIN), made.of(VALIDATION)
     return [
         set(explanations.greedy(x, y[:, row], x_validation, y_validation[:, row], order.tolist())[0])
@@ -196,11 +210,11 @@ def _by_least_squares(made: MadeUp, orders: Sequence[np.ndarray]) -> list[set[in
     ]
 
 
-def _by_adam(made: MadeUp, orders: Sequence[np.ndarray]) -> list[set[int]]:
-    """Algorithm 1 with a hundred steps of Adam for each set, from random weights."""
-    parts = [tuple(torch.from_numpy(values) for values in made.of(part)) for part in (TRAIN, VALIDATION)]
-    (x, y), (x_validation, y_validation) = parts
-    found = []
+def _by_adam(made: Synthetic, orders: Sequence[np.ndarray]) -> list[set[int]]:
+    """Run Algorithm 1 (Oikarinen & Weng 2024) with a hundred steps of Adam for each set, from random weights."""
+    splits = [tuple(torch.from_numpy(values) for values in made.of(split)) for split in (TRAIN, VALIDATION)]
+    (x, y), (x_validation, y_validation) = splits
+    sets = []
     for row, order in enumerate(orders):
         chosen: list[int] = []
         bad: set[int] = set()
@@ -222,8 +236,8 @@ def _by_adam(made: MadeUp, orders: Sequence[np.ndarray]) -> list[set[int]]:
                 break
             chosen.append(winner)
             best = scores[winner]
-        found.append(set(chosen))
-    return found
+        sets.append(set(chosen))
+    return sets
 
 
 def _adam_fit(x: torch.Tensor, y: torch.Tensor) -> torch.nn.Linear:

@@ -1,6 +1,6 @@
-"""The floor of each stage: the arithmetic that cannot be left out, and nothing around it.
+"""The floor of each stage: the arithmetic that every implementation needs, and nothing else.
 
-Each function reads pixels and loads the network, and gives what is timed.
+Each function reads pixels, loads the network and returns the function that is timed.
 """
 
 import copy
@@ -16,12 +16,12 @@ from purelens.networks.subnetwork import Segment
 
 def bare_forward(setting: Setting) -> Callable[[], None]:
     """Forward all images in the same batches."""
-    network, pixels = setting.network(), torch.from_numpy(setting.pixels())
+    network, pixels = setting.network(), setting.pixels()
 
     def forward() -> None:
         with torch.inference_mode():
             for start in range(0, len(pixels), setting.batch_size):
-                network.module(network.normalize(pixels[start : start + setting.batch_size].to(setting.device)))
+                network.module(network.prepare(pixels[start : start + setting.batch_size]))
 
     return forward
 
@@ -34,16 +34,16 @@ def segment_gradients(setting: Setting) -> Callable[[], None]:
     def gradients() -> None:
         with Segment(network.module, study.layer, [study.lower_layer]) as segment:
             for images, batch in batches:
-                output, lower = segment.forward(network.normalize(images.to(setting.device)))
+                output, lower = segment.forward(network.prepare(images))
                 _backward(output, lower[study.lower_layer], batch)
 
     return gradients
 
 
 def one_branch_backward(setting: Setting) -> Callable[[], None]:
-    """Forward the unique images twice, as they are and with positive weights, and take a backward pass for each pair.
+    """Forward the unique images twice, with the weights and with positive ones, and take a backward pass for each pair.
 
-    That is what z+ needs where no input is negative: the second forward pass gives the denominators.
+    The z+ rule needs that much where no input is negative: the second forward pass gives the denominators.
     """
     study, network = setting.study, setting.network()
     positive, batches = _positive(network.module), _batches(setting)
@@ -51,7 +51,7 @@ def one_branch_backward(setting: Setting) -> Callable[[], None]:
     def backward() -> None:
         with Segment(network.module, study.layer) as segment, Segment(positive, study.layer) as propagation:
             for pixels, batch in batches:
-                images = network.normalize(pixels.to(setting.device))
+                images = network.prepare(pixels)
                 with torch.inference_mode():
                     segment.forward(images)
                 leaf = images.requires_grad_()
@@ -65,15 +65,15 @@ def one_branch_backward(setting: Setting) -> Callable[[], None]:
 Batch = list[tuple[int, np.ndarray]]
 
 
-def _batches(setting: Setting) -> list[tuple[torch.Tensor, Batch]]:
-    """Pixels of the unique images, and their pairs, a batch at a time."""
+def _batches(setting: Setting) -> list[tuple[np.ndarray, Batch]]:
+    """List the pixels of the unique images and their pairs, in batches."""
     pixels, groups = setting.pixels(), setting.pairs().by_image()
     chosen = [groups[start : start + setting.batch_size] for start in range(0, len(groups), setting.batch_size)]
-    return [(torch.from_numpy(pixels[[image for image, _ in batch]]), batch) for batch in chosen]
+    return [(pixels[[image for image, _ in batch]], batch) for batch in chosen]
 
 
 def _backward(output: torch.Tensor, leaf: torch.Tensor, batch: Batch) -> None:
-    """One vector-Jacobian product for each pair of a batch."""
+    """Compute a vector-Jacobian product for each pair of a batch."""
     for r in rounds(batch):
         seed = torch.zeros_like(output)
         seed[r.row, 0] = 1
@@ -81,7 +81,7 @@ def _backward(output: torch.Tensor, leaf: torch.Tensor, batch: Batch) -> None:
 
 
 def _positive(module: torch.nn.Module) -> torch.nn.Module:
-    """The network with positive weights, and without BatchNorms, which z+ merges."""
+    """Copy the network with positive weights and without BatchNorms, which z+ merges into convolutions."""
     positive = copy.deepcopy(module)
     for name, layer in [*positive.named_modules()]:
         if isinstance(layer, torch.nn.BatchNorm2d):

@@ -1,4 +1,4 @@
-"""How time and memory grow with images and neurons: each size in a process of its own, whose peak is its own."""
+"""Measure how time and memory grow with images and neurons: each size in a process of its own, with its own peak memory."""
 
 import json
 import os
@@ -24,7 +24,7 @@ SHOTS = 2
 
 @dataclass(frozen=True)
 class Growth:
-    """What a stage took at a size: least seconds, without the start of the process, and highest peak of memory in bytes."""
+    """Time and memory of a stage at a size: fewest seconds, without the start of the process, and peak memory in bytes."""
 
     study: str
     stage: str
@@ -47,19 +47,19 @@ def measure_growth(study: BenchStudy, name: str, folder: Path, seed: int) -> lis
     seed
         Of random images and weights.
     """
-    found = []
+    records = []
     n_images = FACTORS[-1] * study.images_counted
     setting = prepare(study, folder / "images", n_images, 1, REFERENCES, seed)
     for factor in FACTORS:
-        found.append(_measured(setting, name, "activations", factor, factor * study.images_counted, 0))
+        records.append(_measured(setting, name, "activations", factor, factor * study.images_counted, 0))
     n_neurons = FACTORS[-1] * study.neurons
     whole = prepare(study, folder / "neurons", IMAGES_OF_PAIRS, n_neurons, REFERENCES, seed)
     for factor in FACTORS:
         setting = Setting(study, whole.folder, whole.neurons[: factor * study.neurons])
         n_pairs = int((setting.pairs().reference_id >= 0).sum())
         for stage in ("relevances", "patches"):
-            found.append(_measured(setting, name, stage, factor, IMAGES_OF_PAIRS, n_pairs))
-    return found
+            records.append(_measured(setting, name, stage, factor, IMAGES_OF_PAIRS, n_pairs))
+    return records
 
 
 def _measured(setting: Setting, name: str, stage: str, factor: int, n_images: int, n_pairs: int) -> Growth:
@@ -76,17 +76,17 @@ def _measured(setting: Setting, name: str, stage: str, factor: int, n_images: in
 
 
 def as_rows(records: Sequence[Growth]) -> list[dict[str, float | str]]:
-    """Plain values."""
+    """Turn records into rows of a table."""
     return [asdict(record) for record in records]
 
 
 def _run(stage: str) -> None:
-    """What the process of one size does: reads the request, and prints seconds and the peak."""
+    """Run in the process of one size: read the request, and print seconds and peak memory."""
     request = json.loads(sys.stdin.read())
     setting = Setting(BenchStudy(**request["study"]), Path(request["folder"]), request["neurons"])
     path = setting.folder / f"grown_{stage}.h5"
     keep_freed_memory()
-    setting.network()  # what it imports is not what is measured
+    setting.network()  # imports are not measured
     stages = {
         "activations": lambda: run_activations(setting, path, REFERENCES, shard=request["shard"]),
         "relevances": lambda: run_relevances(setting, path),
@@ -103,7 +103,7 @@ def _timed(function: Callable[[], object]) -> float:
 
 
 def _peak_bytes() -> int:
-    """Largest memory of this process; what ``getrusage`` tells counts that of the process that started it too."""
+    """Return the peak memory of this process; ``getrusage`` would count the process that started it too."""
     status = Path("/proc/self/status")
     if status.exists():
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines())

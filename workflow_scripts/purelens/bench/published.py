@@ -1,7 +1,7 @@
-"""The published way: zennit-crp's own programs, and PURE's loop over neurons on top of them.
+"""The published implementation: zennit-crp, and the loop of PURE over neurons on top of it.
 
-Written from the description of the method (Dreyer et al. 2024, and the programs' documentation) on today's zennit-crp. What
-PURE does with worker processes is done in this process, in favor of the published way: it starts thousands of them.
+Written from the description of the method (Dreyer et al. 2024, and the documentation of the programs) on today's zennit-crp.
+PURE starts thousands of worker processes; here their work is done in this process, which favors the published implementation.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,20 +24,20 @@ FIGURE_KERNEL = 51
 
 
 class Pictures(torch.utils.data.Dataset):
-    """Normalized images with class 0, as zennit-crp wants them."""
+    """Normalized images with class 0, the format of zennit-crp."""
 
     def __init__(self, setting: Setting, network: Network) -> None:
-        self._network, self._pixels = network, torch.from_numpy(setting.pixels())
+        self._network, self._pixels = network, setting.pixels()
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return self._network.normalize(self._pixels[int(index)][None])[0], 0
+        return self._network.prepare(self._pixels[int(index)][None])[0], 0
 
     def __len__(self) -> int:
         return len(self._pixels)
 
 
 def canonizers(architecture: str) -> list[Any]:
-    """Zennit's canonizers for a network of torchvision; none for any other, whose blocks they do not know."""
+    """Return zennit's canonizers for a network of torchvision; none for others, whose blocks zennit does not know."""
     torchvision()
     from zennit.canonizers import SequentialMergeBatchNorm
     from zennit.torchvision import ResNetCanonizer
@@ -49,7 +49,17 @@ def canonizers(architecture: str) -> list[Any]:
 
 
 def views(setting: Setting, folder: Path, layers: Sequence[str]) -> Any:
-    """zennit-crp's collector of references for some layers."""
+    """Create zennit-crp's `FeatureVisualization` for some layers.
+
+    Parameters
+    ----------
+    setting
+        A network and images.
+    folder
+        Where it writes what it collects.
+    layers
+        Names of the layers.
+    """
     torchvision()
     from crp.attribution import CondAttribution
     from crp.concepts import ChannelConcept
@@ -63,20 +73,28 @@ def views(setting: Setting, folder: Path, layers: Sequence[str]) -> Any:
 
 
 def references(setting: Setting, folder: Path, n_references: int, layers: Sequence[str]) -> list[References]:
-    """`FeatureVisualization.run`: the references of all neurons of some layers."""
+    """Find the references of all neurons of some layers by `FeatureVisualization.run`.
+
+    Parameters
+    ----------
+    setting, folder, layers
+        As for `views`.
+    n_references
+        K.
+    """
     from crp.helper import load_maximization
     from zennit.composites import EpsilonPlusFlat
 
-    found = views(setting, folder, layers)
-    found.ActMax.SAMPLE_SIZE = found.RelMax.SAMPLE_SIZE = n_references
+    visualization = views(setting, folder, layers)
+    visualization.ActMax.SAMPLE_SIZE = visualization.RelMax.SAMPLE_SIZE = n_references
     composite = EpsilonPlusFlat(canonizers(setting.study.architecture))
-    found.run(composite, 0, len(found.dataset), setting.batch_size, 500)
-    collected = [load_maximization(found.ActMax.PATH, layer) for layer in layers]
+    visualization.run(composite, 0, len(visualization.dataset), setting.batch_size, 500)
+    collected = [load_maximization(visualization.ActMax.PATH, layer) for layer in layers]
     return [References(np.asarray(ids).T, np.asarray(values).T) for ids, values, _ in collected]
 
 
 def relevances(setting: Setting) -> np.ndarray:
-    """PURE's loop over neurons with `CondAttribution`: (C, K, C_lower), each vector of absolute sum 1."""
+    """Attribute each neuron by `CondAttribution`, as PURE does: (C, K, C_lower), each vector of absolute sum 1."""
     torchvision()
     from crp.attribution import CondAttribution
     from zennit.composites import Composite
@@ -89,13 +107,13 @@ def relevances(setting: Setting) -> np.ndarray:
         vectors, mean, largest = [], [], []
         for start in range(0, len(ids), setting.batch_size):
             batch = torch.stack([pictures[index][0] for index in ids[start : start + setting.batch_size]])
-            found = attribution(
+            result = attribution(
                 batch.to(setting.device).requires_grad_(), [{study.layer: [neuron]}], Composite(), record_layer=recorded,
                 start_layer=study.layer, init_rel=lambda a: a.clamp(min=0), exclude_parallel=True,
             )  # fmt: skip
-            product = found.activations[study.lower_layer].cpu() * found.relevances[study.lower_layer].cpu()
-            mean.append(found.activations[study.layer].cpu().flatten(2).mean(dim=2))
-            largest.append(found.activations[study.layer].cpu().flatten(2).amax(dim=2))
+            product = result.activations[study.lower_layer].cpu() * result.relevances[study.lower_layer].cpu()
+            mean.append(result.activations[study.layer].cpu().flatten(2).mean(dim=2))
+            largest.append(result.activations[study.layer].cpu().flatten(2).amax(dim=2))
             vectors.append(product.flatten(2).sum(dim=2).detach())
         vector = torch.cat(vectors)
         rows.append(vector / (vector.abs().sum(dim=1, keepdim=True) + 1e-10))
@@ -108,14 +126,24 @@ Picture = Callable[[torch.Tensor, torch.Tensor, bool], list[Any]]
 def patches(
     setting: Setting, collected: Path, neurons: Sequence[int], n_references: int, picture: Picture
 ) -> list[list[Any]]:
-    """`get_max_reference` with the receptive field, for each neuron; ``picture`` draws what it found."""
+    """Locate the patches of neurons by `get_max_reference` with the receptive field.
+
+    Parameters
+    ----------
+    setting, collected
+        A network and images, and the folder that `references` filled.
+    neurons, n_references
+        Numbers of the neurons, and K.
+    picture
+        Draws the images and heatmaps of a neuron.
+    """
     from zennit.composites import EpsilonPlusFlat
 
-    found = views(setting, collected, [setting.study.layer])
+    visualization = views(setting, collected, [setting.study.layer])
     composite = EpsilonPlusFlat(canonizers(setting.study.architecture))
     drawn = []
     for neuron in neurons:
-        of_neuron = found.get_max_reference(
+        of_neuron = visualization.get_max_reference(
             neuron, setting.study.layer, "activation", (0, n_references), composite=composite, rf=True, plot_fn=picture,
             batch_size=LRP_BATCH,
         )  # fmt: skip
@@ -125,27 +153,27 @@ def patches(
 
 @torch.no_grad()
 def crops(data: torch.Tensor, heatmaps: torch.Tensor, _: bool) -> list[list[int]]:
-    """Cut each image to its box; the boxes are returned to be compared."""
+    """Cut each image to its box; return the boxes, for comparison."""
     torchvision()
     from zennit.image import imgify
 
-    found = []
+    cuts = []
     for image, heat in zip(data, heatmaps, strict=True):
         smooth = torchvision().transforms.functional.gaussian_blur(heat[None], kernel_size=KERNEL)[0].abs()
         box = boxes((smooth / smooth.max())[None], THRESHOLD, "published")[0].tolist()
         top, left, bottom, right = box
         imgify(image[:, top:bottom, left:right])
-        found.append(box)
-    return found
+        cuts.append(box)
+    return cuts
 
 
 @torch.no_grad()
 def framed(data: torch.Tensor, heatmaps: torch.Tensor, _: bool) -> list[Image.Image]:
-    """Draw each patch as a figure shows it: what does not matter is dimmed, and what does is outlined."""
+    """Draw each patch as the figures of PURE: irrelevant regions dimmed, relevant ones outlined."""
     torchvision()
     from zennit.image import imgify
 
-    found = []
+    pictures = []
     for image, heat in zip(data, heatmaps, strict=True):
         smooth = torchvision().transforms.functional.gaussian_blur(heat[None], kernel_size=FIGURE_KERNEL)[0].abs()
         smooth = smooth / smooth.max()
@@ -153,12 +181,12 @@ def framed(data: torch.Tensor, heatmaps: torch.Tensor, _: bool) -> list[Image.Im
         picture = imgify(image * visible + image * (1 - visible) * 0.3).convert("RGB")
         _outline(picture, visible.numpy() > 0)
         top, left, bottom, right = boxes(smooth[None], THRESHOLD / 2, "published")[0].tolist()
-        found.append(picture.crop((left, top, right, bottom)))
-    return found
+        pictures.append(picture.crop((left, top, right, bottom)))
+    return pictures
 
 
 def _outline(picture: Image.Image, visible: np.ndarray) -> None:
-    """Draw a dot at each pixel at the edge of what is visible, one by one."""
+    """Draw a dot at each pixel of the edge, one by one."""
     edge = functional.max_pool2d(torch.from_numpy(visible)[None].float(), 3, 1, 1)[0].numpy() > visible
     draw = ImageDraw.Draw(picture)
     for row in range(edge.shape[0]):

@@ -1,4 +1,4 @@
-"""The figure of a neuron as PURE's program draws it, to be timed."""
+"""Draw the figure of a neuron as the program of PURE does, to be timed."""
 
 from pathlib import Path
 

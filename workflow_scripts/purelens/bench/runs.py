@@ -1,15 +1,19 @@
-"""The stages, run on a benchmark's setting; what they are compared with is not imported here."""
+"""Run stages on the setting of a benchmark. What they are compared with is not imported here."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from purelens.bench.setting import Setting
 from purelens.circuits.activations import activations
-from purelens.circuits.patches import patches
+from purelens.circuits.patches import Cut, patches
 from purelens.circuits.relevances import relevances
-from purelens.circuits.virtual_neurons import virtual_neurons
+from purelens.circuits.virtual_neurons import Baselines, virtual_neurons
+from purelens.networks.subnetwork import LayerView
 from purelens.storage.artifacts import SINGLE
 from purelens.storage.shards import WHOLE
+
+PUBLISHED_CUT = Cut(crop_rule="published")
+CIRCUITS_ONLY = Baselines(activations_baseline=False, random_baseline=False)
 
 
 def run_activations(
@@ -20,54 +24,46 @@ def run_activations(
     shard: str = WHOLE,
     layer: str | None = None,
 ) -> None:
-    """The stage `activations`, of the study's layer or of another."""
-    study = setting.study
-    activations(
-        *setting.inputs,
-        str(path),
-        layer or study.layer,
-        n_references,
-        device=study.device,
-        batch_size=setting.batch_size,
-        shard=shard,
-        storage=storage,
-    )
+    """Run the stage ``activations``.
+
+    Parameters
+    ----------
+    setting, path
+        What it runs on, and where the artifact goes.
+    n_references, storage, shard
+        As in `purelens.circuits.activations.activations`.
+    layer
+        Name of the layer; None: that of the study.
+    """
+    view = LayerView(layer) if layer else setting.layer
+    execution = setting.execution(shard)
+    activations(setting.images_h5, setting.model, str(path), view, n_references, storage, execution)
 
 
 def run_relevances(setting: Setting, path: Path, storage: str = SINGLE) -> None:
-    """The stage `relevances`."""
-    study, neurons = setting.study, list[int | str](setting.neurons)
-    inputs = (*setting.inputs, setting.activations_h5)
-    relevances(
-        *inputs,
-        str(path),
-        study.layer,
-        [study.lower_layer],
-        neurons,
-        device=study.device,
-        batch_size=setting.batch_size,
-        storage=storage,
-    )
+    """Run the stage ``relevances``.
+
+    Parameters
+    ----------
+    setting, path
+        What it runs on, and where the artifact goes.
+    storage
+        As in `purelens.circuits.relevances.relevances`.
+    """
+    inputs = (setting.images_h5, setting.model, setting.activations_h5)
+    lower_layers, neurons = [setting.study.lower_layer], list[int | str](setting.neurons)
+    execution = setting.execution()
+    relevances(*inputs, str(path), setting.layer, lower_layers, neurons, storage=storage, execution=execution)
 
 
 def run_patches(setting: Setting, path: Path) -> None:
-    """The stage `patches`, with the published crop."""
-    study, neurons = setting.study, list[int | str](setting.neurons)
-    inputs = (*setting.inputs, setting.activations_h5)
-    patches(
-        *inputs,
-        str(path),
-        study.layer,
-        neurons,
-        crop_rule="published",
-        device=study.device,
-        batch_size=setting.batch_size,
-    )
+    """Run the stage ``patches``, with the published crop."""
+    inputs = (setting.images_h5, setting.model, setting.activations_h5)
+    neurons, execution = list[int | str](setting.neurons), setting.execution()
+    patches(*inputs, str(path), setting.layer, neurons, cut=PUBLISHED_CUT, execution=execution)
 
 
-def split(setting: Setting, ks: Sequence[int]) -> None:
-    """The stage `virtual_neurons`, by circuits alone."""
-    virtual_neurons(
-        str(setting.folder / "relevances.h5"), setting.activations_h5, [], str(setting.folder / "virtual_neurons.h5"),
-        [], list(ks), activations_baseline=False, random_baseline=False,
-    )  # fmt: skip
+def split(setting: Setting, n_clusters: Sequence[int]) -> None:
+    """Run the stage ``virtual_neurons``, on circuits alone."""
+    relevances_h5, path = str(setting.folder / "relevances.h5"), str(setting.folder / "virtual_neurons.h5")
+    virtual_neurons(relevances_h5, setting.activations_h5, [], path, [], list(n_clusters), baselines=CIRCUITS_ONLY)

@@ -1,4 +1,4 @@
-"""What a benchmark runs on: a network, its images, and the artifacts that its stages start from."""
+"""Prepare what a benchmark runs on: a network, its images, and the artifacts that its stages start from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,21 +15,24 @@ from purelens.data.dataset import dataset
 from purelens.networks.batching import choose_device, first_batch_size
 from purelens.networks.loading import Network, build_network, load_network
 from purelens.networks.model import model
+from purelens.networks.subnetwork import LayerView
+from purelens.storage.provenance import Execution
+from purelens.storage.shards import WHOLE
 
 PICTURE = (500, 375)
-"""Width and height of a drawn image: what a photograph of ImageNet has most often."""
+"""Width and height of a drawn image: the most frequent ones in ImageNet."""
 
 
 @dataclass(frozen=True)
 class References:
-    """What a way found of a layer.
+    """References of the neurons of a layer, as an implementation found them.
 
     Attributes
     ----------
     ids, values
-        (C, K) the images that activate each neuron most, and how much.
+        (C, K) reference images of each neuron, and their activations.
     largest, mean
-        (N, C) largest and mean activation on each image, where the way keeps them.
+        (N, C) largest and mean activation on each image, where the implementation keeps them.
     """
 
     ids: np.ndarray
@@ -49,7 +52,7 @@ class Setting:
     folder
         Where the artifacts are, and where each implementation writes.
     neurons
-        The neurons that are looked at: those of the most references with the largest values.
+        Neurons that are attributed: those with the most references and the largest activations.
     """
 
     study: BenchStudy
@@ -62,10 +65,23 @@ class Setting:
         return self.study.layers or [self.study.layer]
 
     @property
-    def inputs(self) -> tuple[str, str, str]:
-        """Artifacts of the rules ``dataset`` and ``model``, in the order in which stages take them."""
-        images, weights, card = (str(self.folder / name) for name in ("images.h5", "model.safetensors", "model.json"))
-        return images, weights, card
+    def images_h5(self) -> str:
+        """The artifact of the rule ``dataset``."""
+        return str(self.folder / "images.h5")
+
+    @property
+    def model(self) -> tuple[str, str]:
+        """Weights and card, of the rule ``model``."""
+        return str(self.folder / "model.safetensors"), str(self.folder / "model.json")
+
+    @property
+    def layer(self) -> LayerView:
+        """The layer whose neurons are split."""
+        return LayerView(self.study.layer)
+
+    def execution(self, shard: str = WHOLE) -> Execution:
+        """Return how stages compute: in the batches of all implementations."""
+        return Execution(self.study.device, self.batch_size, shard)
 
     @property
     def activations_h5(self) -> str:
@@ -73,60 +89,69 @@ class Setting:
         return str(self.folder / "activations.h5")
 
     def network(self) -> Network:
-        """The network, frozen."""
-        network = load_network(*self.inputs[1:])
-        network.module.to(self.device)
-        return network
+        """Load the network, frozen."""
+        return load_network(*self.model, self.device)
 
     @property
     def device(self) -> torch.device:
-        """Where everything is computed."""
+        """The device of all implementations."""
         return choose_device(self.study.device)
 
     @property
     def batch_size(self) -> int:
-        """The batch that PureLens takes, which all others take too."""
+        """Images per batch, the same in all implementations."""
         return self.study.batch_size or first_batch_size(self.device, self.study.size)
 
     def pixels(self) -> np.ndarray:
-        """All images (N, S, S, 3) uint8."""
-        with h5py.File(self.inputs[0]) as file:
+        """Read all images: (N, S, S, 3) uint8."""
+        with h5py.File(self.images_h5) as file:
             return file["pixels"][...]
 
     def pairs(self) -> Pairs:
-        """The pairs of the neurons and their references."""
+        """Collect the pairs of the neurons and their references."""
         with h5py.File(self.activations_h5) as file:
             return select_pairs(file, list(self.neurons), self.study.layer)
 
 
 def prepare(study: BenchStudy, folder: Path, n_images: int, n_neurons: int, n_references: int, seed: int) -> Setting:
-    """Make the artifacts that benchmarks start from.
+    """Make the artifacts that the benchmark starts from.
 
     Parameters
     ----------
     study
-        The configuration: a network, its layer, and a folder of images, or none: they are drawn.
+        The configuration: a network, a layer, and a folder of images; without one, images are drawn.
     folder
-        Where they go.
+        Where the artifacts go.
     n_images, n_neurons, n_references
-        How many.
+        Numbers of images, of neurons that are attributed, and of references.
     seed
         Of random images and weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "source"
     chosen = pictures_of(study, source, n_images, seed)
-    setting = Setting(study, folder, [])
-    dataset(str(chosen), setting.inputs[0], study.size, study.resize)
+    setting, execution = Setting(study, folder, []), Execution(study.device)
+    dataset(str(chosen), setting.images_h5, study.size, study.resize)
     weights = study.weights or str(_random_weights(study, setting, folder, seed))
-    images_h5, stored, card = setting.inputs
-    model(images_h5, weights, stored, card, study.architecture, study.options, device=study.device, seed=seed)
-    activations(*setting.inputs, setting.activations_h5, study.layer, n_references, device=study.device)
+    model(setting.images_h5, weights, *setting.model, study.architecture, study.options, seed=seed, execution=execution)
+    activations(
+        setting.images_h5, setting.model, setting.activations_h5, setting.layer, n_references, execution=execution
+    )
     return Setting(study, folder, _busiest(setting.activations_h5, n_neurons))
 
 
 def pictures_of(study: BenchStudy, folder: Path, n_images: int, seed: int) -> Path:
-    """A folder of JPEG files: drawn ones, or links to the first of each class of the study's images in turn."""
+    """Fill a folder with JPEG files: drawn ones, or links to images of the study, of each class in turn.
+
+    Parameters
+    ----------
+    study
+        The configuration.
+    folder
+        Where the files go.
+    n_images, seed
+        Number of images, and the seed of those that are drawn.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if study.images is None:
         rng = np.random.default_rng(seed)
@@ -147,7 +172,7 @@ def _place(folder: Path, group: str, name: str) -> Path:
 
 
 def _draw(rng: np.random.Generator) -> Image.Image:
-    """Smooth colors with some noise, which decode about as slowly as photographs."""
+    """Draw smooth colors with some noise, which take about as long to decode as photographs."""
     coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize(PICTURE, Image.Resampling.BICUBIC), dtype=np.int16)
     noise = rng.integers(-12, 13, smooth.shape)
@@ -155,7 +180,7 @@ def _draw(rng: np.random.Generator) -> Image.Image:
 
 
 def _random_weights(study: BenchStudy, setting: Setting, folder: Path, seed: int) -> Path:
-    """Random weights whose BatchNorms have the statistics of the images, so that activations are as large as trained ones."""
+    """Save random weights whose BatchNorms have the statistics of the images: activations get the size of trained ones."""
     network = build_network(study.architecture, study.options, "random", None, None, seed)
     norms = [layer for layer in network.module.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     for norm in norms:
@@ -163,15 +188,15 @@ def _random_weights(study: BenchStudy, setting: Setting, folder: Path, seed: int
         norm.momentum = None  # the average over all batches seen
         norm.reset_running_stats()
     with torch.no_grad():
-        network.module(network.normalize(torch.from_numpy(setting.pixels()[:8])))
+        network.module(network.prepare(setting.pixels()[:8]))
     path = folder / "random.pth"
     torch.save(network.module.state_dict(), path)
     return path
 
 
 def _busiest(activations_h5: str, n_neurons: int) -> list[int]:
-    """Neurons with the most references, then with the largest values; ascending."""
+    """Choose the neurons with the most references, then with the largest activations; ascending."""
     with h5py.File(activations_h5) as file:
-        found = (file["reference_id"][...] >= 0).sum(axis=1)
+        count = (file["reference_id"][...] >= 0).sum(axis=1)
         value = file["reference_value"][...].mean(axis=1)
-    return sorted(np.lexsort((-value, -found))[:n_neurons].tolist())
+    return sorted(np.lexsort((-value, -count))[:n_neurons].tolist())

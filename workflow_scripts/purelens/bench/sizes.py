@@ -1,4 +1,4 @@
-"""How large the artifacts of a layer are, measured on a few images and neurons, and what they would be at full size."""
+"""Measure the sizes of the artifacts of a layer on a few images and neurons, and extrapolate them to full size."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +32,7 @@ def measure_sizes(study: BenchStudy, name: str, folder: Path, seed: int) -> list
     -------
     list
         For each artifact its ``bytes``, the bytes of its ``data``, and the ``full_bytes`` of all neurons of the layer, 50,000
-        images and 100 references. The embeddings of two embedders with 768 components are counted as further tables.
+        images and 100 references. The embeddings of two models, with 768 components each, are added.
     """
     setting = prepare(study, folder, IMAGES, NEURONS, REFERENCES, seed)
     run_activations(setting, Path(setting.activations_h5), REFERENCES, HALF)
@@ -42,15 +42,15 @@ def measure_sizes(study: BenchStudy, name: str, folder: Path, seed: int) -> list
     with h5py.File(setting.activations_h5) as file:
         n_neurons = len(file["neuron"])
         bytes_of_table = file["mean"].dtype.itemsize
-    found = []
+    records = []
     for artifact in ("activations", "relevances", "patches", "virtual_neurons"):
         path = folder / f"{artifact}.h5"
         with h5py.File(path) as file:
             data = sum(file[variable].size * file[variable].dtype.itemsize for variable in variables(file))
             full = sum(_full(file, variable, n_neurons) for variable in variables(file))
-        found.append(_record(name, artifact, path.stat().st_size, data, full))
+        records.append(_record(name, artifact, path.stat().st_size, data, full))
     embeddings = EMBEDDERS * n_neurons * FULL_REFERENCES * COMPONENTS * bytes_of_table
-    return [*found, _record(name, "embeddings", 0, 0, embeddings)]
+    return [*records, _record(name, "embeddings", 0, 0, embeddings)]
 
 
 def _record(study: str, artifact: str, n_bytes: int, data: int, full: int) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def _record(study: str, artifact: str, n_bytes: int, data: int, full: int) -> di
 
 
 def _full(file: h5py.File, variable: str, n_neurons: int) -> int:
-    """Bytes a variable takes in the file, if its dimensions over images, neurons and references were of full size."""
+    """Extrapolate the bytes of a variable in the file to full numbers of images, neurons and references."""
     full: Mapping[str, int] = {"image": FULL_IMAGES, "neuron": n_neurons, "reference": FULL_REFERENCES}
     dataset = file[variable]
     dims = [dim[0].name.lstrip("/") if len(dim) else variable for dim in dataset.dims]

@@ -1,4 +1,4 @@
-"""The contests of the stages that run the network."""
+"""Compare implementations of the stages that run the network."""
 
 from collections.abc import Callable, Sequence
 from multiprocessing import get_context
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from purelens.bench import definitions, floors, published
-from purelens.bench.comparison import Contest
+from purelens.bench.comparison import Comparison
 from purelens.bench.published_figure import published_figure
 from purelens.bench.runs import run_activations, run_patches, run_relevances, split
 from purelens.bench.setting import References, Setting, pictures_of
@@ -19,17 +19,28 @@ from purelens.config.bench import BenchStudy
 from purelens.data.dataset import dataset
 from purelens.data.images import Geometry, open_source
 from purelens.figures.neuron_figures import neuron_figures
+from purelens.storage.provenance import Execution
 
 
-def contest_decoding(study: BenchStudy, folder: Path, n_workers: int, seed: int) -> Contest:
-    """Decode and resize the images: the stage `dataset` against PIL in as many processes as cores."""
+def compare_decoding(study: BenchStudy, folder: Path, n_workers: int, seed: int) -> Comparison:
+    """Decode and resize images: the stage ``dataset`` against PIL in as many processes as threads.
+
+    Parameters
+    ----------
+    study
+        The configuration.
+    folder
+        Where images and artifacts go.
+    n_workers, seed
+        Threads and processes, and the seed of drawn images.
+    """
     source = pictures_of(study, folder / "source", study.decoded_images, seed)
     geometry = Geometry(study.size, study.resize or study.size, "bilinear", 8)
     n_images = open_source(str(source)).n_images
     path = folder / "images.h5"
 
     def by_purelens() -> Path:
-        dataset(str(source), str(path), study.size, study.resize, threads=n_workers)
+        dataset(str(source), str(path), study.size, study.resize, execution=Execution(threads=n_workers))
         return path
 
     decode = _Decode(source, geometry)
@@ -40,22 +51,24 @@ def contest_decoding(study: BenchStudy, folder: Path, n_workers: int, seed: int)
             pool.close()
             pool.join()
 
-    ways: dict[str, Callable[[], Any]] = {
+    implementations: dict[str, Callable[[], Any]] = {
         "definition": lambda: np.stack([decode(number) for number in range(n_images)]),
         "purelens": by_purelens,
         "floor": in_processes,
     }
-    return Contest("decoding", ways, _pixels_apart, "largest difference of a pixel", size={"images": n_images})
+    return Comparison(
+        "decoding", implementations, _pixel_difference, "largest difference of a pixel", size={"images": n_images}
+    )
 
 
-def _pixels_apart(found: Path, expected: np.ndarray) -> float:
-    """Largest difference of a pixel in an artifact from those expected."""
-    with h5py.File(found) as file:
+def _pixel_difference(images_h5: Path, expected: np.ndarray) -> float:
+    """Return the largest difference of a pixel in an artifact from the expected one."""
+    with h5py.File(images_h5) as file:
         return _largest_difference(file["pixels"][...], expected)
 
 
 class _Decode:
-    """Decode one image of a folder; can be sent to a process."""
+    """Decode one image of a folder; picklable, so that processes can use it."""
 
     def __init__(self, folder: Path, geometry: Geometry) -> None:
         self._source, self._geometry = open_source(str(folder)), geometry
@@ -64,14 +77,14 @@ class _Decode:
         return self._geometry.apply(self._source.load(number))
 
     def forget(self, number: int) -> None:
-        """Decode it and send nothing back."""
+        """Decode an image and return nothing, which no process has to send."""
         self(number)
 
 
-def contest_activations(setting: Setting, n_references: int) -> Contest:
-    """Find the references and the pooled values of all neurons of all layers."""
+def compare_activations(setting: Setting, n_references: int) -> Comparison:
+    """Find the references and pooled activations of all neurons of all layers."""
     layers, folder = setting.layers, setting.folder / "collected"
-    return Contest(
+    return Comparison(
         "activations",
         {
             "definition": lambda: definitions.references(setting, n_references, layers),
@@ -79,15 +92,15 @@ def contest_activations(setting: Setting, n_references: int) -> Contest:
             "purelens": lambda: [_references_of(setting, layer, n_references) for layer in layers],
             "floor": floors.bare_forward(setting),
         },
-        _references_apart,
-        "largest difference of a value or mean, or of what the definition finds on a reference's image, to the largest",
+        _references_difference,
+        "largest difference of a value, a mean, or the definition's value on a reference, relative to the largest",
         size={"images": len(setting.pixels()), "references": n_references, "layers": len(layers)},
     )
 
 
-def contest_one_layer(setting: Setting, n_references: int) -> Contest:
-    """The same for the last layer alone, against its floor."""
-    return Contest(
+def compare_one_layer(setting: Setting, n_references: int) -> Comparison:
+    """Find the references of the studied layer alone, against the floor."""
+    return Comparison(
         "activations_one_layer",
         {
             "purelens": lambda: _references_of(setting, setting.study.layer, n_references),
@@ -98,23 +111,23 @@ def contest_one_layer(setting: Setting, n_references: int) -> Contest:
 
 
 def _references_of(setting: Setting, layer: str, n_references: int) -> References:
-    """Run the stage `activations`."""
-    path = setting.folder / "contest_activations.h5"
+    """Run the stage ``activations`` and read its result."""
+    path = setting.folder / "compared_activations.h5"
     run_activations(setting, path, n_references, layer=layer)
     with h5py.File(path) as file:
         names = ("reference_id", "reference_value", "max", "mean")
         return References(*(file[name][...] for name in names))
 
 
-def contest_relevances(setting: Setting) -> Contest:
-    """Attribute the neurons to the lower layer."""
+def compare_relevances(setting: Setting) -> Comparison:
+    """Attribute neurons to the lower layer."""
 
     def by_purelens() -> np.ndarray:
-        path = setting.folder / "contest_relevances.h5"
+        path = setting.folder / "compared_relevances.h5"
         run_relevances(setting, path)
         return _relevances_in(setting, path)
 
-    return Contest(
+    return Comparison(
         "relevances",
         {
             "definition": lambda: definitions.relevances(setting),
@@ -128,19 +141,19 @@ def contest_relevances(setting: Setting) -> Contest:
     )
 
 
-def contest_patches(setting: Setting) -> Contest:
-    """Locate the patches."""
+def compare_patches(setting: Setting) -> Comparison:
+    """Locate patches."""
     n_references = setting.pairs().reference_id.shape[1]
     collected = setting.folder / "collected"
     published.references(setting, collected, n_references, [setting.study.layer])
 
     def by_purelens() -> np.ndarray:
-        path = setting.folder / "contest_patches.h5"
+        path = setting.folder / "compared_patches.h5"
         run_patches(setting, path)
         with h5py.File(path) as file:
             return file["box"][...]
 
-    return Contest(
+    return Comparison(
         "patches",
         {
             "definition": lambda: definitions.boxes(setting),
@@ -154,8 +167,8 @@ def contest_patches(setting: Setting) -> Contest:
     )
 
 
-def contest_end_to_end(setting: Setting) -> Contest:
-    """References, circuits, patches and virtual neurons, without an embedder."""
+def compare_end_to_end(setting: Setting) -> Comparison:
+    """Run everything from references to virtual neurons, without an embedding model."""
     n_references = setting.pairs().reference_id.shape[1]
     folder = setting.folder / "collected"
 
@@ -175,12 +188,12 @@ def contest_end_to_end(setting: Setting) -> Contest:
         split(setting, [2, 3])
         return _relevances_in(setting, setting.folder / "relevances.h5")
 
-    ways = {"published": as_published, "purelens": by_purelens}
-    parity_is = "largest difference of a relevance, relative to the largest"
-    return Contest("end_to_end", ways, _relative_difference, parity_is, "published", _size(setting))
+    implementations = {"published": as_published, "purelens": by_purelens}
+    metric = "largest difference of a relevance, relative to the largest"
+    return Comparison("end_to_end", implementations, _relative_difference, metric, "published", _size(setting))
 
 
-def contest_figures(setting: Setting) -> Contest:
+def compare_figures(setting: Setting) -> Comparison:
     """Draw the virtual neurons of one neuron."""
     n_references = setting.pairs().reference_id.shape[1]
     collected = setting.folder / "collected"
@@ -194,16 +207,16 @@ def contest_figures(setting: Setting) -> Contest:
 
     def by_purelens() -> None:
         projections(relevances_h5, projections_h5, setting.study.lower_layer)
-        artifacts = (setting.inputs[0], patches_h5, virtual_neurons_h5, projections_h5)
+        artifacts = (setting.images_h5, patches_h5, virtual_neurons_h5, projections_h5)
         drawn = (str(setting.folder / "figures"), str(setting.folder / "figures.html"))
         neuron_figures(*artifacts, *drawn, "bench", [*setting.neurons], n_references)
 
-    ways: dict[str, Callable[[], Any]] = {
+    implementations: dict[str, Callable[[], Any]] = {
         "published": lambda: published_figure(setting, collected, n_references, relevances_h5),
         "purelens": by_purelens,
     }
-    by_purelens()  # UMAP compiles itself at its first use
-    return Contest("figures", ways, size=_size(setting))
+    by_purelens()  # UMAP compiles its functions at the first call
+    return Comparison("figures", implementations, size=_size(setting))
 
 
 def _relevances_in(setting: Setting, path: Path) -> np.ndarray:
@@ -216,32 +229,33 @@ def _size(setting: Setting) -> dict[str, int]:
     return {"images": len(pairs.by_image()), "pairs": int((pairs.reference_id >= 0).sum())}
 
 
-def _largest_difference(found: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.abs(found.astype(float) - wanted.astype(float)).max())
+def _largest_difference(result: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(result.astype(float) - expected.astype(float)).max())
 
 
-def _relative_difference(found: np.ndarray, wanted: np.ndarray) -> float:
-    return _largest_difference(found, wanted) / float(np.abs(wanted).max())
+def _relative_difference(result: np.ndarray, expected: np.ndarray) -> float:
+    return _largest_difference(result, expected) / float(np.abs(expected).max())
 
 
-def _references_apart(found: Sequence[References], wanted: Sequence[References]) -> float:
-    """The largest difference of all layers; images of equal value may come in any order."""
-    return max(_apart_in_a_layer(*layers) for layers in zip(found, wanted, strict=True))
+def _references_difference(result: Sequence[References], expected: Sequence[References]) -> float:
+    """Return the largest difference of all layers; images with equal values may come in any order."""
+    return max(_layer_difference(*layers) for layers in zip(result, expected, strict=True))
 
 
-def _apart_in_a_layer(found: References, wanted: References) -> float:
-    assert wanted.largest is not None
-    assert wanted.mean is not None
-    looked_up = np.take_along_axis(wanted.largest.T, np.maximum(found.ids, 0), axis=1)
-    apart = [
-        _relative_difference(np.maximum(found.values, 0), wanted.values),
-        _relative_difference(np.where(found.ids >= 0, np.maximum(looked_up, 0), 0), wanted.values),
+def _layer_difference(result: References, expected: References) -> float:
+    assert expected.largest is not None
+    assert expected.mean is not None
+    on_references = np.take_along_axis(expected.largest.T, np.maximum(result.ids, 0), axis=1)
+    differences = [
+        _relative_difference(np.maximum(result.values, 0), expected.values),
+        _relative_difference(np.where(result.ids >= 0, np.maximum(on_references, 0), 0), expected.values),
     ]
-    if found.largest is not None and found.mean is not None:
-        apart.append(_relative_difference(found.largest, wanted.largest))
-        apart.append(_relative_difference(found.mean, wanted.mean))
-    return max(apart)
+    if result.largest is not None and result.mean is not None:
+        differences.append(_relative_difference(result.largest, expected.largest))
+        differences.append(_relative_difference(result.mean, expected.mean))
+    return max(differences)
 
 
-def _equal_boxes(found: Any, wanted: Any) -> float:
-    return float((torch.as_tensor(np.asarray(found)) == torch.as_tensor(np.asarray(wanted))).all(dim=-1).float().mean())
+def _equal_boxes(result: Any, expected: Any) -> float:
+    equal = torch.as_tensor(np.asarray(result)) == torch.as_tensor(np.asarray(expected))
+    return float(equal.all(dim=-1).float().mean())

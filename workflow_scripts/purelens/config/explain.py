@@ -90,5 +90,7 @@ class Explain(Section):
                 "concepts: {labels: {source: labels}}"
             )
         if self.ground_truth is not None and self.ground_truth not in self.concepts:
-            raise ValueError(f"ground_truth: no concept set {self.ground_truth!r}; there are {', '.join(self.concepts)}")
+            raise ValueError(
+                f"ground_truth: no concept set {self.ground_truth!r}; there are {', '.join(self.concepts)}"
+            )
         return self

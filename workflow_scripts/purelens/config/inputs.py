@@ -13,7 +13,9 @@ class World(Section):
 
     train_scenes: int = Field(10000, ge=100, description="scenes that the two networks are trained on")
     probe_scenes: int = Field(2000, ge=16, description="scenes that the study looks at; none is a training scene")
-    test_scenes: int = Field(1000, ge=16, description="scenes on which the accuracies are measured; in neither other set")
+    test_scenes: int = Field(
+        1000, ge=16, description="scenes on which the accuracies are measured; in neither other set"
+    )
     cnn_epochs: Positive = Field(3, description="epochs of the residual CNN")
     clip_epochs: Positive = Field(3, description="epochs of the CLIP")
 

@@ -63,7 +63,9 @@ class Lens(Section):
         "n_parts": "n_directions",
     }
 
-    models: dict[Name, LensModel] = Field({}, description="CLIPs to read: embedders with a vision transformer of open_clip")
+    models: dict[Name, LensModel] = Field(
+        {}, description="CLIPs to read: embedders with a vision transformer of open_clip"
+    )
     texts: str | None = Field(
         None,
         description="texts that directions are decomposed into: a .txt or .json list, or a .csv with columns concept and prompt",
@@ -87,7 +89,8 @@ class Lens(Section):
     segmentation: Segmentation = Field(Segmentation(), description="zero-shot segmentation")
     attacks: dict[Name, Attack] = Field({}, description="attacks, by a name of yours")
     pipeline: str | None = Field(
-        None, description="folder of a text-to-image pipeline of diffusers that draws the prompts of attacks; null: none"
+        None,
+        description="folder of a text-to-image pipeline of diffusers that draws the prompts of attacks; null: none",
     )
 
     @model_validator(mode="after")

@@ -14,5 +14,6 @@ class Report(Section):
     image_size: int = Field(160, ge=16, le=1024, description="side of a whole image, in pixels")
     circuit: Positive = Field(8, description="lower neurons of a circuit that are shown")
     single_file_megabytes: Positive = Field(
-        8, description="size of the explorer in one file, which holds the neurons of each layer with the largest gaps only"
+        8,
+        description="size of the explorer in one file, which holds the neurons of each layer with the largest gaps only",
     )

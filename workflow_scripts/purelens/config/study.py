@@ -34,7 +34,8 @@ class Patches(Section):
     )
     heat_size: int = Field(20, ge=4, description="side of the stored heatmap, in cells")
     contrast_stretch: bool = Field(
-        True, description="stretch each patch to its own darkest and brightest value before it is embedded, as published"
+        True,
+        description="stretch each patch to its own darkest and brightest value before it is embedded, as published",
     )
 
     @model_validator(mode="after")

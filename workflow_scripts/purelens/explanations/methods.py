@@ -10,7 +10,7 @@ IMPORTED = "imported:"
 """Explanations made elsewhere."""
 
 SHUFFLED = "shuffled:"
-"""The control of a method: each neuron is given the words of others."""
+"""The control of a method: each neuron has the words of another one."""
 
 NETWORK_DISSECTION = "network_dissection"
 """Network Dissection (Bau et al. 2017)."""

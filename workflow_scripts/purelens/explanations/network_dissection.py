@@ -146,7 +146,9 @@ def in_rows(layer: LayerView, output: torch.Tensor) -> torch.Tensor:
     if n * n == flat.shape[2] - 1:
         flat = flat[:, :, 1:]
     elif n * n != flat.shape[2]:
-        raise UserError(f"Network Dissection: the {flat.shape[2]} tokens of layer {layer.name!r} are no square of patches")
+        raise UserError(
+            f"Network Dissection: the {flat.shape[2]} tokens of layer {layer.name!r} are no square of patches"
+        )
     return flat.reshape(*flat.shape[:2], n, n)
 
 

@@ -1,4 +1,4 @@
-"""The rule ``bench_figures``: the benchmark as bars, and how time and memory grow."""
+"""The rule ``bench_figures``: draw the times of all implementations, and how time and memory grow with the input."""
 
 import matplotlib as mpl
 import numpy as np
@@ -22,7 +22,7 @@ def bench_figures(ratios_csv: str, growth_csv: str, folder: str) -> None:
     Parameters
     ----------
     ratios_csv, growth_csv
-        Tables of the rule ``contests``.
+        Tables of the rule ``comparisons``.
     folder
         Where ``stages_<study>.png`` and ``growth_<study>.png`` go.
     """
@@ -35,7 +35,7 @@ def bench_figures(ratios_csv: str, growth_csv: str, folder: str) -> None:
 
 
 def draw_stages(table: pd.DataFrame, study: str) -> Figure:
-    """Median seconds of each implementation of each stage, PureLens's ratios beside them."""
+    """Draw the median time of each implementation of each stage, with the ratios of PureLens."""
     figure, axes = plt.subplots(figsize=(9, 0.5 + 0.95 * len(table)), layout="constrained")
     height = 0.2
     for place, (_, row) in enumerate(table.iterrows()):
@@ -46,7 +46,9 @@ def draw_stages(table: pd.DataFrame, study: str) -> Figure:
                 axes.barh(y, seconds, height, color=SHADES[name])
                 text = f" {seconds:.2f} s{_ratio(row, name)}"
                 axes.text(seconds, y, text, va="center", size=8, weight="bold" if name == "purelens" else None)
-    axes.set(xscale="log", yticks=range(len(table)), yticklabels=table["stage"], xlabel="seconds, median of the turns")
+    axes.set(
+        xscale="log", yticks=range(len(table)), yticklabels=table["stage"], xlabel="seconds, median of the repeats"
+    )
     axes.set_xlim(right=axes.get_xlim()[1] * 6)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
@@ -67,17 +69,17 @@ def _ratio(row: pd.Series, name: str) -> str:
 
 
 def draw_growth(table: pd.DataFrame, study: str) -> Figure:
-    """Seconds against images or pairs with a straight line, and the peak of memory."""
+    """Draw time against the number of images or pairs, with a fitted line, and peak memory."""
     stages = list(dict.fromkeys(table["stage"]))
     figure, axes = plt.subplots(2, len(stages), figsize=(3.4 * len(stages), 5.2), layout="constrained", squeeze=False)
     for column, stage in enumerate(stages):
         rows = table[table["stage"] == stage]
-        along = "pairs" if rows["pairs"].any() else "images"
-        _draw_seconds(axes[0, column], rows[along].to_numpy(float), rows["seconds"].to_numpy(float))
+        size = "pairs" if rows["pairs"].any() else "images"
+        _draw_seconds(axes[0, column], rows[size].to_numpy(float), rows["seconds"].to_numpy(float))
         axes[0, column].set_title(stage)
         peak = rows["peak_bytes"].to_numpy(float) / 1e9
-        axes[1, column].plot(rows[along], peak, "o-", color=PALETTE[1])
-        axes[1, column].set(xlabel=along, xlim=(0, None), ylim=(0, 1.3 * peak.max()))
+        axes[1, column].plot(rows[size], peak, "o-", color=PALETTE[1])
+        axes[1, column].set(xlabel=size, xlim=(0, None), ylim=(0, 1.3 * peak.max()))
         axes[1, column].text(0.04, 0.06, f"{peak[-1] / peak[0]:.2f} x at 4 x", transform=axes[1, column].transAxes)
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("peak memory [GB]")

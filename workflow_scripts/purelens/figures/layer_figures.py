@@ -1,4 +1,4 @@
-"""The rule ``layer_figures``: the methods side by side, one figure for each embedder that judges them."""
+"""The rule ``layer_figures``: compare the methods, a figure for each embedding model that judges them."""
 
 import re
 
@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from purelens.circuits.interpretability import NO_SPLIT
+from purelens.circuits.methods import EMBEDDER, NO_SPLIT, PURE
 from purelens.figures.style import PALETTE, color, in_order, method_label, paper_style, save
 from purelens.storage.files import replace_when_whole
 from purelens.storage.tables import read_table
@@ -31,28 +31,28 @@ def layer_figures(
     interpretability_csv, alignment_csv
         Summaries of the rules ``interpretability`` and ``alignment``.
     figure_png
-        Where it goes.
+        Where the figure goes.
     embedder
-        Which embedder judges.
+        Name of the embedding model that judges.
     title
         Heading: model, layer and dataset.
     n_clusters
-        Number of clusters of the first panel.
+        Number of virtual neurons in the first panel.
     confidence
         Coverage of the intervals, for the caption.
     """
     mpl.use("Agg")
     distances, correlations = read_table(interpretability_csv), read_table(alignment_csv)
-    mine = distances[distances["embedder"] == embedder]
-    others = correlations[correlations["embedder"] == embedder]
+    judged = distances[distances["embedder"] == embedder]
+    aligned = correlations[correlations["embedder"] == embedder]
     with replace_when_whole(figure_png) as made, paper_style():
-        save(draw(mine, others, embedder, title, n_clusters, confidence), made)
+        save(draw(judged, aligned, embedder, title, n_clusters, confidence), made)
 
 
 def draw(
     distances: pd.DataFrame, correlations: pd.DataFrame, embedder: str, title: str, n_clusters: int, confidence: float
 ) -> plt.Figure:
-    """Three panels: distances at one k, their gap at every k, and correlations."""
+    """Draw three panels: distances at one number of virtual neurons, the gap at every number, and the alignment."""
     figure, axes = plt.subplots(1, 3, figsize=(14, 4.6), width_ratios=(1.25, 1, 0.8), layout="constrained")
     _draw_distances(axes[0], distances, embedder, n_clusters)
     _draw_gaps(axes[1], distances, embedder)
@@ -66,7 +66,7 @@ def draw(
 
 
 def _label(method: str, embedder: str) -> str:
-    return method_label(method) + ("\n(itself)" if method == f"embedder:{embedder}" else "")
+    return method_label(method) + ("\n(itself)" if method == EMBEDDER + embedder else "")
 
 
 def _bars(axes: Axes, x: np.ndarray, table: pd.DataFrame, **style: object) -> None:
@@ -114,7 +114,7 @@ def _draw_gaps(axes: Axes, table: pd.DataFrame, embedder: str) -> None:
     axes.set_xticks(sorted(chosen["n_clusters"].unique()))
     axes.set_xlabel("number of virtual neurons k")
     axes.set_ylabel("inter - intra distance")
-    axes.set_title("how far virtual neurons are apart")
+    axes.set_title("gap between virtual neurons")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2)
 
 
@@ -123,7 +123,7 @@ def _draw_correlations(axes: Axes, table: pd.DataFrame, embedder: str) -> None:
     methods = in_order(list(chosen["method"].unique()))
     rows = chosen.set_index("method").loc[methods].reset_index()
     x = np.arange(len(methods))
-    axes.bar(x, rows["mean"], width=0.6, color=[PALETTE[0] if m.startswith("pure:") else "0.72" for m in methods])
+    axes.bar(x, rows["mean"], width=0.6, color=[PALETTE[0] if m.startswith(PURE) else "0.72" for m in methods])
     _bars(axes, x, rows, fmt="none", color="0.2")
     for place, (value, high) in enumerate(zip(rows["mean"], rows["high"], strict=True)):
         axes.annotate(
@@ -131,6 +131,6 @@ def _draw_correlations(axes: Axes, table: pd.DataFrame, embedder: str) -> None:
         )
     axes.axhline(0, color="0.6", linewidth=0.8)
     axes.set_xticks(x, [_label(m, embedder) for m in methods], size=8.5)
-    axes.set_title(f"correlation with {embedder}")
+    axes.set_title(f"alignment with {embedder}")
     axes.set_ylabel("Pearson's r of distances")
     axes.margins(y=0.15)

@@ -1,4 +1,4 @@
-"""The rule ``neuron_figures``: a UMAP with the patches at their points, and a contact sheet, for each chosen neuron."""
+"""The rule ``neuron_figures``: draw a UMAP with patches and a contact sheet for each chosen neuron."""
 
 import logging
 import textwrap
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
+from purelens.circuits.methods import PURE
 from purelens.circuits.projections import spread_out
 from purelens.data.dataset import Images, open_images
 from purelens.errors import listed
@@ -55,12 +56,12 @@ def neuron_figures(
     folder
         Where ``neuron_<number>_umap.png`` and ``neuron_<number>_sheet.png`` go.
     gallery_html, title
-        A page with all of them, and what it is called.
+        A page with all figures, and its heading.
     neurons
-        Which neurons; or how many, those whose circuits separate best (by silhouette).
+        Numbers of the neurons; or how many, those with the largest silhouettes.
     n_references
-        References drawn as patches, best first: on the sheet, and shared among the virtual neurons on the UMAP. The UMAP
-        itself, its density and the shares are those of all references.
+        References drawn as patches, best first: on the sheet, and divided among the virtual neurons on the UMAP. Points, densities
+        and shares are those of all references.
     n_clusters
         Number of virtual neurons drawn.
     """
@@ -85,20 +86,20 @@ def neuron_figures(
 
 @dataclass(frozen=True)
 class Neuron:
-    """What is drawn of a neuron: all its references, best first.
+    """A neuron and all its references, best first.
 
     Attributes
     ----------
     number, lower_layer
-        The neuron, and the layer that its circuits are of.
+        Number of the neuron, and the layer of its circuits.
     patches
         Thumbnails.
     points
-        (n, 2) places in the plane.
+        (n, 2) position of each on the map.
     label
-        (n,) virtual neuron of each, -1 where it was not split.
+        (n,) virtual neuron of each; -1: none.
     classes
-        (n,) class name of each image, empty where it has none.
+        (n,) name of the class of each image, empty where it has none.
     """
 
     number: int
@@ -110,35 +111,50 @@ class Neuron:
 
     @property
     def virtual_neurons(self) -> list[int]:
-        """The virtual neurons that have references here."""
+        """Numbers of the virtual neurons that have references."""
         return sorted(set(self.label.tolist()) - {-1})
 
 
 def choose_neurons(clusters: h5py.File, neurons: int | list[int], n_clusters: int, lower_layer: str) -> list[int]:
-    """Rows of the neurons to draw: those that are named and in the layer, or the best separated."""
+    """Choose the rows of the neurons to draw: those that are named, or those with the largest silhouettes.
+
+    Parameters
+    ----------
+    clusters
+        Artifact of the rule ``virtual_neurons``.
+    neurons
+        Numbers of the neurons, or how many.
+    n_clusters, lower_layer
+        Number of virtual neurons, and the layer of the circuits.
+    """
     numbers = clusters["neuron"][...].tolist()
     if not isinstance(neurons, int):
         missing = [number for number in neurons if number not in numbers]
         if missing:
             logger.warning("not drawn: %s are not among the neurons studied in this layer", listed(missing))
         return [numbers.index(number) for number in neurons if number in numbers]
-    position = strings(clusters["method"]).index(f"pure:{lower_layer}")
+    position = strings(clusters["method"]).index(PURE + lower_layer)
     k = clusters["n_clusters"][...].tolist().index(n_clusters)
     silhouette = np.nan_to_num(clusters["silhouette"][position, k], nan=-2)
     return np.argsort(-silhouette, kind="stable")[:neurons].tolist()
 
 
 def collect(
-    images: Images,
-    patches: h5py.File,
-    clusters: h5py.File,
-    plane: h5py.File,
-    row: int,
-    n_clusters: int,
+    images: Images, patches: h5py.File, clusters: h5py.File, plane: h5py.File, row: int, n_clusters: int
 ) -> Neuron:
-    """Gather what is drawn of one neuron."""
+    """Read a neuron and cut its patches.
+
+    Parameters
+    ----------
+    images, patches, clusters, plane
+        Artifacts of the rules ``dataset``, ``patches``, ``virtual_neurons`` and ``projections``.
+    row
+        Row of the neuron.
+    n_clusters
+        Number of virtual neurons.
+    """
     lower_layer = text(plane, "lower_layer")
-    position = strings(clusters["method"]).index(f"pure:{lower_layer}")
+    position = strings(clusters["method"]).index(PURE + lower_layer)
     k = clusters["n_clusters"][...].tolist().index(n_clusters)
     ids = clusters["reference_id"][row]
     ids = ids[ids >= 0]
@@ -157,7 +173,7 @@ def collect(
 
 
 def draw_umap(neuron: Neuron, n_patches: int) -> Figure:
-    """Draw all references as points over their density, and the best patches of each virtual neuron at theirs."""
+    """Draw all references as points over their density, and the best patches of each virtual neuron."""
     figure, axes = plt.subplots(figsize=(6.4, 5.8), layout="constrained")
     low, size = neuron.points.min(axis=0), np.maximum(np.ptp(neuron.points, axis=0), 1e-6)
     points = (neuron.points - low) / size
@@ -170,14 +186,14 @@ def draw_umap(neuron: Neuron, n_patches: int) -> Figure:
             )  # fmt: skip
     axes.scatter(points[:, 0], points[:, 1], color=[_color(number) for number in neuron.label.tolist()], s=9, zorder=2)
     shown = best_of_each(neuron, n_patches)
-    places = spread_out(points[shown], PATCH_SHARE)
-    for index, place in zip(shown, places, strict=True):
-        axes.plot(*np.stack([points[index], place]).T, color="0.45", linewidth=0.7, zorder=2)
+    positions = spread_out(points[shown], PATCH_SHARE)
+    for index, position in zip(shown, positions, strict=True):
+        axes.plot(*np.stack([points[index], position]).T, color="0.45", linewidth=0.7, zorder=2)
         frame = {"edgecolor": _color(neuron.label[index]), "linewidth": 2, "boxstyle": "square,pad=0"}
         picture = OffsetImage(np.asarray(neuron.patches[index]), zoom=0.32)
-        axes.add_artist(AnnotationBbox(picture, tuple(place), bboxprops=frame, pad=0.1, zorder=3))
+        axes.add_artist(AnnotationBbox(picture, tuple(position), bboxprops=frame, pad=0.1, zorder=3))
     margin = 0.7 * PATCH_SHARE
-    everything = np.concatenate([points, places])
+    everything = np.concatenate([points, positions])
     axes.set_xlim(everything[:, 0].min() - margin, everything[:, 0].max() + margin)
     axes.set_ylim(everything[:, 1].min() - margin, everything[:, 1].max() + margin)
     axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
@@ -190,7 +206,7 @@ def draw_umap(neuron: Neuron, n_patches: int) -> Figure:
 
 
 def best_of_each(neuron: Neuron, n_patches: int) -> np.ndarray:
-    """Choose the best references of each virtual neuron, equally many if there are as many."""
+    """Choose the best references of each virtual neuron: the same number of each, as far as they go."""
     share = max(1, n_patches // max(len(neuron.virtual_neurons), 1))
     numbers = neuron.virtual_neurons or [-1]
     return np.sort(np.concatenate([np.flatnonzero(neuron.label == number)[:share] for number in numbers]))
@@ -201,7 +217,15 @@ def _color(number: int) -> Any:
 
 
 def describe(neuron: Neuron, number: int, width: int = 60) -> str:
-    """Name a virtual neuron: its number, its share, and the classes it has most of."""
+    """Describe a virtual neuron: its number, its share of the references, and their most frequent classes.
+
+    Parameters
+    ----------
+    neuron, number
+        The neuron, and the number of its virtual neuron.
+    width
+        Letters of the names of classes.
+    """
     chosen = np.flatnonzero(neuron.label == number)
     names, counts = np.unique([neuron.classes[i] for i in chosen if neuron.classes[i]], return_counts=True)
     top = ", ".join(names[np.lexsort((names, -counts))][:3]) if len(names) else ""
@@ -212,20 +236,20 @@ def describe(neuron: Neuron, number: int, width: int = 60) -> str:
 def draw_sheet(neuron: Neuron, n_patches: int) -> Figure:
     """Draw the best references, then a row with the best of each virtual neuron."""
     first = np.arange(min(n_patches, len(neuron.patches)))
-    parts: list[tuple[str, np.ndarray, Any]] = [
+    rows: list[tuple[str, np.ndarray, Any]] = [
         (f"neuron {neuron.number}: the best {len(first)} of {len(neuron.patches)} references", first, "0.75")
     ]
     for number in neuron.virtual_neurons:
         chosen = np.flatnonzero(neuron.label == number)[:COLUMNS]
-        parts.append((describe(neuron, number), chosen, color(number)))
-    heights = [0.45 + -(-len(chosen) // COLUMNS) for _, chosen, _ in parts]
+        rows.append((describe(neuron, number), chosen, color(number)))
+    heights = [0.45 + -(-len(chosen) // COLUMNS) for _, chosen, _ in rows]
     figure = plt.figure(figsize=(0.82 * COLUMNS, 0.82 * sum(heights)))
     top = sum(heights)
-    for (title, chosen, frame), height in zip(parts, heights, strict=True):
+    for (title, chosen, frame), height in zip(rows, heights, strict=True):
         figure.text(0.0, (top - 0.38) / sum(heights), title, weight="bold", color=_darker(frame), va="bottom", size=9.5)
         for place, index in enumerate(chosen):
-            row, column = divmod(place, COLUMNS)
-            bottom = (top - 0.45 - row - 1 + 0.04) / sum(heights)
+            line, column = divmod(place, COLUMNS)
+            bottom = (top - 0.45 - line - 1 + 0.04) / sum(heights)
             axes = figure.add_axes((column / COLUMNS, bottom, 0.94 / COLUMNS, 0.94 / sum(heights)))
             axes.imshow(neuron.patches[index])
             axes.set(xticks=[], yticks=[])
@@ -236,6 +260,6 @@ def draw_sheet(neuron: Neuron, n_patches: int) -> Figure:
 
 
 def _darker(shade: Any) -> Any:
-    """A color dark enough for text on white."""
+    """Darken a color so that text on white is legible."""
     red, green, blue = mpl.colors.to_rgb(shade)
     return (0.6 * red, 0.6 * green, 0.6 * blue)

@@ -1,4 +1,4 @@
-"""The look of all figures: color-blind safe, light, legible at the size they are shown."""
+"""Set the look of all figures: colors that color-blind readers can tell apart, and sizes that stay legible in the report."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,19 +10,21 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from purelens.circuits.methods import ACTIVATIONS, EMBEDDER, NO_SPLIT, PURE, RANDOM
+
 PALETTE = sns.color_palette("colorblind")
 DPI = 150
 LONG_NAME = 10
 
 
 def color(number: int) -> tuple[float, float, float]:
-    """Color of the virtual neuron or method of this number; they repeat after ten."""
+    """Return the color of a virtual neuron or method; colors repeat after ten."""
     return PALETTE[number % len(PALETTE)]
 
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Apply the look within a block."""
+    """Apply the style within a block."""
     settings: dict[str, Any] = {
         "figure.dpi": DPI,
         "savefig.dpi": DPI,
@@ -44,18 +46,18 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def method_label(method: str) -> str:
-    """What a method is called in figures."""
+    """Return the name of a method as figures show it."""
     kind, _, name = method.partition(":")
     if len(name) > LONG_NAME:
         cuts = [place + 1 for place, letter in enumerate(name) if letter in "._-"]
         cut = min(cuts, key=lambda place: abs(place - len(name) / 2), default=len(name))
         name = f"{name[:cut]}\n{name[cut:]}"
-    if kind == "pure":
+    if method.startswith(PURE):
         return f"PURE\n({name})"
-    return {"embedder": name, "none": "no split", "random": "random\nsplit"}.get(kind, kind)
+    return name if method.startswith(EMBEDDER) else {NO_SPLIT: "no split", RANDOM: "random\nsplit"}.get(kind, kind)
 
 
-METHOD_ORDER = ("embedder", "pure", "activations", "random", "none")
+METHOD_ORDER = tuple(method.rstrip(":") for method in (EMBEDDER, PURE, ACTIVATIONS, RANDOM, NO_SPLIT))
 
 
 def in_order(methods: list[str]) -> list[str]:

@@ -94,7 +94,9 @@ def completeness(tower: Tower, trace: Trace, effects: Effects, basis_of_heads: t
         n_heads = tower.blocks[number].attn.num_heads
         part = slice(first, first + n_heads)
         first += n_heads
-        neurons = effects.scale[:, None] * torch.einsum("bjn,jnd->bd", effects.head_scalar[:, part], basis_of_heads[part])
+        neurons = effects.scale[:, None] * torch.einsum(
+            "bjn,jnd->bd", effects.head_scalar[:, part], basis_of_heads[part]
+        )
         neurons = neurons + effects.head_scalar.shape[2] * _shared(tower, trace, number)
         others = trace.above[number].stream - trace.written
         n_others = 2 * number  # before block l: the embedding, l attentions and l MLPs, less the one of the neurons

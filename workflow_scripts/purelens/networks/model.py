@@ -69,9 +69,7 @@ def model(
     write_json(card_json, card)
 
 
-def _accuracy(
-    network: Network, images_h5: str, batch_size: int | None, seed: int
-) -> dict[str, float | int | None]:
+def _accuracy(network: Network, images_h5: str, batch_size: int | None, seed: int) -> dict[str, float | int | None]:
     """Measure the top-1 accuracy on a random sample of the labeled images, if the network has an output for each class."""
     with open_images(images_h5) as images:
         label, n_classes = images.file["label"][...], len(images.file["class_name"])

@@ -88,8 +88,16 @@ class LayerFiles:
 def open_layer(paths: LayerArtifacts) -> Iterator[LayerFiles]:
     """Open the artifacts of a layer."""
     with ExitStack() as stack:
-        images = stack.enter_context(open_images(paths.images_h5))
-        names = ("activations", "relevances", "patches", "virtual_neurons", "projections")
-        files = [stack.enter_context(read(getattr(paths, f"{name}_h5"), name)) for name in names]
-        embeddings = [stack.enter_context(read(path, "embeddings")) for path in paths.embeddings]
-        yield LayerFiles(images, *files, embeddings)
+
+        def opened(path: str, name: str) -> h5py.File:
+            return stack.enter_context(read(path, name))
+
+        yield LayerFiles(
+            images=stack.enter_context(open_images(paths.images_h5)),
+            activations=opened(paths.activations_h5, "activations"),
+            relevances=opened(paths.relevances_h5, "relevances"),
+            patches=opened(paths.patches_h5, "patches"),
+            clusters=opened(paths.virtual_neurons_h5, "virtual_neurons"),
+            plane=opened(paths.projections_h5, "projections"),
+            embeddings=[opened(path, "embeddings") for path in paths.embeddings],
+        )

@@ -98,9 +98,7 @@ def concept_table(files: LayerFiles) -> np.ndarray | None:
     return file["concept"][...].astype(bool) if "concept" in file else None
 
 
-def layer_facts(
-    files: LayerFiles, card: Mapping[str, Any], summaries: Mapping[str, pd.DataFrame]
-) -> dict[str, Any]:
+def layer_facts(files: LayerFiles, card: Mapping[str, Any], summaries: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """Collect what is said of a layer as a whole: sizes, names, comparisons of the methods, warnings, provenance.
 
     Parameters

@@ -1,4 +1,7 @@
-"""Digests of files: of their bytes, or of what a Python file of the user's computes."""
+"""Digest source files: their bytes, or for a Python file of the user what it computes.
+
+See invariant 1 (fingerprints) in ``docs/reruns.md``.
+"""
 
 import ast
 import hashlib
@@ -11,9 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from purelens.data.images import open_source
+from purelens.errors import UserError
 from purelens.storage.files import digest_of
 
-FILES_WORTH_A_WORD = 1000
+MANY_FILES = 1000
+"""From this number on, the log says that files are being read."""
 
 logger = logging.getLogger("purelens")
 
@@ -21,7 +27,7 @@ Item = TypeVar("Item")
 
 
 def _without_docstrings(path: Path) -> str:
-    """The syntax tree of a program, which knows no comments either."""
+    """Return the syntax tree of a program, which has no comments either."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
@@ -36,7 +42,7 @@ def _is_text(node: ast.stmt) -> bool:
 
 
 def _reached(starts: Iterable[Item], following: Callable[[Item], Iterable[Item]]) -> set[Item]:
-    """All that can be reached from some items."""
+    """Collect everything that can be reached from some items."""
     seen: set[Item] = set()
     waiting = [*starts]
     while waiting:
@@ -55,7 +61,7 @@ def file_digest(path: str | Path) -> str | None:
 def architecture_digest(architecture: str) -> str | None:
     """Digest the user's file that an architecture names: the .py of a factory or a .json; None for a library's name.
 
-    Of a program comments, docstrings and formatting do not count; what it imports from its own folder does.
+    For a program, the local modules that it imports count too; comments, docstrings and formatting do not.
     """
     file = architecture.rpartition(":")[0] if ".py:" in architecture else architecture
     if not file.endswith(".py") or not Path(file).is_file():
@@ -65,43 +71,43 @@ def architecture_digest(architecture: str) -> str | None:
         for path in sorted(_program(Path(file))):
             digest.update(f"{path.name}\n{_without_docstrings(path)}\n".encode())
     except (SyntaxError, ValueError):
-        return file_digest(file)  # told when it is imported
+        return file_digest(file)  # importing it reports the error
     return digest.hexdigest()[:16]
 
 
 def _program(file: Path) -> set[Path]:
-    """A file and all that it imports from its folder."""
+    """Find a file and everything that it imports from its folder."""
 
     def imports(path: Path) -> list[Path]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        return [found for name in _imported(tree) for found in _in_folder(file.parent, name)]
+        return [module for name in _imported(tree) for module in _in_folder(file.parent, name)]
 
     return _reached([file], imports)
 
 
 def _imported(tree: ast.Module) -> set[str]:
-    """Dotted names of all that a program may import, with those of modules inside packages."""
-    found = set()
+    """List the dotted names of everything that a program may import, modules inside packages too."""
+    names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}".removeprefix("None.") for alias in node.names} | {node.module or ""}
-    return found - {""}
+            names |= {f"{node.module}.{alias.name}".removeprefix("None.") for alias in node.names} | {node.module or ""}
+    return names - {""}
 
 
 def _in_folder(folder: Path, name: str) -> list[Path]:
     path = folder.joinpath(*name.split("."))
-    return [found for found in (path.with_suffix(".py"), path / "__init__.py") if found.is_file()]
+    return [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
 
 
 class Digests:
-    """Digests of the bytes of files, remembered by size and dates.
+    """Digest the bytes of files, and remember the digests by size and dates.
 
     Parameters
     ----------
     memory
-        A JSON file that keeps them from run to run; None: they are not kept.
+        JSON file that keeps them from run to run; None: they are not kept.
     """
 
     def __init__(self, memory: Path | None = None) -> None:
@@ -114,7 +120,7 @@ class Digests:
                 self._known = known if isinstance(known, dict) else {}
 
     def of(self, path: str | Path) -> str:
-        """Digest of a file, as `hashlib` gives it for sha256; ``missing`` if it is not there."""
+        """Digest a file: sha256 as hexadecimal digits; ``missing`` if it does not exist."""
         try:
             status = os.stat(path)
         except OSError:
@@ -126,20 +132,20 @@ class Digests:
         return str(self._known[key][-1])
 
     def of_all(self, folder: str | Path, names: Sequence[str]) -> str:
-        """Digest the names and the bytes of files in a folder; those that are missing count as such."""
+        """Digest the names and bytes of files in a folder; a missing file counts as such."""
         paths = [os.path.join(folder, name) for name in names]
-        if len(paths) > FILES_WORTH_A_WORD:
-            logger.info("looking at %d files below %s", len(paths), folder)
+        if len(paths) > MANY_FILES:
+            logger.info("reading %d files below %s", len(paths), folder)
         with ThreadPoolExecutor() as pool:
-            found = list(pool.map(self.of, paths))
+            values = list(pool.map(self.of, paths))
         self.keep()
         digest = hashlib.sha256()
-        for name, value in zip(names, found, strict=True):
+        for name, value in zip(names, values, strict=True):
             digest.update(f"{name}\0{value}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
     def keep(self) -> None:
-        """Write down what was learned."""
+        """Write the digests that were computed to the memory."""
         if self._memory is None or not self._learned:
             return
         with suppress(OSError):
@@ -148,3 +154,22 @@ class Digests:
             temporary.write_text(json.dumps(self._known), encoding="utf-8")
             temporary.replace(self._memory)
             self._learned = False
+
+
+def folder_digest(folder: str | Path, digests: Digests) -> str:
+    """Digest the names and bytes of all files in a folder and in those inside it."""
+    files = sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+    return digests.of_all(folder, files)
+
+
+def source_digest(images: str | Path, digests: Digests) -> str | None:
+    """Digest the names and bytes of the images of a folder or CSV source; None for any other source."""
+    path = Path(images)
+    if not path.is_dir() and path.suffix.lower() != ".csv":
+        return None
+    try:
+        source = open_source(path)
+    except UserError:
+        return None  # the job that opens the source reports the error
+    assert source.folder is not None, "folder and CSV sources have a folder"
+    return digests.of_all(source.folder, source.paths)

@@ -1,9 +1,9 @@
-"""The rule ``plan``: what a run would do, before it does it."""
+"""The rule ``plan``: print what a run would do."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-HEADER = ("rule", "jobs", "why", "new data", "memory", "time")
+HEADER = ("rule", "jobs", "reason", "new data", "memory", "time")
 
 
 def plan(jobs: Sequence[Mapping[str, Any]]) -> None:
@@ -18,16 +18,16 @@ def plan(jobs: Sequence[Mapping[str, Any]]) -> None:
 
 
 def table(jobs: Sequence[Mapping[str, Any]]) -> str:
-    """Lay the plan out, a line for each rule in the order in which they run."""
+    """Lay out the plan: a line for each rule, in the order in which they run."""
     if not jobs:
-        return "Nothing to be done: everything is there and up to date."
+        return "Nothing to be done: everything is up to date."
     names = list(dict.fromkeys(job["rule"] for job in jobs))
     rows = [HEADER, *(_row(name, [job for job in jobs if job["rule"] == name]) for name in names)]
     rows.append(("all", str(len(jobs)), "", size(_sum(jobs, "bytes")), _largest(jobs), duration(_sum(jobs, "seconds"))))
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    known = sum(job["seconds"] is not None for job in jobs)
-    note = f"Times are those of earlier runs, one job after another; known for {known} of {len(jobs)} jobs."
+    n_known = sum(job["seconds"] is not None for job in jobs)
+    note = f"Times are those of earlier runs, one job after another; known for {n_known} of {len(jobs)} jobs."
     return "\n".join([*lines, "", note])
 
 
@@ -54,7 +54,7 @@ def _largest(jobs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def size(n_bytes: float | None) -> str:
-    """A number of bytes as people write it."""
+    """Write a number of bytes with its unit."""
     if n_bytes is None:
         return "-"
     for unit in ("B", "kB", "MB", "GB"):
@@ -65,7 +65,7 @@ def size(n_bytes: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time as people write it."""
+    """Write a time in seconds with its unit."""
     if seconds is None:
         return "-"
     if seconds < 60:

@@ -1,33 +1,39 @@
-"""Which files are what the study would make now.
+"""Detect stale files by comparing their provenance records with the study.
 
-Every file that a rule makes records what it was made from (see `purelens.storage.provenance`). What it would be made from now
-follows from the study, the code and the sources alone: from the params of its rule, and from the same question about each of its
-inputs. Where the two differ the file is stale; dates say nothing, so a copy, a checkout or a ``touch`` makes nothing stale.
+Every file that a rule makes has a provenance record (see `purelens.storage.provenance`). The record that it should have follows
+from the study, the code and the source files alone: from the params of its rule and, recursively, from its inputs. A file is stale
+where the two differ. Dates do not count, so a copy, a checkout or a ``touch`` makes nothing stale. See invariants 2 (staleness) and
+3 (marks) in ``docs/reruns.md``.
 """
 
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from purelens.data.images import open_source
 from purelens.errors import UserError
 from purelens.reruns.digests import Digests
-from purelens.storage.provenance import content_digest, provenance_of, read_record, recorded_path
+from purelens.storage.files import find_unfinished
+from purelens.storage.provenance import WATCH, content_digest, provenance_of, read_record, recorded_path
 from purelens.storage.schemas import SCHEMAS
 
 GATHER = "gather"
-"""The rule whose output is the artifact of which its inputs are parts."""
+"""The rule whose inputs are the shards of its output."""
+
+SECONDS_OF_SKEW = 60
+"""How far the clocks of two machines may differ."""
+
+LONGEST_NAME = 100
+"""Letters of the name of a mark: file systems take 255 bytes."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What makes a file.
+    """A job that makes files.
 
     Attributes
     ----------
@@ -36,13 +42,13 @@ class Step:
     outputs
         All files it makes.
     inputs
-        Paths of its inputs, by the names the job gives them (see `purelens.workflow.job.input_paths`).
+        Paths of its inputs, by the names that the job gives them (see `purelens.workflow.job.input_paths`).
     params
         Its params.
     wildcards
-        What distinguishes it from other steps of the rule.
+        What distinguishes it from other jobs of the rule.
     benchmark
-        Where its time is written.
+        File with its time and memory.
     """
 
     rule: str
@@ -52,6 +58,20 @@ class Step:
     wildcards: Mapping[str, str] = field(default_factory=dict)
     benchmark: str = ""
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether some of its files are there."""
+        return any(Path(output).exists() for output in self.outputs)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all its files are there."""
+        return all(Path(output).exists() for output in self.outputs)
+
+
+def _never(step: Step) -> bool:
+    return False
+
 
 class Freshness:
     """Compare files with what the study would make.
@@ -59,67 +79,103 @@ class Freshness:
     Parameters
     ----------
     find_step
-        Gives the step that makes a file; None for a source.
+        Returns the step that makes a file; None for a source file.
     digests
-        Gives the digest of the bytes of a file.
+        Digests of source files.
+    is_forced
+        Tells whether the user asked to run a step again.
     """
 
-    def __init__(self, find_step: Callable[[str], Step | None], digests: Digests) -> None:
-        self._find_step, self._digests = find_step, digests
-        self._identities: dict[str, str] = {}
+    def __init__(
+        self,
+        find_step: Callable[[str], Step | None],
+        digests: Digests,
+        is_forced: Callable[[Step], bool] = _never,
+    ) -> None:
+        self._find_step, self._digests, self._is_forced = find_step, digests, is_forced
+        self._fingerprints: dict[str, str] = {}
         self._changes: dict[str, list[str]] = {}
-        self._dates: dict[str, int] = {}
 
-    def identity(self, path: str) -> str:
-        """Identity that a file should have."""
-        if path not in self._identities:
+    def fingerprint(self, path: str) -> str:
+        """Compute the fingerprint that a file should have."""
+        if path not in self._fingerprints:
             step = self._find_step(path)
-            if step is None:
-                record = read_record(path)
-                known = record is not None and not self._edited(path, record)
-                self._identities[path] = record["identity"] if record and known else self._digests.of(path)
-            elif step.rule == GATHER:
-                self._identities[path] = self.identity(next(iter(step.inputs.values())))
-            else:
-                expected = provenance_of(step.params, {name: self.identity(p) for name, p in step.inputs.items()})
-                self._identities[path] = expected.identity
-        return self._identities[path]
+            self._fingerprints[path] = self._of_source(path) if step is None else self._of_step(step)
+        return self._fingerprints[path]
+
+    def _of_source(self, path: str) -> str:
+        record = read_record(path)
+        return self._digests.of(path) if record is None or self._edited(path, record) else record["fingerprint"]
+
+    def _of_step(self, step: Step) -> str:
+        step = self._maker(step)
+        return provenance_of(step.params, {name: self.fingerprint(p) for name, p in step.inputs.items()}).fingerprint
+
+    def _maker(self, step: Step) -> Step:
+        """Return the step that decides what is in a file: shards, put together, are what one job would have made."""
+        if step.rule != GATHER:
+            return step
+        shard = self._find_step(next(iter(step.inputs.values())))
+        assert shard is not None, "every shard is made by a rule"
+        return shard
+
+    def is_fresh(self, path: str) -> bool:
+        """Tell whether all files of the step that makes a file are there and as the study would make them."""
+        step = self._find_step(path)
+        return step is None or (step.is_done and not self.changes(path))
 
     def changes(self, path: str) -> list[str]:
-        """Why a file, or another that the same step makes, is stale; empty if it is fresh or not there.
+        """List why a file is stale; empty if it is fresh, or a source file.
 
-        Names of params or inputs that differ, ``code``, ``schema`` or ``unreadable``.
+        Returns
+        -------
+        list
+            Names of the params or inputs that differ or will be made again, ``code``, ``schema`` or ``unreadable``.
         """
-        step = self._find_step(path)
-        if step is None:
-            return []
         if path not in self._changes:
-            found = [self._changed(output, step) for output in step.outputs if Path(output).exists()]
-            self._changes[path] = sorted(set().union(*found))
+            step = self._find_step(path)
+            self._changes[path] = [] if step is None else sorted({*self._upstream(step), *self._own(step)})
         return self._changes[path]
 
-    def _changed(self, path: str, step: Step) -> set[str]:
+    def _upstream(self, step: Step) -> Iterator[str]:
+        """Name the inputs that will be made again."""
+        for name, path in self._maker(step).inputs.items():
+            source = self._find_step(path)
+            if source is not None and (self._is_forced(source) or self.changes(path)):
+                yield _input_reason(name, path)
+
+    def _own(self, step: Step) -> Iterator[str]:
+        """Compare the records of a step's files with those that they should have."""
+        for output in step.outputs:
+            if Path(output).exists():
+                yield from self._differences(output, step)
+
+    def _differences(self, path: str, step: Step) -> Iterator[str]:
         record = read_record(path)
         if record is None or self._edited(path, record):
-            return {"unreadable"}
-        if "schema" in record and record["schema"][1] != _schema_version(record["schema"][0]):
-            return {"schema"}
-        if record["identity"] == self.identity(path):
-            by = record.get("how", {}).get("gather")
-            return {"code"} if step.rule == GATHER and by not in (None, step.params.get("code")) else set()
-        if step.rule == GATHER:
-            first = self._find_step(next(iter(step.inputs.values())))
-            assert first is not None
-            step = first
-        now = provenance_of(step.params, {name: self.identity(p) for name, p in step.inputs.items()}).record()
-        found = {"code"} if now["code"] != record["code"] else set()
-        for part in ("params", "inputs"):
-            names = now[part].keys() | record[part].keys()
-            found |= {name for name in names if now[part].get(name) != record[part].get(name)}
-        return found or {"identity"}
+            yield "unreadable"
+        elif "schema" in record and record["schema"][1] != _schema_version(record["schema"][0]):
+            yield "schema"
+        elif record["fingerprint"] == self.fingerprint(path):
+            gathered_by = record["execution"].get(GATHER)
+            if step.rule == GATHER and gathered_by not in (None, step.params.get("code")):
+                yield "code"
+        else:
+            yield from self._reasons(record, self._maker(step)) or ["fingerprint"]
+
+    def _reasons(self, record: Mapping[str, Any], step: Step) -> list[str]:
+        """Name what differs between a record and the one that the step would write."""
+        fingerprints = {name: self.fingerprint(path) for name, path in step.inputs.items()}
+        expected = provenance_of(step.params, fingerprints).record()
+        reasons = ["code"] if expected["code"] != record["code"] else []
+        for name in _unequal(expected["inputs"], record["inputs"]):
+            reasons.append(_input_reason(name, step.inputs.get(name, "")))
+        for name in _unequal(expected["params"], record["params"]):
+            reasons += _leaves(name, expected["params"].get(name), record["params"].get(name))
+        return reasons
 
     def _edited(self, path: str, record: Mapping[str, Any]) -> bool:
-        """Whether a file has other bytes than those its record is of."""
+        """Tell whether a file has other bytes than those that its record is of."""
         if "content" not in record:
             return False
         made = recorded_path(path)
@@ -127,133 +183,110 @@ class Freshness:
             return True
         return (content_digest(made) if made.is_dir() else self._digests.of(str(made))) != record["content"]
 
-    def settle(self, path: str) -> int:
-        """Give a fresh file, and all that its step makes, a date not before those of the inputs; returns it.
-
-        Snakemake goes by dates. Those of files that are fresh by what they record are made to agree. A file that is not there
-        has the date of the newest of its inputs, 0 if there are none.
-        """
-        if path not in self._dates:
-            step = self._find_step(path)
-            newest = max([0, *(self.settle(source) for source in step.inputs.values())]) if step else 0
-            fresh = step is not None and not self.changes(path)
-            for output in step.outputs if step else [path]:
-                self._dates[output] = self._settled(output, newest, fresh)
-            if step is not None:  # Snakemake counts it among the outputs
-                self._settled(step.benchmark, newest, fresh)
-        return self._dates[path]
-
-    def _settled(self, path: str, newest: int, fresh: bool) -> int:
-        try:
-            date = os.stat(path).st_mtime_ns
-        except OSError:
-            return newest
-        if fresh and date < newest:
-            with suppress(OSError):  # a results folder that cannot be written to
-                os.utime(path, ns=(newest, newest))
-                return newest
-        return date
-
 
 def _schema_version(name: str) -> int | None:
     return SCHEMAS[name].version if name in SCHEMAS else None
 
 
+def _unequal(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+    return [name for name in sorted(now.keys() | before.keys()) if now.get(name) != before.get(name)]
+
+
+def _input_reason(name: str, path: str) -> str:
+    """Name an input; one that is only watched by the name of its file."""
+    return Path(path).name if path and name.partition("[")[0] == WATCH else name
+
+
+def _leaves(name: str, now: Any, before: Any) -> list[str]:
+    """Name the keys that differ inside a param that is a section of the study."""
+    if not isinstance(now, Mapping) or not isinstance(before, Mapping):
+        return [name]
+    prefix = "" if name == WATCH else f"{name}."
+    return [leaf for key in _unequal(now, before) for leaf in _leaves(prefix + key, now.get(key), before.get(key))]
+
+
 class Marks:
-    """Files that are newer than what is stale: inputs by which Snakemake sees it, and that name the reason.
+    """Files that are newer than stale files: Snakemake reruns what has an input with a later date, and prints its name.
 
     Parameters
     ----------
     freshness
-        Tells what is stale.
+        Tells what is stale, and why.
     folder
-        Where the marks lie.
+        Where the marks are.
     """
 
     def __init__(self, freshness: Freshness, folder: Path) -> None:
         self._freshness, self._folder = freshness, folder
 
-    def of(self, path: str, whole: str | None = None) -> list[str]:
-        """Marks of a file, dated after it; none if it is fresh or not there, or a part of what is there and fresh."""
-        self._freshness.settle(path)
-        if whole is not None and Path(whole).exists() and not self._freshness.changes(whole):
-            return []
+    def of(self, path: str) -> list[str]:
+        """Return the marks of a file, one for each reason, dated after it; none if it is fresh."""
         marks = []
         for reason in self._freshness.changes(path):
-            mark = self._folder / os.path.normpath(path).replace("../", "").lstrip("/") / reason
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            newest = os.stat(path).st_mtime_ns if Path(path).exists() else 0
-            if not mark.exists() or mark.stat().st_mtime_ns <= newest:
-                now = time.time_ns()
-                mark.write_text(str(now))  # Snakemake takes a small file with the same bytes for the same
-                date = max(now, newest + 1)
-                os.utime(mark, ns=(date, date))
+            name = reason.replace("/", "_")[:LONGEST_NAME]
+            mark = self._folder / os.path.normpath(path).replace("../", "").lstrip("/") / name
+            _date_after(mark, os.stat(path).st_mtime_ns if Path(path).exists() else 0)
             marks.append(str(mark))
         return marks
 
 
+def _date_after(mark: Path, date: int) -> None:
+    """Write a mark that is newer than a date."""
+    if mark.exists() and mark.stat().st_mtime_ns > date:
+        return
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    now = time.time_ns()
+    mark.write_text(str(now))  # Snakemake takes a small file with the same bytes for unchanged, whatever its date
+    os.utime(mark, ns=(max(now, date + 1),) * 2)
+
+
+def check_not_in_the_future(paths: Iterable[str]) -> None:
+    """Check the dates of the inputs of a job: Snakemake fails it when one is later than its output.
+
+    Raises
+    ------
+    UserError
+        Naming the file.
+    """
+    for path in paths:
+        if Path(path).exists() and os.stat(path).st_mtime > time.time() + SECONDS_OF_SKEW:
+            raise UserError(f"{path} is dated in the future; check the clock, and touch the file")
+
+
 def sweep(freshness: Freshness, results: str) -> None:
-    """Remove what interrupted jobs left beside artifacts that are there and fresh: nothing will go on with it."""
-    for pattern in (".*.part", ".*.progress"):
-        for left in Path(results).rglob(pattern):
-            path = str(left.with_name(left.name[1:].removesuffix(".part").removesuffix(".progress")))
-            if left.is_dir():
-                shutil.rmtree(left)  # a folder is always begun anew
-            elif Path(path).exists() and not freshness.changes(path):
-                left.unlink()
+    """Remove what interrupted jobs left beside files that are fresh: no job will resume it."""
+    for leftover, path in list(find_unfinished(results)):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)  # folders are not resumed
+        elif path.exists() and freshness.is_fresh(str(path)):
+            leftover.unlink(missing_ok=True)
 
 
 def planned(freshness: Freshness, find_step: Callable[[str], Step | None], targets: list[str]) -> list[Step]:
-    """Steps that a run would take, each once, those that others wait for first.
+    """List the steps that a run would take, each once and after those it depends on.
 
     Parameters
     ----------
     freshness, find_step
         As above.
     targets
-        What is wanted.
+        Files that the run is to make.
     """
-    found: dict[str, Step] = {}
-    stale: dict[str, bool] = {}
+    steps: dict[str, Step] = {}
+    visited: dict[str, bool] = {}
 
-    def visit(path: str, wanted: bool) -> bool:
-        """Whether the file will be made anew; what is missing is made if it is wanted."""
+    def visit(path: str, needed: bool) -> None:
         step = find_step(path)
-        if step is None:
-            return False
-        if path in stale and (stale[path] or not wanted):
-            return stale[path]
-        missing = not all(Path(output).exists() for output in step.outputs)
-        here = bool(freshness.changes(path)) or (missing and wanted)
-        if here or step.rule != GATHER:  # parts of another study, left beside what is whole and fresh, do not count
+        if step is None or visited.get(path, False) or (path in visited and not needed):
+            return
+        runs = (step.is_begun and bool(freshness.changes(path))) or (needed and not step.is_done)
+        visited[path] = runs
+        if runs or step.rule != GATHER:  # shards of another study may lie beside an artifact that is whole and fresh
             for source in step.inputs.values():
-                here |= visit(source, wanted and here)
-        if here:
-            for source in step.inputs.values():
-                visit(source, True)
-            found.setdefault(json.dumps(step.outputs), step)
-        stale[path] = here
-        return here
+                visit(source, runs)
+        if runs:
+            steps.setdefault(json.dumps(step.outputs), step)
 
     for target in targets:
-        visit(target, True)
-    return list(found.values())
-
-
-def folder_digest(folder: str | Path, digests: Digests) -> str:
-    """Digest of the names and bytes of all files in a folder."""
-    files = sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
-    return digests.of_all(folder, files)
-
-
-def source_digest(images: str | Path, digests: Digests) -> str | None:
-    """Digest of names and bytes of the image files of a folder or CSV source; None for anything else."""
-    path = Path(images)
-    if not path.is_dir() and path.suffix.lower() != ".csv":
-        return None
-    try:
-        source = open_source(path)
-    except UserError:
-        return None  # told when the source is opened
-    assert source.folder is not None
-    return digests.of_all(source.folder, source.paths)
+        visit(target, needed=True)
+    return list(steps.values())

@@ -1,4 +1,7 @@
-"""Check every file of a results folder: is it whole, does it say what it is, was it made from what lies beside it?"""
+"""Check every file of a results folder: that it is whole, has a provenance record, and was made from the files beside it.
+
+See invariant 1 (fingerprints) in ``docs/reruns.md``.
+"""
 
 import json
 import multiprocessing
@@ -15,13 +18,14 @@ import h5py
 from purelens.errors import UserError
 from purelens.progress import Progress
 from purelens.storage.artifacts import Rows, variables
+from purelens.storage.files import find_unfinished
+from purelens.storage.paths import is_log, is_shard
 from purelens.storage.provenance import RECORD, Provenance, content_digest, read_record, record_path, text
 from purelens.storage.schemas import SCHEMAS, Schema
 
-NOT_RESULTS = ("logs", "benchmarks")
 ROWS_AT_A_TIME = 256
 SECONDS = 60
-"""How long HDF5 may take to read the dimensions of one file: damaged ones, which have no checksums, can hold it for ever."""
+"""How long HDF5 may take to read the dimensions of a file: they have no checksums, and on damaged ones it may never return."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,9 @@ class Problem:
     Attributes
     ----------
     path, what
-        The file, and what is wrong.
+        The file, and what is wrong with it.
     rebuild
-        Whether it has to be made anew; else it can be removed.
+        Whether it has to be made again; otherwise it can be removed.
     """
 
     path: Path
@@ -47,7 +51,7 @@ def verify(results: str | Path) -> tuple[int, list[Problem]]:
     Parameters
     ----------
     results
-        A results folder, or a part of one.
+        A results folder, or a folder inside one.
 
     Returns
     -------
@@ -71,48 +75,46 @@ def verify(results: str | Path) -> tuple[int, list[Problem]]:
 
 
 def _files(results: Path) -> Iterator[Path]:
-    """All files and folders that rules made."""
+    """Yield all files and folders that rules made."""
     for root, folders, names in os.walk(results):
         recorded = {name.removesuffix(RECORD) for name in names if name.endswith(RECORD)}
         for name in sorted(folders):
             if name in recorded:
                 yield Path(root) / name
-        skipped = NOT_RESULTS if Path(root) == results else ()
-        folders[:] = sorted(name for name in folders if name not in recorded and name not in skipped and name[0] != ".")
+        inside = (name for name in sorted(folders) if name not in recorded and not name.startswith("."))
+        folders[:] = [name for name in inside if not is_log(results, Path(root) / name)]
         for name in sorted(names):
             if not name.startswith(".") and not name.endswith(RECORD):
                 yield Path(root) / name
 
 
 def _leftovers(results: Path) -> Iterator[Problem]:
-    for path in sorted(results.rglob(".*.part")) + sorted(results.rglob(".*.progress")):
-        yield Problem(
-            path, "left by an interrupted job, or being written; the next run goes on with it or removes it", False
-        )
+    for path, _ in find_unfinished(results):
+        yield Problem(path, "left by an interrupted job, or being written; the next run resumes or removes it", False)
     for path in sorted(results.rglob(f"*{RECORD}")):
         made = path.with_name(path.name.removesuffix(RECORD))
         if not made.exists():
             record = read_record(path) or {}
-            what = "dangling: its record is there, but it is not"
+            what = "dangling: there is only its record"
             yield Problem(path, f"the folder {made.name} is not there") if record.get("folder") else Problem(made, what)
 
 
 def _check(path: Path, results: Path) -> list[str]:
-    """What is wrong with a file."""
+    """List what is wrong with a file."""
     if path.suffix == ".h5":
         damage = _damage(path)
         if damage:
             return damage
     record = read_record(path)
     if record is None:
-        return ["it does not say what it was made from"]
-    found = []
+        return ["it has no provenance record"]
+    problems = []
     expected = Provenance(record["params"], record["code"], record["inputs"])
-    if expected.identity != record["identity"]:
-        found.append("its identity is not that of what it says it was made from")
+    if expected.fingerprint != record["fingerprint"]:
+        problems.append("its fingerprint is not that of its provenance record")
     if "content" in record and content_digest(path) != record["content"]:
-        found.append("its bytes are not those that were recorded")
-    return found + _lineage(path, record, results)
+        problems.append("its bytes are not those that were recorded")
+    return problems + _lineage(path, record, results)
 
 
 def _damage(path: Path) -> list[str]:
@@ -138,7 +140,7 @@ def _damaged(error: Exception | str) -> str:
 
 
 def _in_time(path: Path, schema: Schema) -> list[str]:
-    """Compare an artifact with its schema in a process of its own, which is ended when it takes too long."""
+    """Compare an artifact with its schema in a process of its own, which is killed when it takes too long."""
     fork = multiprocessing.get_context("fork")
     here, there = fork.Pipe(duplex=False)
     process = fork.Process(target=_compare, args=(path, schema, there))
@@ -156,31 +158,31 @@ def _in_time(path: Path, schema: Schema) -> list[str]:
 def _compare(path: Path, schema: Schema, answer: Connection) -> None:
     try:
         with h5py.File(path, "r") as file:
-            found = _misfits(file, schema)
+            problems = _misfits(file, schema)
     except Exception as error:
-        found = [_damaged(error)]
-    answer.send(found)
+        problems = [_damaged(error)]
+    answer.send(problems)
 
 
 def _misfits(file: h5py.File, schema: Schema) -> list[str]:
-    """Compare what is in an artifact with what its schema says."""
-    found = []
+    """Compare the variables of an artifact with its schema."""
+    problems = []
     for name, spec in schema.variables.items():
         group = name.removesuffix("/*")
         if group not in file:
-            found += [] if spec.optional else [f"it has no {group}"]
+            problems += [] if spec.optional else [f"it has no {group}"]
         elif group == name:
             dims = tuple(dim[0].name.lstrip("/") for dim in file[name].dims)
             if dims != spec.dims:
-                found.append(f"{name} is over {', '.join(dims)}, not {', '.join(spec.dims)}")
+                problems.append(f"{name} is over {', '.join(dims)}, not {', '.join(spec.dims)}")
     for name, item in file.items():
         if isinstance(item, h5py.Dataset) and item.shape and item.size and item.chunks is None and not item.is_scale:
-            found += [] if f"checksum/{name}" in file else [f"{name} has no checksums"]
-    return found
+            problems += [] if f"checksum/{name}" in file else [f"{name} has no checksums"]
+    return problems
 
 
 def _read(file: h5py.File, name: str) -> None:
-    """Read a variable; HDF5 or its rows compare the checksums."""
+    """Read a variable; HDF5 or `Rows` compares the checksums."""
     if not file[name].shape:
         file[name][...]
         return
@@ -190,33 +192,31 @@ def _read(file: h5py.File, name: str) -> None:
 
 
 def _lineage(path: Path, record: Mapping[str, Any], results: Path) -> list[str]:
-    """Compare the inputs that lie in the results folder with those it was made from."""
-    found = []
-    for name, relative in record.get("how", {}).get("paths", {}).items():
+    """Compare the inputs in the results folder with those that a file was made from."""
+    problems = []
+    for name, relative in record.get("execution", {}).get("paths", {}).items():
         source = Path(os.path.normpath(path.parent / relative))
-        if not source.is_relative_to(os.path.normpath(results)) or source.parent.name == "shards":
+        if not source.is_relative_to(os.path.normpath(results)) or is_shard(source):
             continue
         if not source.exists():
-            found.append(f"dangling: {source}, from which it was made, is not there")
+            problems.append(f"dangling: {source}, from which it was made, does not exist")
             continue
-        there = read_record(source)
-        if there is not None and there["identity"] != record["inputs"].get(
-            name
-        ):  # without a record it is itself told of
-            found.append(f"{source} is not the one from which it was made")
-    return found
+        current = read_record(source)  # a source without a record is a problem of its own
+        if current is not None and current["fingerprint"] != record["inputs"].get(name):
+            problems.append(f"{source} is not the file from which it was made")
+    return problems
 
 
 def _target(path: Path) -> str:
-    """What Snakemake calls a file; a folder it knows by its record."""
+    """Return the path that Snakemake knows: that of a folder is its record."""
     return str(record_path(path) if path.is_dir() else path)
 
 
 def report(n_files: int, problems: list[Problem]) -> str:
-    """Say what was found, and what to do."""
+    """Write what was checked, what is wrong, and what to do."""
     lines = [f"{problem.path}: {problem.what}" for problem in problems]
     stale = sorted({_target(problem.path) for problem in problems if problem.rebuild})
-    lines.append(f"{n_files} files checked, {len(stale)} to be made anew.")
+    lines.append(f"{n_files} files checked, {len(stale)} to be rebuilt.")
     if stale:
         named = " ".join(map(shlex.quote, stale))
         lines.append(
@@ -226,5 +226,5 @@ def report(n_files: int, problems: list[Problem]) -> str:
 
 
 def as_json(problems: list[Problem]) -> str:
-    """The problems for programs to read."""
+    """Write the problems as JSON."""
     return json.dumps([{"path": str(p.path), "problem": p.what, "rebuild": p.rebuild} for p in problems], indent=2)

@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+UNFINISHED, CHECKPOINT = ".part", ".checkpoint"
+"""Endings of the hidden files beside a file that a job is writing."""
+
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Constants of Linux for ``renameat2``: the current folder, and the flag that exchanges two names."""
 
@@ -35,12 +38,25 @@ def replace_when_whole(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = unfinished_path(path)
     try:
         yield temporary
         put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def unfinished_path(path: Path, ending: str = UNFINISHED) -> Path:
+    """Return the hidden name under which a file or folder is written until it is whole."""
+    return path.with_name(f".{path.name}{ending}")
+
+
+def find_unfinished(folder: str | Path) -> Iterator[tuple[Path, Path]]:
+    """Find the hidden files and folders of interrupted jobs, each with the path that it was written for."""
+    for ending in (UNFINISHED, CHECKPOINT):
+        for leftover in sorted(Path(folder).rglob(f".*{ending}")):
+            name = leftover.name[1:].removesuffix(UNFINISHED).removesuffix(CHECKPOINT)
+            yield leftover, leftover.with_name(name)
 
 
 def remove_leftovers(path: Path) -> None:
@@ -71,7 +87,7 @@ def replace_folder_when_whole(folder: str | Path) -> Iterator[Path]:
         The temporary folder to write to.
     """
     folder = Path(folder)
-    temporary = folder.with_name(f".{folder.name}.part")
+    temporary = unfinished_path(folder)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:

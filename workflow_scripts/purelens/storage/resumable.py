@@ -23,7 +23,7 @@ import numpy as np
 
 from purelens.errors import UserError
 from purelens.storage.artifacts import SINGLE, Writer, disk_errors, row_checksums, variables, versions, write_attributes
-from purelens.storage.files import put_in_place, remove_leftovers
+from purelens.storage.files import CHECKPOINT, UNFINISHED, put_in_place, remove_leftovers, unfinished_path
 from purelens.storage.provenance import Provenance
 from purelens.storage.schemas import SCHEMAS
 
@@ -55,8 +55,8 @@ class Work:
         self, path: str | Path, name: str, provenance: Provenance | None, device: str, storage: str = SINGLE
     ) -> None:
         self._path = Path(path)
-        self._part = self._path.with_name(f".{self._path.name}.part")
-        self._saved_state = self._path.with_name(f".{self._path.name}.checkpoint")
+        self._part = unfinished_path(self._path)
+        self._saved_state = unfinished_path(self._path, CHECKPOINT)
         self._name, self._provenance, self._device = name, provenance or Provenance(), device
         self._storage = storage
         self._key = _key(self._provenance, device)
@@ -164,9 +164,7 @@ class Work:
         size = values[0].nbytes if len(values) else 0
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1
         for run in np.split(np.arange(len(rows)), breaks) if len(rows) else []:
-            _write_all(
-                self._descriptor, values[run[0] : run[-1] + 1].data.cast("B"), offset + int(rows[run[0]]) * size
-            )
+            _write_all(self._descriptor, values[run[0] : run[-1] + 1].data.cast("B"), offset + int(rows[run[0]]) * size)
 
     def checkpoint(self, done: int, state: Callable[[], State] = dict) -> None:
         """Note that all items before ``done`` are written, and save that now and then.
@@ -185,7 +183,7 @@ class Work:
     def _save(self, state: Mapping[str, Any]) -> None:
         assert self._descriptor is not None
         os.fdatasync(self._descriptor)  # a checkpoint must not reach the disk before the rows that it speaks of
-        temporary = self._saved_state.with_name(f"{self._saved_state.name}.part")
+        temporary = self._saved_state.with_name(self._saved_state.name + UNFINISHED)
         with temporary.open("wb") as file:
             np.savez(file, key=np.array(self._key), done=self.done, **state)
         put_in_place(temporary, self._saved_state)

@@ -72,7 +72,9 @@ SCHEMAS = {
         2,
         "dataset",
         {
-            "pixels": Variable(("image", "row", "column", "color"), "u1", "center crops of the images, as the models see them", "0-255"),
+            "pixels": Variable(
+                ("image", "row", "column", "color"), "u1", "center crops of the images, as the models see them", "0-255"
+            ),
             "label": Variable(("image",), "i4", "class of the image, -1 where it has none"),
             "path": Variable(("image",), "str", "path of the image in its source"),
             "source_index": Variable(("image",), "i8", "position in the source, rejected images counted"),
@@ -150,7 +152,9 @@ SCHEMAS = {
             "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),
             "method": Variable(("method_number",), "str", "method: what was clustered"),
             "label": Variable(
-                ("method_number", "n_clusters", "neuron", "reference"), "i1", "virtual neuron of the reference, -1: none"
+                ("method_number", "n_clusters", "neuron", "reference"),
+                "i1",
+                "virtual neuron of the reference, -1: none",
             ),
             "inertia": Variable(
                 ("method_number", "n_clusters", "neuron"), "f8", "sum of squared distances to the centroids"
@@ -199,7 +203,9 @@ SCHEMAS = {
         {
             "concept_label": Variable(("concept",), "str", "names of the concepts"),
             "iou": Variable(
-                ("neuron", "concept"), "f8", "intersection over union of the neuron's active positions and the concept's mask"
+                ("neuron", "concept"),
+                "f8",
+                "intersection over union of the neuron's active positions and the concept's mask",
             ),
         },
     ),
@@ -229,7 +235,9 @@ SCHEMAS = {
         {
             "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),
             "position": Variable(
-                ("neuron", "reference", "axis"), "f4", "position of a reference on the map of its neuron; NaN where there is none"
+                ("neuron", "reference", "axis"),
+                "f4",
+                "position of a reference on the map of its neuron; NaN where there is none",
             ),
         },
     ),
@@ -245,14 +253,19 @@ SCHEMAS = {
             ),
             "scale": Variable(("image",), "f4", "factor of head_scalar times basis on an image"),
             "shared": Variable(
-                ("image", "component"), "f4", "term of the effect that all neurons share: their shares of means and biases", "1/100 of the embedding"
+                ("image", "component"),
+                "f4",
+                "term of the effect that all neurons share: their shares of means and biases",
+                "1/100 of the embedding",
             ),
             "embedding": Variable(("image", "component"), "f4", "embedding of the image, of length 100"),
             "completeness": Variable(
                 ("image",), "f4", "relative error of the sum of all effects, on a sample; NaN elsewhere"
             ),
             "basis": Variable(
-                ("head", "neuron", "component"), "f4", "effect of a neuron's output weights on the embedding through a head"
+                ("head", "neuron", "component"),
+                "f4",
+                "effect of a neuron's output weights on the embedding through a head",
             ),
             "head_block": Variable(("head",), "i4", "block of the head"),
             "head_number": Variable(("head",), "i4", "its number in the block"),

@@ -1,7 +1,7 @@
-"""How large, how long and how hungry a step will be: for plans, and for what a cluster is asked for.
+"""Estimate the size, memory and time of jobs, for the plan and for the resources that a cluster is asked for.
 
-Sizes of artifacts follow from their shapes. Memory and time are upper guesses, from what was measured on two CPU cores; a step
-that needs more is retried with more by the cluster's profile, and goes on where it stopped.
+Sizes of artifacts follow from their shapes. Memory and time are upper bounds, from measurements on two CPU cores; a job
+that needs more is retried with more by the cluster's profile, and resumes where it stopped.
 """
 
 import csv
@@ -12,7 +12,7 @@ from pathlib import Path
 
 MEGABYTE = 2**20
 LIBRARIES = {"torch": 900, "plain": 400}
-"""Memory of a job before it does anything, by what it imports."""
+"""Memory of a job before it computes anything, by what it imports, in megabytes."""
 
 USES_TORCH = (
     "model",
@@ -22,7 +22,7 @@ USES_TORCH = (
     "embeddings",
     "image_embeddings",
     "concepts",
-    "gates",
+    "assignments",
     "ablate",
     "network_dissection",
     "effects",
@@ -47,7 +47,7 @@ AT_224_PIXELS = {
     "embeddings": 1600,
     "image_embeddings": 1600,
     "concepts": 1600,
-    "gates": 1600,
+    "assignments": 1600,
     "ablate": 900,
     "network_dissection": 2600,
     "effects": 2200,
@@ -72,7 +72,7 @@ SECONDS_EACH = {
     "embeddings": 0.2,
     "projections": 0.002,
     "image_embeddings": 0.2,
-    "gates": 1.0,
+    "assignments": 1.0,
     "ablate": 4.0,
     "network_dissection": 0.5,
     "effects": 0.4,
@@ -89,7 +89,7 @@ OVER_IMAGES = (
     "dataset",
     "activations",
     "image_embeddings",
-    "gates",
+    "assignments",
     "ablate",
     "network_dissection",
     "effects",
@@ -98,14 +98,14 @@ OVER_IMAGES = (
     "segmentation",
     "heatmaps",
 )
-"""Rules whose time goes with the images; that of all others with the pairs."""
+"""Rules whose time grows with the images; that of all others grows with the pairs."""
 
 SHORTEST_MINUTES = 10
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The shapes that decide what a step needs.
+    """The shapes that decide what a job needs.
 
     Attributes
     ----------
@@ -118,14 +118,14 @@ class Sizes:
     lower_neurons
         Neurons of all lower layers.
     heat_size, components
-        Side of a stored heatmap; length of an embedding, where it is known.
+        Side of a stored heatmap; length of an embedding.
     real_bytes
-        Bytes of a number of a large table.
+        Bytes of a number in a large table.
     n_clusters, methods
-        How many numbers of clusters, and clusterings of each.
+        How many numbers of virtual neurons, and methods that split into each.
     heads, words
         Attention heads above a CLIP's neurons, and words of each neuron.
-    parts
+    shards
         Jobs that share the work.
     """
 
@@ -142,7 +142,7 @@ class Sizes:
     methods: int = 5
     heads: int = 0
     words: int = 0
-    parts: int = 1
+    shards: int = 1
 
     @property
     def pairs(self) -> int:
@@ -168,12 +168,12 @@ BYTES: dict[str, Callable[[Sizes], int]] = {
 
 
 def artifact_bytes(rule: str, sizes: Sizes) -> int | None:
-    """Size of what a step of a rule makes; None where it is not known."""
-    return BYTES[rule](sizes) // sizes.parts if rule in BYTES else None
+    """Estimate the size of what a job makes, in bytes; None where it is unknown."""
+    return BYTES[rule](sizes) // sizes.shards if rule in BYTES else None
 
 
 def memory_mb(rule: str, sizes: Sizes) -> int:
-    """Memory that a step of a rule needs, in megabytes."""
+    """Estimate the memory of a job, in megabytes."""
     base = LIBRARIES["torch" if rule in USES_TORCH else "plain"]
     batch = AT_224_PIXELS.get(rule, 300) * min(1.0, max(sizes.side / 224, 0.3) ** 2)
     table = max(artifact_bytes("relevances", sizes) or 0, 0) / max(sizes.selected, 1) * 64 / MEGABYTE
@@ -181,14 +181,14 @@ def memory_mb(rule: str, sizes: Sizes) -> int:
 
 
 def minutes(rule: str, sizes: Sizes) -> int:
-    """Time that a step of a rule may take, in minutes."""
+    """Estimate the time that a job may take, in minutes."""
     items = sizes.images if rule in OVER_IMAGES else sizes.pairs
-    seconds = SECONDS_EACH.get(rule, 0.0) * items * (sizes.side / 224) ** 2 / sizes.parts
+    seconds = SECONDS_EACH.get(rule, 0.0) * items * (sizes.side / 224) ** 2 / sizes.shards
     return max(SHORTEST_MINUTES, math.ceil(seconds / 60))
 
 
 def measured_seconds(benchmark: str | Path) -> float | None:
-    """Wall time of the last run of a step, from its benchmark file; None if there is none."""
+    """Read the wall time of the last run of a job from its benchmark file, in seconds; None without one."""
     try:
         with Path(benchmark).open(newline="", encoding="utf-8") as file:
             return float(next(csv.DictReader(file, delimiter="\t"))["s"])

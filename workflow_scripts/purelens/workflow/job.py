@@ -6,32 +6,45 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_type_hints
 
 from purelens.errors import UserError
-from purelens.storage.provenance import RECORD, Provenance, check_lineage, provenance_of, recorded_path, write_record
+from purelens.storage.provenance import (
+    EXECUTION_PARAMETERS,
+    WATCH,
+    Execution,
+    Provenance,
+    check_lineage,
+    provenance_of,
+    recorded_path,
+    write_record,
+)
 from purelens.workflow.malloc import keep_freed_memory
 from purelens.workflow.seeding import seed_everything
 
 logger = logging.getLogger("purelens")
 
 CHANGED = "changed"
-"""The input of every rule that says why its output is stale (see `purelens.reruns.staleness`)."""
+"""The input of every rule that says why its output is stale (see invariant 3, marks, in ``docs/reruns.md``)."""
+
+NOT_ARGUMENTS = (CHANGED, WATCH, "code")
+"""Inputs and params of rules that no function takes."""
 
 
 def run(function: Callable[..., None], snakemake: Any) -> None:
-    """Call ``function`` with the inputs, outputs and params of a Snakemake job, all by name.
+    """Call ``function`` with the inputs, outputs and params of a Snakemake job.
 
-    Sets up the log file, the seeds and the number of threads, refuses inputs that were not made from one another, and records
-    what the outputs were made from. A ``UserError`` ends the job with one line, and so does a signal to stop.
+    Sets up the log file, the seeds and the number of threads, refuses inputs that were not made from one another, and writes the
+    provenance records of the outputs. A ``UserError`` ends the job with one line, and so does a signal to stop.
 
     Parameters
     ----------
     function
-        The library function of the rule. Its parameters are the names of the rule's inputs, outputs and params.
+        The library function of the rule (see `bind`).
     snakemake
         The object that Snakemake gives to a script.
     """
@@ -40,12 +53,9 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
     _quiet_when_the_disk_is_full()
     signal.signal(signal.SIGTERM, lambda *_: _end_at_once(f"{snakemake.rule}: told to stop (SIGTERM)"))
     try:
-        inputs = input_paths(snakemake.input)
-        provenance = _provenance(snakemake, inputs)
-        arguments = bind(function, snakemake)
-        if "provenance" in inspect.signature(function).parameters:
-            arguments["provenance"] = provenance
-        seed_everything(arguments.get("seed", 0), snakemake.threads)
+        provenance = _provenance(snakemake)
+        arguments = bind(function, snakemake, provenance)
+        seed_everything(snakemake.params.get("seed", 0), snakemake.threads)
         keep_freed_memory()
         function(**arguments)
         for path in map(str, snakemake.output):
@@ -60,42 +70,82 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
         _stop(f"{snakemake.rule}: {error}")
 
 
-def _provenance(snakemake: Any, inputs: dict[str, str]) -> Provenance:
-    """What the outputs of a job are made from; refuses inputs that were not made from one another."""
+def _provenance(snakemake: Any) -> Provenance:
+    """Collect what the outputs of a job are made from; refuse inputs that were not made from one another."""
     folder = Path(snakemake.output[0]).parent if snakemake.output else Path()
-    identities = check_lineage(inputs)
+    inputs = input_paths(snakemake.input)
+    fingerprints = check_lineage(inputs)
     paths = {name: os.path.relpath(path, folder) for name, path in inputs.items()}
-    return provenance_of(dict(snakemake.params.items()), identities, paths)
+    return provenance_of(dict(snakemake.params.items()), fingerprints, paths)
 
 
-def bind(function: Callable[..., None], snakemake: Any) -> dict[str, Any]:
-    """Collect the arguments of a rule's function from a job."""
+def bind(function: Callable[..., None], snakemake: Any, provenance: Provenance | None = None) -> dict[str, Any]:
+    """Collect the arguments of a rule's function from a job, by their names.
+
+    A parameter that is a dataclass takes the param of its name, a mapping, or else all inputs and params that have the names of
+    its fields. `Execution` takes the execution parameters, the threads and the record.
+
+    Parameters
+    ----------
+    function
+        The library function of the rule.
+    snakemake
+        The object that Snakemake gives to a script.
+    provenance
+        The record that the job's artifacts get.
+
+    Raises
+    ------
+    TypeError
+        If the function does not take an input, output or param of the rule.
+    """
+    given = _given(snakemake)
+    types = get_type_hints(function)
     arguments: dict[str, Any] = {}
-    for part in (snakemake.input, snakemake.output, snakemake.params):
-        arguments.update(part.items())
-    for name, value in [*snakemake.input.items(), *snakemake.output.items()]:
-        paths = [value] if isinstance(value, str) else list(value)
-        if any(str(path).endswith(RECORD) for path in paths):
-            made = [str(recorded_path(path)) for path in paths]
-            arguments[name] = made[0] if isinstance(value, str) else made
-    accepted = inspect.signature(function).parameters
-    if "threads" in accepted:
-        arguments["threads"] = snakemake.threads
-    only_for_reruns = ("_digest", "_file")
-    for name in [*arguments]:
-        if name in ("code", CHANGED) or (name not in accepted and name.endswith(only_for_reruns)):
-            del arguments[name]
+    taken = set()
+    for name in inspect.signature(function).parameters:
+        kind: Any = types[name]
+        if kind is Execution:
+            arguments[name], names = _execution(given, snakemake.threads, provenance or Provenance())
+        elif name == "threads":
+            arguments[name], names = snakemake.threads, set()
+        elif name in given and not is_dataclass(kind):
+            arguments[name], names = given[name], {name}
+        elif is_dataclass(kind) and isinstance(kind, type):
+            names = {name} if name in given else {field.name for field in fields(kind)} & given.keys()
+            arguments[name] = kind(**(given[name] if name in given else {name: given[name] for name in names}))
+        else:
+            continue  # the function has a default
+        taken |= names
+    if given.keys() - taken:
+        raise TypeError(f"{function.__name__} does not take {', '.join(sorted(given.keys() - taken))} of its rule")
     return arguments
 
 
+def _given(snakemake: Any) -> dict[str, Any]:
+    """Collect the inputs, outputs and params of a job that are arguments; a record stands for the folder it is of."""
+    files = {
+        name: str(recorded_path(value)) if isinstance(value, str) else [str(recorded_path(path)) for path in value]
+        for name, value in [*snakemake.input.items(), *snakemake.output.items()]
+    }
+    given = files | dict(snakemake.params.items())
+    return {name: value for name, value in given.items() if name not in NOT_ARGUMENTS}
+
+
+def _execution(given: Mapping[str, Any], threads: int, provenance: Provenance) -> tuple[Execution, set[str]]:
+    """Collect how a job computes, and the names of the params that say it."""
+    names = set(EXECUTION_PARAMETERS) & given.keys()
+    return Execution(**{name: given[name] for name in names}, threads=threads, provenance=provenance), names
+
+
 def input_paths(inputs: Any) -> dict[str, str]:
-    """Path of each input of a job, by its name; a list's are numbered. What only says that a file is stale is left out."""
-    found = {}
+    """Return the path of each input of a job by its name, those of a list numbered; marks are no inputs."""
+    paths = {}
     for name, value in inputs.items():
-        paths = [value] if isinstance(value, str) else list(value)
+        files = [value] if isinstance(value, str) else list(value)
         if name != CHANGED:
-            found.update({name if len(paths) == 1 else f"{name}[{i}]": str(path) for i, path in enumerate(paths)})
-    return found
+            paths.update({name if len(files) == 1 else f"{name}[{i}]": str(path) for i, path in enumerate(files)})
+    return paths
 
 
 def _log_to(path: str | None) -> None:
@@ -109,7 +159,7 @@ def _log_to(path: str | None) -> None:
 
 
 def _quiet_when_the_disk_is_full() -> None:
-    """Send what HDF5 prints about each object that it could not write to the log only."""
+    """Send the messages that HDF5 prints for each object it could not write to the log only."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if "errno = 28" in str(error):
@@ -122,7 +172,7 @@ def _quiet_when_the_disk_is_full() -> None:
 
 
 def _end_at_once(message: str) -> NoReturn:
-    """End the process where it is: an exception could be swallowed by the library it lands in. No artifact suffers."""
+    """End the process without an exception, which the library that it lands in could swallow; no artifact suffers."""
     try:
         logger.error("%s", message)
         os.write(sys.stderr.fileno(), f"purelens: {message}\n".encode())

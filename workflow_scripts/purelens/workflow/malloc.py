@@ -1,16 +1,16 @@
-"""How the process keeps its memory."""
+"""Keep freed memory in the process."""
 
 import ctypes
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""Names of glibc's ``mallopt``."""
+"""Parameters of glibc's ``mallopt``."""
 
 
 def keep_freed_memory() -> None:
-    """Keep what is freed for the next request, where the C library is glibc.
+    """Keep freed memory for the next allocation, where the C library is glibc.
 
-    By default it gives blocks of many megabytes, such as the outputs of layers, back to the system, which has to clear the
-    pages when they are asked for again: a fifth of the time of a backward pass on the CPU.
+    By default glibc returns blocks of many megabytes, such as the outputs of layers, to the system, which has to clear the
+    pages when they are allocated again: a fifth of the time of a backward pass on the CPU.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

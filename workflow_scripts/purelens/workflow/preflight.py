@@ -1,6 +1,6 @@
-"""What can be known to be wrong before anything runs: layers, options and names, looked up in the networks themselves.
+"""Check a study before the first job: its layers, options and names are looked up in the networks themselves.
 
-Building networks takes seconds, so the result is kept in ``.snakemake``, by everything it depends on.
+Building networks takes seconds, so results are kept in ``.snakemake``, under the hash of everything they depend on.
 """
 
 import hashlib
@@ -8,34 +8,34 @@ import importlib.util
 import json
 import os
 import tempfile
-import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from purelens.circuits.selection import neuron_ids
-from purelens.config.study import Config, Embedder, Layer, Model
+from purelens.config.inputs import Embedder, Layer, Model
+from purelens.config.study import Config
 from purelens.data.images import open_source
 from purelens.data.vocabulary import FEWEST_TEXTS, read_texts
 from purelens.errors import UserError, listed, nearest
 from purelens.reruns.code_digests import definition_digest
 from purelens.reruns.digests import architecture_digest
+from purelens.storage.paths import MEMORY, is_of_the_world
 
-CACHE = Path(".snakemake") / "purelens"
-SECONDS_OF_SKEW = 60
+EMBEDDING_FILES = (".npy", ".safetensors", ".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """What is known of a layer before anything runs.
+    """The sizes of a layer and of its lower layers.
 
     Attributes
     ----------
     n_neurons, n_selected
-        How many neurons it has, and how many are studied.
+        Number of its neurons, and of those that are studied.
     lower_layers
-        Its lower layers, the default filled in, and how many neurons each has.
+        Number of neurons of each lower layer; the default is filled in.
     """
 
     n_neurons: int
@@ -44,12 +44,12 @@ class LayerFacts:
 
 
 def check_study(config: Config) -> dict[tuple[str, str], LayerFacts]:
-    """Check a study as far as it can be without images and weights.
+    """Check the networks of a study, without images and weights.
 
     Returns
     -------
     dict
-        What is known of each (model, layer).
+        Sizes of each (model, layer).
 
     Raises
     ------
@@ -57,28 +57,22 @@ def check_study(config: Config) -> dict[tuple[str, str], LayerFacts]:
         If a layer is missing, a lower layer is not below it, a neuron is not in it, or LRP has no rule for what lies
         below it; if an architecture cannot be built; or if a name is unknown to its library.
     """
-    known: dict[tuple[str, str], LayerFacts] = {}
+    layers: dict[tuple[str, str], LayerFacts] = {}
     for name, model in config.models.items():
-        sizes = {config.datasets[dataset].size for dataset in model.datasets or config.datasets}
-        for size in sorted(sizes):
+        for size in sorted({config.datasets[dataset].size for dataset in model.datasets or config.datasets}):
             facts = {"model": model.model_dump(exclude={"weights", "mean", "std"}), "size": size}
-            for layer, found in _cached(facts, model.architecture, lambda m=model, s=size: _check_model(m, s)).items():
-                known[name, layer] = LayerFacts(**found)
-                _check_shards(config, layer, known[name, layer])
+            for layer, sizes in _cached(facts, model.architecture, lambda m=model, s=size: _check_model(m, s)).items():
+                layers[name, layer] = LayerFacts(**sizes)
+                _check_shards(config, layer, layers[name, layer])
     for name, embedder in config.embedders.items():
         _cached({"embedder": embedder.model_dump()}, embedder.architecture or "", lambda e=embedder: _check_embedder(e))
-        if embedder.source == "file" and Path(str(embedder.weights)).suffix not in (
-            ".npy",
-            ".safetensors",
-            ".h5",
-            ".hdf5",
-        ):
+        if embedder.source == "file" and Path(str(embedder.weights)).suffix not in EMBEDDING_FILES:
             raise UserError(f"config: embedders.{name}.weights: expected .npy, .safetensors or .h5")
-    return known
+    return layers
 
 
 def check_lens_models(config: Config) -> dict[str, dict[str, int]]:
-    """Check that the lens can be held over the models that it names.
+    """Check the CLIPs of the lens.
 
     Returns
     -------
@@ -88,22 +82,22 @@ def check_lens_models(config: Config) -> dict[str, dict[str, int]]:
     Raises
     ------
     UserError
-        If a model is no plain vision transformer, or a block is not below an attention.
+        If a model is not a plain vision transformer, or there is no attention above a block.
     """
-    known = {}
+    clips = {}
     for name, model in config.lens.models.items():
         embedder = config.embedders[name]
         facts = {"lens": [embedder.architecture, embedder.weights]}
         shape = _cached(facts, embedder.architecture or "", lambda e=embedder: _shape_of(e))
-        known[name] = shape["shape"]
-        last = known[name]["layers"] - 2
+        clips[name] = shape["shape"]
+        last = clips[name]["layers"] - 2
         for block in model.blocks:
             if block > last:
                 reason = f"{block} is not within 0-{last}" if last >= 0 else "this CLIP has only one"
                 raise UserError(
                     f"config: lens.models.{name}.blocks: neurons act through the attention of later blocks; {reason}"
                 )
-    return known
+    return clips
 
 
 def _shape_of(embedder: Embedder) -> dict[str, dict[str, Any]]:
@@ -113,7 +107,7 @@ def _shape_of(embedder: Embedder) -> dict[str, dict[str, Any]]:
 
 
 def check_files(config: Config) -> None:
-    """Check that the images and weights that the study names are there, and images enough, before the first job.
+    """Check that the images and weights of a study exist, and that there are enough images.
 
     Raises
     ------
@@ -127,16 +121,15 @@ def check_files(config: Config) -> None:
             named[f"embedders.{name}.weights"] = str(embedder.weights)
     named |= files_of_explanations(config) | files_of_the_lens(config)
     for key, file in named.items():
-        if not Path(file).exists() and not made_by_the_world(config, file):
+        if not Path(file).exists() and not is_of_the_world(config.results, file):
             raise UserError(f"config: {key}: there is no file or folder {file}")
-        _check_date(key, Path(file))
     _check_writable(Path(config.results))
     for dataset in config.datasets.values():
-        if not made_by_the_world(config, dataset.images):
+        if not is_of_the_world(config.results, dataset.images):
             n_images = open_source(dataset.images).n_images
             if config.models and n_images < config.references:
                 raise UserError(
-                    f"images: {dataset.images} has {n_images} images, fewer than the {config.references} references wanted"
+                    f"images: {dataset.images} has {n_images} images, fewer than the {config.references} references of a neuron"
                 )
             for stage in ("activations", "effects"):
                 n_shards = getattr(config.shards, stage)
@@ -145,8 +138,8 @@ def check_files(config: Config) -> None:
 
 
 def files_of_explanations(config: Config) -> dict[str, str]:
-    """Files that explanations are made from, by their keys."""
-    named = {f"explain.elsewhere.{name}": path for name, path in config.explain.elsewhere.items()}
+    """Collect the files that explanations are made from, by their keys."""
+    named = {f"explain.imported.{name}": path for name, path in config.explain.imported.items()}
     for name, concepts in config.explain.concepts.items():
         for key in ("texts", "text_embeddings", "superclasses"):
             if getattr(concepts, key) is not None:
@@ -155,7 +148,7 @@ def files_of_explanations(config: Config) -> dict[str, str]:
 
 
 def files_of_the_lens(config: Config) -> dict[str, str]:
-    """Files that the lens reads, by their keys."""
+    """Collect the files that the lens reads, by their keys."""
     named = {"lens.texts": config.lens.texts, "lens.segmentation.file": config.lens.segmentation.file}
     named["lens.pipeline"] = config.lens.pipeline
     named |= {f"lens.attacks.{name}.images": attack.images for name, attack in config.lens.attacks.items()}
@@ -163,7 +156,7 @@ def files_of_the_lens(config: Config) -> dict[str, str]:
 
 
 def check_inputs_of_the_lens(config: Config) -> None:
-    """Open what the lens reads late: the pool of texts, the masks, the library that draws.
+    """Open what the last jobs of the lens read: the pool of texts, the masks, the library that generates images.
 
     Raises
     ------
@@ -173,13 +166,13 @@ def check_inputs_of_the_lens(config: Config) -> None:
     if not config.lens.models:
         return
     try:
-        found = read_texts(str(config.lens.texts))
+        pool = read_texts(str(config.lens.texts))
     except UserError as error:
         raise UserError(f"config: lens.texts: {str(error).removeprefix('concepts: ')}") from None
-    if len(found.names) < FEWEST_TEXTS:
+    if len(pool.names) < FEWEST_TEXTS:
         raise UserError(
-            f"config: lens.texts: {config.lens.texts} has {len(found.names)} different text(s); {FEWEST_TEXTS} at least "
-            "are wanted, because texts are told apart by their differences"
+            f"config: lens.texts: {config.lens.texts} has {len(pool.names)} different text(s); at least {FEWEST_TEXTS} "
+            "are needed, because a direction is a sum of differences between texts"
         )
     if config.lens.segmentation.file is not None:
         from purelens.lens.masks import open_masks
@@ -192,12 +185,6 @@ def check_inputs_of_the_lens(config: Config) -> None:
         )
 
 
-def _check_date(key: str, file: Path) -> None:
-    """Snakemake takes what is dated in the future for newer than all that is made from it."""
-    if file.is_file() and file.stat().st_mtime > time.time() + SECONDS_OF_SKEW:
-        raise UserError(f"config: {key}: {file} is dated in the future; check the clock, and touch the file")
-
-
 def _check_writable(results: Path) -> None:
     """Try to write a file into the results folder."""
     try:
@@ -208,17 +195,12 @@ def _check_writable(results: Path) -> None:
         raise UserError(f"config: results: the folder {results} cannot be written to: {error.strerror}") from None
 
 
-def made_by_the_world(config: Config, file: str) -> bool:
-    """Whether a rule of the embedded world makes this file."""
-    return Path(file).parent == Path(config.results) / "world"
-
-
 def _cached(facts: dict[str, Any], architecture: str, compute: Any) -> dict[str, dict[str, Any]]:
-    """Look a result up by the facts, the file they name and this code; compute it if it is not known."""
+    """Look up a result by the facts, the file they name and the code of the checks; compute it if it is not there."""
     here = __name__.removeprefix("purelens.")
     code = [definition_digest(here, name) for name in ("check_study", "check_lens_models")]
     key = json.dumps([facts, architecture_digest(architecture), code], sort_keys=True, default=str)
-    path = CACHE / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+    path = MEMORY / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     with suppress(OSError, ValueError):
         return json.loads(path.read_text(encoding="utf-8"))
     result = compute()
@@ -231,20 +213,22 @@ def _cached(facts: dict[str, Any], architecture: str, compute: Any) -> dict[str,
 
 
 def _check_model(model: Model, size: int) -> dict[str, dict[str, Any]]:
-    """Build the architecture and look at each layer; returns what is known of each."""
+    """Build the architecture and check each layer; returns the sizes of each."""
     from purelens.networks.inspection import Inspection
+    from purelens.networks.subnetwork import LayerView
 
     inspection = Inspection(model.architecture, model.options, size)
-    found = {}
+    layers = {}
     for name, layer in model.layers.items():
-        below = layer.lower_layers or [inspection.block_before(name, layer.channels)]
-        n_neurons = inspection.check_layer(name, below, layer.channels)
+        view = LayerView(name, layer.channels)
+        below = layer.lower_layers or [inspection.block_before(view)]
+        n_neurons = inspection.check_layer(view, below)
         lower_layers = {lower: n_neurons[lower] for lower in below}
         n_selected = _check_neurons(layer, n_neurons[name], name)
-        found[name] = {"n_neurons": n_neurons[name], "n_selected": n_selected, "lower_layers": lower_layers}
+        layers[name] = {"n_neurons": n_neurons[name], "n_selected": n_selected, "lower_layers": lower_layers}
         if model.attribution == "lrp":
             inspection.check_rules(name)
-    return found
+    return layers
 
 
 def _check_neurons(layer: Layer, n_neurons: int, name: str) -> int:
@@ -264,12 +248,13 @@ def _check_shards(config: Config, name: str, layer: LayerFacts) -> None:
 
 
 def _check_embedder(embedder: Embedder) -> dict[str, dict[str, Any]]:
-    """Look the architecture of an embedder up."""
+    """Look up the architecture of an embedding model."""
     if embedder.source == "network":
         from purelens.networks.inspection import Inspection
+        from purelens.networks.subnetwork import LayerView
 
         inspection = Inspection(str(embedder.architecture), embedder.options, embedder.size or 224)
-        inspection.check_layer(str(embedder.layer), [], "auto")
+        inspection.check_layer(LayerView(str(embedder.layer), "auto"), [])
     elif embedder.source == "open_clip":
         from purelens.networks.embedders import check_clip_config, check_clip_name
 

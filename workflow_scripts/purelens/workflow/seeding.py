@@ -1,4 +1,4 @@
-"""Seeds of everything that is drawn at random, and how many threads compute."""
+"""Seed all generators of random numbers, and limit the threads."""
 
 import random
 import sys

@@ -1,4 +1,4 @@
-"""The published crop, transcribed for one heatmap."""
+"""Compute the published crop of one heatmap."""
 
 import torch
 
@@ -6,7 +6,15 @@ from purelens.networks.imports import torchvision
 
 
 def published_box(heat: torch.Tensor, kernel: int = 5, threshold: float = 0.02) -> list[int]:
-    """Top, left, bottom and right (ends excluded) of the crop of a heatmap (H, W)."""
+    """Compute top, left, bottom and right (ends excluded) of the crop of a heatmap.
+
+    Parameters
+    ----------
+    heat
+        (H, W) relevance.
+    kernel, threshold
+        Side of the Gaussian kernel in pixels, and share of the maximum.
+    """
     torchvision()
     from crp.image import get_crop_range
 

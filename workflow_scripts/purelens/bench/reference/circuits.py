@@ -1,4 +1,4 @@
-"""Activations, references and relevances, one image and one neuron at a time, by the definition."""
+"""Compute activations, references and relevances by their definitions, one image and one neuron at a time."""
 
 import torch
 
@@ -6,16 +6,26 @@ from purelens.networks.subnetwork import find_layer
 
 
 def outputs(module: torch.nn.Module, names: list[str], image: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Outputs of layers in one whole forward pass."""
-    found: dict[str, torch.Tensor] = {}
+    """Record the outputs of layers in one whole forward pass.
+
+    Parameters
+    ----------
+    module
+        The network.
+    names
+        Names of the layers.
+    image
+        (1, 3, H, W), normalized.
+    """
+    recorded: dict[str, torch.Tensor] = {}
     handles = [
-        find_layer(module, name).register_forward_hook(lambda _, __, output, name=name: found.update({name: output}))
+        find_layer(module, name).register_forward_hook(lambda _, __, output, name=name: recorded.update({name: output}))
         for name in names
     ]
     module(image)
     for handle in handles:
         handle.remove()
-    return found
+    return recorded
 
 
 def references(values: torch.Tensor, n_references: int) -> list[list[int]]:
@@ -31,10 +41,27 @@ def references(values: torch.Tensor, n_references: int) -> list[list[int]]:
 def relevance(
     module: torch.nn.Module, layer: str, lower_layer: str, neuron: int, image: torch.Tensor, normalize: bool = True
 ) -> torch.Tensor:
-    """Lower activation times the gradient of 1/2 sum_p relu(a_k(p))^2, summed over space; image (1, 3, H, W)."""
+    """Multiply lower activations by the gradient of 1/2 sum_p relu(a_k(p))^2, and sum over positions.
+
+    Parameters
+    ----------
+    module
+        The network.
+    layer, lower_layer, neuron
+        Names of the layers, and the number of the neuron.
+    image
+        (1, 3, H, W), normalized.
+    normalize
+        Whether the result is divided by the sum of its absolute values.
+
+    Returns
+    -------
+    torch.Tensor
+        (C_lower,).
+    """
     with torch.enable_grad():
-        found = outputs(module, [layer, lower_layer], image.clone().requires_grad_())
-        objective = 0.5 * found[layer][:, neuron].clamp(min=0).square().sum()
-        (gradient,) = torch.autograd.grad(objective, found[lower_layer])
-    product = (found[lower_layer] * gradient).flatten(2).sum(dim=2)[0].detach()
+        output = outputs(module, [layer, lower_layer], image.clone().requires_grad_())
+        objective = 0.5 * output[layer][:, neuron].clamp(min=0).square().sum()
+        (gradient,) = torch.autograd.grad(objective, output[lower_layer])
+    product = (output[lower_layer] * gradient).flatten(2).sum(dim=2)[0].detach()
     return product / (product.abs().sum() + 1e-10) if normalize else product

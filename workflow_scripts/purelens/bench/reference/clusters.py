@@ -1,4 +1,4 @@
-"""Splits, distances and correlations of one neuron, pair by pair."""
+"""Compute splits, distances and correlations of one neuron, pair by pair."""
 
 from itertools import combinations
 
@@ -6,7 +6,20 @@ import numpy as np
 
 
 def split(vectors: np.ndarray, n_clusters: int, restarts: int = 10) -> tuple[np.ndarray, float]:
-    """Labels (n,) and inertia of scikit-learn's k-means on vectors (n, d)."""
+    """Cluster by scikit-learn's k-means.
+
+    Parameters
+    ----------
+    vectors
+        (n, d).
+    n_clusters, restarts
+        k, and the number of restarts.
+
+    Returns
+    -------
+    tuple
+        Labels (n,) and inertia.
+    """
     from sklearn.cluster import KMeans
 
     fitted = KMeans(n_clusters, n_init=restarts, random_state=0).fit(vectors)
@@ -14,7 +27,7 @@ def split(vectors: np.ndarray, n_clusters: int, restarts: int = 10) -> tuple[np.
 
 
 def distances(vectors: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Mean Euclidean distance over the pairs within a cluster, and over those in different ones."""
+    """Average the Euclidean distances over the pairs within a cluster, and over the pairs of different clusters."""
     intra: list[float] = []
     inter: list[float] = []
     for a, b in combinations(range(len(vectors)), 2):
@@ -23,7 +36,7 @@ def distances(vectors: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's correlation, over pairs of references, of the distances in two representations (n, d) and (n, e)."""
+    """Correlate (Pearson) the distances of all pairs of references in two representations (n, d) and (n, e)."""
     pairs = list(combinations(range(len(x)), 2))
     of_x = [float(np.linalg.norm(x[a] - x[b])) for a, b in pairs]
     of_y = [float(np.linalg.norm(y[a] - y[b])) for a, b in pairs]

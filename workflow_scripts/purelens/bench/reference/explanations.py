@@ -1,4 +1,4 @@
-"""Linear explanations and CLIP-Dissect, transcribed: every fit is made from the data, every sum is a loop."""
+"""Compute linear explanations and CLIP-Dissect by their definitions: every fit from the data, every sum as a loop."""
 
 import math
 
@@ -6,17 +6,17 @@ import numpy as np
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's, 0 where one is constant."""
+    """Return Pearson's correlation; 0 where one side is constant."""
     if x.std() < 1e-12 or y.std() < 1e-12:
         return 0.0
     return float(np.corrcoef(x, y)[0, 1])
 
 
 def fit(concepts: np.ndarray, neuron: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights and constant of least squares on (n, m)."""
+    """Fit least squares on (n, m): weights (m,) and constant."""
     design = np.column_stack([concepts, np.ones(len(concepts))])
-    found = np.linalg.lstsq(design, neuron, rcond=None)[0]
-    return found[:-1], float(found[-1])
+    solution = np.linalg.lstsq(design, neuron, rcond=None)[0]
+    return solution[:-1], float(solution[-1])
 
 
 def greedy(
@@ -29,7 +29,22 @@ def greedy(
     width: int = 10,
     tolerance: float = 0.02,
 ) -> tuple[list[int], float]:
-    """Algorithm 1 of the paper: concepts in the order in which they are chosen, and the correlation they reach."""
+    """Select concepts greedily (Oikarinen & Weng 2024, Algorithm 1).
+
+    Parameters
+    ----------
+    train, y_train, validation, y_validation
+        Concepts (n, M) and activations (n,) on training and validation images.
+    order
+        Concepts, most promising first.
+    length, width, tolerance
+        Most concepts, concepts tried in each step, and least gain in correlation.
+
+    Returns
+    -------
+    tuple
+        Concepts in the order in which they were chosen, and the correlation on validation images.
+    """
     chosen: list[int] = []
     bad: set[int] = set()
     best = 0.0
@@ -52,7 +67,22 @@ def greedy(
 
 
 def soft_wpmi(cosine: np.ndarray, activations: np.ndarray, n_best: int = 100) -> np.ndarray:
-    """Scores (C, M) of concepts for neurons, from cosines (N, M) and activations (N, C)."""
+    """Score concepts for neurons by SoftWPMI (CLIP-Dissect).
+
+    Parameters
+    ----------
+    cosine
+        (N, M) cosine similarity of images and concepts.
+    activations
+        (N, C) of images and neurons.
+    n_best
+        Most active images of a neuron that count.
+
+    Returns
+    -------
+    numpy.ndarray
+        (C, M).
+    """
     n_images, n_concepts = cosine.shape
     shares = np.zeros_like(cosine, dtype=float)
     for image in range(n_images):

@@ -1,4 +1,4 @@
-"""Relevance of the pixels for single units of single images, by zennit alone."""
+"""Compute the relevance of pixels for single neurons on single images, by zennit alone."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -11,7 +11,17 @@ from purelens.bench.reference.circuits import outputs
 def heatmaps(
     module: torch.nn.Module, layer: str, units: Iterable[tuple[int, int, torch.Tensor]], canonizers: list[Any]
 ) -> Iterator[torch.Tensor]:
-    """(H, W) relevance, summed over color, of the activation of each (neuron, position, image (1, 3, H, W))."""
+    """Yield the relevance (H, W) of pixels, summed over color, for activations of a layer.
+
+    Parameters
+    ----------
+    module, layer
+        The network, and the name of the layer.
+    units
+        Neuron, position and image (1, 3, H, W) of each activation.
+    canonizers
+        Zennit's, for this network.
+    """
     from zennit.composites import EpsilonPlusFlat
 
     with torch.enable_grad(), EpsilonPlusFlat(canonizers).context(module) as modified:

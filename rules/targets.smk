@@ -1,0 +1,62 @@
+"""What a study makes."""
+
+
+def all_layers():
+    """Names of dataset, model and layer of every layer of the study."""
+    return [
+        {"dataset": dataset, "model": name, "layer": layer}
+        for name, model in settings.models.items()
+        for dataset in model.datasets or settings.datasets
+        for layer in model.layers
+    ]
+
+
+def all_clips():
+    """Names of dataset and embedding model of every CLIP of the lens."""
+    return [
+        {"dataset": dataset, "embedder": name}
+        for name, model in settings.lens.models.items()
+        for dataset in model.datasets or settings.datasets
+    ]
+
+
+def all_blocks():
+    """Names of dataset, embedding model and block of all neurons of the lens."""
+    return [
+        {**names, "block": str(block)}
+        for names in all_clips()
+        for block in settings.lens.models[names["embedder"]].blocks
+    ]
+
+
+def layer_targets(names):
+    """What a study makes of a layer."""
+    kinds = ["interpretability_summary", "alignment_summary"]
+    kinds += ["neuron_figures"] if settings.figures.neurons else []
+    kinds += ["scores_summary", "ablation"] if explainers() else []
+    figures = [
+        path("layer_figures", **names, embedder=embedder)
+        for embedder in settings.patch_embedders
+    ]
+    return [*(path(kind, **names) for kind in kinds), *figures]
+
+
+def clip_targets(names):
+    """What a study makes of a CLIP of the lens."""
+    kinds = ["discovery", "segmentation_summary", *attack_kinds()]
+    return [path(kind, **names) for kind in kinds]
+
+
+def targets():
+    """All files that a study makes, besides those that they are made from."""
+    files = [path("explorer")] if settings.report.explorer else []
+    files += [file for names in all_layers() for file in layer_targets(names)]
+    files += [path("replacements", **names) for names in all_blocks()]
+    return files + [file for names in all_clips() for file in clip_targets(names)]
+
+
+def layer_names():
+    """All layers of all models."""
+    return sorted(
+        {layer for model in settings.models.values() for layer in model.layers}
+    )
