@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,13 +34,12 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> dict[str, str]:
+def small(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> dict[str, Any]:
     """Paths of a dataset and of a small random residual network with 64 neurons in ``layer3``."""
     folder = tmp_path_factory.mktemp("small")
     paths = {
         "images_h5": f"{folder}/images.h5",
-        "weights": f"{folder}/model.safetensors",
-        "card": f"{folder}/model.json",
+        "model": (f"{folder}/model.safetensors", f"{folder}/model.json"),
     }
     dataset(str(image_folder), paths["images_h5"], size=32)
     checkpoint = folder / "random.pth"
@@ -49,8 +49,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> dict[
     model(
         paths["images_h5"],
         str(checkpoint),
-        paths["weights"],
-        paths["card"],
+        *paths["model"],
         CIFAR_RESNET,
         {"depth": 14, "num_classes": 2},
     )
@@ -58,7 +57,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> dict[
 
 
 @pytest.fixture
-def run_stage(small: dict[str, str], tmp_path: Path) -> Callable[..., str]:
+def run_stage(small: dict[str, Any], tmp_path: Path) -> Callable[..., str]:
     """Run a GPU stage on the small network; returns the path of its artifact."""
 
     def run(stage: Callable[..., None], **arguments: object) -> str:

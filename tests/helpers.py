@@ -46,6 +46,6 @@ def data_of(path: str | Path) -> dict[str, bytes]:
         return {name: np.asarray(file[name][...]).tobytes() for name in variables(file)}
 
 
-def identity_of(path: str | Path) -> str:
-    """What identifies a file as an input of a job."""
+def fingerprint_of(path: str | Path) -> str:
+    """The fingerprint of a file as the input of a job."""
     return check_lineage({"file": str(path)})["file"]

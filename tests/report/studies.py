@@ -24,8 +24,10 @@ from purelens.lens.replacements import replacements
 from purelens.lens.segmentation import segmentation
 from purelens.lens.texts import texts
 from purelens.lens.words import words
-from purelens.report.lens_pages import lens_pages
-from purelens.report.pages import pages
+from purelens.numerics.bootstrap import Intervals
+from purelens.report.layer_files import LayerArtifacts, LayerTables, WordFiles
+from purelens.report.lens_pages import BlockFiles, ClipFiles, ClipName, lens_pages
+from purelens.report.pages import LayerName, PageSettings, pages
 from purelens.storage.artifacts import create
 from purelens.storage.files import write_json
 from purelens.storage.tables import write_table
@@ -123,11 +125,11 @@ class MadeUpLayer:
         )
         interpretability(
             self.path("relevances"), self.path("virtual_neurons"), of, tables["distances"], tables["distances_mean"],
-            [EMBEDDER], bootstrap=100,
+            [EMBEDDER], intervals=Intervals(bootstrap=100),
         )  # fmt: skip
         alignment(
             self.path("relevances"), self.path("activations"), of, tables["correlations"], tables["correlations_mean"],
-            [EMBEDDER], bootstrap=100, n_groups=2,
+            [EMBEDDER], intervals=Intervals(bootstrap=100), n_groups=2,
         )  # fmt: skip
         # as many neighbors as references: principal axes, for UMAP compiles itself for long
         projections(self.path("relevances"), self.path("projections"), self.lower, neighbors=self.n_references)
@@ -146,14 +148,16 @@ class MadeUpLayer:
             methods = ["le:mine", "clip_dissect:mine"]
             out.variable("method", data=methods)
             out.variable("concept_label", data=self.words)
-            neuron, part = [*range(self.n_neurons), 0, 0], [*[-1] * self.n_neurons, 0, 1]
+            neuron, virtual_neuron = [*range(self.n_neurons), 0, 0], [*[-1] * self.n_neurons, 0, 1]
             out.variable("unit_neuron", data=neuron)
-            out.variable("unit_part", data=part)
+            out.variable("unit_virtual_neuron", data=virtual_neuron)
             numbers = rng.integers(0, len(self.words), shape)
             numbers[1, :, 1] = -1
             out.variable("concept_number", data=numbers)
             out.variable("weight", data=rng.random(shape))
-        rows = [(m, n, p, rng.random(), rng.random()) for m in methods for n, p in zip(neuron, part, strict=True)]
+        rows = [
+            (m, n, p, rng.random(), rng.random()) for m in methods for n, p in zip(neuron, virtual_neuron, strict=True)
+        ]
         write_table(scores, pd.DataFrame(rows, columns=["method", "neuron", "virtual_neuron", "correlation", "auprc"]))
         columns = ["method", "quantity", "mean", "low", "high", "n"]
         means = [(m, q, 0.5, 0.4, 0.6, 6) for m in methods for q in ("correlation", "auprc", "n_concepts")]
@@ -177,11 +181,13 @@ class MadeUpLayer:
         folder = f"{report}/layers/{dataset}/{model}/{self.name}"
         names = ("activations", "relevances", "patches", "virtual_neurons", "projections")
         tables = ("distances", "distances_mean", "correlations", "correlations_mean")
-        artifacts = [self.path(name) for name in names]
-        csv = [f"{self.folder}/{name}.csv" for name in tables]
-        card, judges = f"{self.folder}/model.json", [self.path("embeddings")]
-        where = (folder, dataset, model, self.name)
-        pages(str(self.images_h5), card, *artifacts, judges, *csv, *self._words(), *where, [EMBEDDER], **settings)
+        artifacts = LayerArtifacts(
+            str(self.images_h5), *(self.path(name) for name in names), embeddings=[self.path("embeddings")]
+        )
+        csv = LayerTables(*(f"{self.folder}/{name}.csv" for name in tables))
+        name, words = LayerName(dataset, model, self.name), WordFiles(*self._words())
+        card = f"{self.folder}/model.json"
+        pages(artifacts, card, csv, words, folder, name, [EMBEDDER], PageSettings(**settings))
         return folder
 
 
@@ -211,26 +217,35 @@ def write_lens(folder: Path, images_h5: Path, pool: list[str], root: Path, datas
     classes(images, f"{folder}/c.h5", clip)
     for block, (e, d, w, r) in enumerate(zip(*every.values(), strict=True)):
         effects(images, e, clip, block)
-        directions(e, d, top_images=20, split_below=0.85)
+        directions(e, d, top_images=20, min_explained_variance=0.85)
         words(d, f"{folder}/t.h5", w, n_words=4)
-        replacements(images, e, d, f"{folder}/c.h5", w, r, bootstrap=20)
+        replacements(images, e, d, f"{folder}/c.h5", w, r, intervals=Intervals(bootstrap=20))
     e, d, w, r = every.values()
     discovery(e, d, w, f"{folder}/discovery.h5", [0, 1])
     heatmaps(images, d, f"{folder}/c.h5", f"{folder}/heatmaps.h5", clip, [0, 1], 10)
-    segmentation(images, d, f"{folder}/c.h5", f"{folder}/s.csv", f"{folder}/ss.csv", clip, [0, 1], 10, bootstrap=20)
+    segmentation(
+        images,
+        d,
+        f"{folder}/c.h5",
+        f"{folder}/s.csv",
+        f"{folder}/ss.csv",
+        clip,
+        [0, 1],
+        10,
+        intervals=Intervals(bootstrap=20),
+    )
     (folder / "cats/cat").mkdir(parents=True)
     for number in range(3):
         Image.new("RGB", (20, 20), (90 * number, 80, 20)).save(folder / f"cats/cat/{number}.png")
-    wanted = {
-        "one": {"shown": "cat", "taken_for": "dog", "avoid": [], "images": f"{folder}/cats"},
-        "mute": {"shown": "cat", "taken_for": "zebra", "avoid": pool, "images": None},
+    settings = {
+        "one": {"source_class": "cat", "target_class": "dog", "avoid": [], "images": f"{folder}/cats"},
+        "mute": {"source_class": "cat", "target_class": "zebra", "avoid": pool, "images": None},
     }
     tables = [f"{folder}/{name}.csv" for name in ("attacks", "prompts", "images")]
-    attacks(d, w, *tables[:2], clip, wanted)
-    attack_images(*tables[1:], clip, wanted, bootstrap=20)
+    attacks(d, w, *tables[:2], clip, settings)
+    attack_images(*tables[1:], clip, settings, intervals=Intervals(bootstrap=20))
     made = f"{root}/lens/{dataset}/small_clip"
-    lens_pages(
-        images, e, d, w, r, f"{folder}/discovery.h5", f"{folder}/heatmaps.h5", f"{folder}/ss.csv", tables, made,
-        dataset, "small_clip", [0, 1], wanted, 32,
-    )  # fmt: skip
+    block_files = BlockFiles([0, 1], e, d, w, r)
+    clip_files = ClipFiles(f"{folder}/discovery.h5", f"{folder}/heatmaps.h5", f"{folder}/ss.csv", tables)
+    lens_pages(images, block_files, clip_files, made, ClipName(dataset, "small_clip"), settings, 32)
     return made

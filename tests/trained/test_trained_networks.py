@@ -12,7 +12,7 @@ import torch
 from helpers import CIFAR_RESNET, DATA, ROOT, needs_data
 from purelens.bench.reference.boxes import published_box
 from purelens.circuits.activations import activations
-from purelens.circuits.patches import patches
+from purelens.circuits.patches import Cut, patches
 from purelens.circuits.relevances import relevances
 from purelens.data.dataset import dataset
 from purelens.networks.imports import torchvision
@@ -64,22 +64,22 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             (folder / "images" / group.name / path.name).symlink_to(path.resolve())
     stages = ("images", "activations", "relevances", "patches")
     paths = {f"{name}_h5": f"{folder}/{name}.h5" for name in stages}
-    paths |= {"weights": f"{folder}/m.safetensors", "card": f"{folder}/m.json"}
+    paths |= {"model": (f"{folder}/m.safetensors", f"{folder}/m.json")}
     dataset(f"{folder}/images", paths["images_h5"], case.size, case.resize)
     weights = str(DATA / case.weights)
-    model(paths["images_h5"], weights, paths["weights"], paths["card"], case.architecture, case.options)
+    model(paths["images_h5"], weights, *paths["model"], case.architecture, case.options)
     inputs = {key: paths[key] for key in ("images_h5", "weights", "card")}
     activations(**inputs, activations_h5=paths["activations_h5"], layer=case.layer, n_references=case.n_references)
     inputs |= {"activations_h5": paths["activations_h5"], "layer": case.layer, "neurons": case.neurons}
     relevances(**inputs, relevances_h5=paths["relevances_h5"], lower_layers=case.lower)
-    patches(**inputs, patches_h5=paths["patches_h5"], crop_rule="published")
+    patches(**inputs, patches_h5=paths["patches_h5"], cut=Cut(crop_rule="published"))
     torchvision()
     return case, paths
 
 
 def oracle_module(case: Case, paths: dict[str, str]) -> torch.nn.Module:
     """The same network in a form that zennit's canonizers know."""
-    module = load_network(paths["weights"], paths["card"]).module
+    module = load_network(*paths["model"]).module
     if case.architecture == CIFAR_RESNET:
         path, _ = CIFAR_RESNET.rsplit(":", 1)
         known = canonical.cifar_resnet(path, num_classes=10, **case.options)
@@ -89,7 +89,7 @@ def oracle_module(case: Case, paths: dict[str, str]) -> torch.nn.Module:
 
 
 def normalized(paths: dict[str, str]) -> torch.Tensor:
-    network = load_network(paths["weights"], paths["card"])
+    network = load_network(*paths["model"])
     with h5py.File(paths["images_h5"]) as file:
         return network.normalize(torch.from_numpy(file["pixels"][...]))
 

@@ -45,7 +45,7 @@ def test_every_artifact_opens_in_xarray(finished: Path) -> None:
     assert len(artifacts) == 23
     for path in artifacts:
         with xarray.open_dataset(path, engine="h5netcdf") as found:
-            assert found.attrs["identity"]
+            assert found.attrs["fingerprint"]
             assert found.attrs["code"]
             for name, variable in found.data_vars.items():
                 assert variable.attrs["description"], (path, name)
@@ -84,7 +84,7 @@ def test_a_second_run_does_nothing(workplace: Workplace, tiny: dict[str, Any], f
 REPORT = {"layer_figures", "pages", "explorer"}
 SCORES = {"simulate", "ablate"}
 LENS_TABLES = {"replacements", "segmentation", "lens_pages"}
-CLUSTERED = {"virtual_neurons", "interpretability", "neuron_figures", "gates", "explain"}
+CLUSTERED = {"virtual_neurons", "interpretability", "neuron_figures", "assignments", "explain"}
 
 
 @pytest.mark.parametrize(

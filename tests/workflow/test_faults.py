@@ -38,7 +38,7 @@ STAGES = {
     "projections": f"{LAYER}/projections.h5",
     "image_embeddings": "results/scenes/image_embeddings/scene_clip.h5",
     "concepts": "results/scenes/concepts/words.h5",
-    "gates": f"{LAYER}/gates.h5",
+    "assignments": f"{LAYER}/gates.h5",
     "network_dissection": f"{LAYER}/iou.h5",
     "explain": f"{LAYER}/explanations.h5",
     "simulate": f"{LAYER}/scores.csv",
@@ -344,7 +344,7 @@ def test_damaged_artifacts_are_found_and_made_anew(
     _, problems = verify(workplace.folder / "results")
     assert [problem.path for problem in problems] == [path], problems
     after = {"virtual_neurons", "interpretability", "alignment", "neuron_figures", "layer_figures", "pages", "explorer"}
-    words = {"gates", "explain", "simulate", "ablate"}
+    words = {"assignments", "explain", "simulate", "ablate"}
     assert set(workplace.snakemake(tiny, "-n").jobs) == {"embeddings", *after, *words}
 
 

@@ -24,7 +24,7 @@ AFTER_EXPLANATIONS = {"simulate": 2, "ablate": 2, **REPORT}
 AFTER_CONCEPTS = {"explain": 2, **AFTER_EXPLANATIONS}
 EMBEDDED_IMAGES = {"image_embeddings": 2, "concepts": 2, **AFTER_CONCEPTS}
 CONCEPTS = {**EMBEDDED_IMAGES, "concepts": 4}  # those of labels too
-GATES = {"gates": 2, **AFTER_CONCEPTS}
+GATES = {"assignments": 2, **AFTER_CONCEPTS}
 AFTER_EMBEDDINGS = {
     **GATES,
     "virtual_neurons": 2,

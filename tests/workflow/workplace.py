@@ -63,7 +63,7 @@ TINY: dict[str, Any] = {
         "class_templates": ["a {}"],
         "words": 4,
         "top_images": 20,
-        "attacks": {"to_star": {"shown": "plain circle", "taken_for": "plain star"}},
+        "attacks": {"to_star": {"source_class": "plain circle", "target_class": "plain star"}},
     },
     "figures": {"neurons": 2, "references": 8},
     "evaluation": {"bootstrap": 200},

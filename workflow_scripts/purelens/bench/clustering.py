@@ -201,7 +201,8 @@ def _column(table: pd.DataFrame, methods: Sequence[str]) -> np.ndarray:
 def _difference(result: Evaluation, expected: Evaluation) -> float:
     """Return the largest difference of a correlation, of a distance where clusters are equal, or the excess of an inertia.
 
-    Restarts begin at other points, so for neurons without clear clusters another minimum may be reached; a lower one is as good.
+    Restarts begin at other points, so for neurons without clear clusters another minimum may be reached; a lower one is as
+    good.
     """
     excess = result.inertia / expected.inertia - 1
     equal = np.abs(excess) < SAME_INERTIA

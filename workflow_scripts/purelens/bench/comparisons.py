@@ -51,7 +51,8 @@ def comparisons(
     bench_json
         A list of records (see `purelens.bench.comparison.Timing`).
     ratios_csv
-        One row per study and stage: seconds of each implementation, and the ratios of PureLens to the published program and the floor.
+        One row per study and stage: seconds of each implementation, and the ratios of PureLens to the published program and
+        the floor.
     growth_csv
         Seconds and peak memory at one, two and four times the size.
     sizes_csv

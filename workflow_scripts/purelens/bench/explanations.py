@@ -1,7 +1,7 @@
 """Compare implementations of linear explanations, on synthetic neurons that are sums of synthetic concepts.
 
-The published program would take hours at the size of PureLens's runs, so it and the definition do a share of the work, and their
-times are multiplied: by neurons and, for the ranking, by epochs, which all take the same time.
+The published program would take hours at the size of PureLens's runs, so it and the definition do a share of the work, and
+their times are multiplied: by neurons and, for the ranking, by epochs, which all take the same time.
 """
 
 from collections.abc import Sequence

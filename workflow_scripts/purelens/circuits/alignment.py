@@ -33,9 +33,9 @@ def alignment(
     alignment_csv
         One row per neuron, method and embedding model: Pearson's ``correlation`` over the pairs of references of the neuron.
     summary_csv
-        ``neuron``: the mean of those; ``pooled``: the correlation over all pairs of all neurons; ``group``: the mean over disjoint
-        random groups of neurons, as published. With standard errors and intervals, over neurons for the first two and over groups
-        for the last.
+        ``neuron``: the mean of those; ``pooled``: the correlation over all pairs of all neurons; ``group``: the mean over
+        disjoint random groups of neurons, as published. With standard errors and intervals, over neurons for the first two
+        and over groups for the last.
     embedders
         Names of the embedding models, in the order of ``embeddings``.
     intervals
@@ -47,8 +47,8 @@ def alignment(
 
     Notes
     -----
-    Dreyer et al. 2024, section 4.2: Pearson's correlation over pairs of references of the same neuron. Pairs of equal vectors (a
-    distance of zero in either space) are left out, as published.
+    Dreyer et al. 2024, section 4.2: Pearson's correlation over pairs of references of the same neuron. Pairs of
+    equal vectors (a distance of zero in either space) are left out, as published.
     """
     with open_representations(relevances_h5, activations_h5, embeddings, embedders) as references:
         moments = _collect(references, embedders, n_references)

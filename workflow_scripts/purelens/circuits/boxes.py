@@ -33,7 +33,7 @@ def blurred(heat: torch.Tensor, kernel: int) -> torch.Tensor:
 
 
 def gaussian(kernel: int) -> torch.Tensor:
-    """Compute the weights (kernel,) of a Gaussian; its standard deviation is torchvision's default for a kernel of this side."""
+    """Compute the weights (kernel,) of a Gaussian with the standard deviation that torchvision takes for this kernel."""
     sigma = 0.15 * kernel + 0.35
     distance = torch.arange(kernel) - (kernel - 1) / 2
     weights = torch.exp(-0.5 * (distance / sigma) ** 2)

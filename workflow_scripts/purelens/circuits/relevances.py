@@ -35,8 +35,8 @@ def relevances(
 ) -> None:
     """Attribute each neuron, on each of its references, to the neurons of the lower layers.
 
-    Every unique image is forwarded once. Its outputs at the lower layers are the leaves of the graph, so the backward passes, one
-    per (neuron, image) pair, stay between the lower layers and the layer.
+    Every unique image is forwarded once. Its outputs at the lower layers are the leaves of the graph, so the backward passes,
+    one per (neuron, image) pair, stay between the lower layers and the layer.
 
     Parameters
     ----------

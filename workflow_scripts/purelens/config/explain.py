@@ -13,7 +13,7 @@ class Concepts(Section):
     renamed: ClassVar[dict[str, str]] = {"least_probability": "min_probability"}
 
     source: Literal["labels", "texts", "all"] = Field(
-        description="labels: what the dataset says of its images; texts: a list, known by an embedding model; all: the names of "
+        description="labels: those of the dataset; texts: a list, embedded by an embedding model; all: the names of "
         "all other sets and of imported explanations, known by an embedding model"
     )
     texts: str | None = Field(

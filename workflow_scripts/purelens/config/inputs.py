@@ -52,8 +52,8 @@ class Layer(Section):
     )
     channels: Literal["auto", "first", "last"] = Field(
         "auto",
-        description="dimension of the neurons in the outputs of the layer and its lower layers: first after the batch, or last; "
-        "auto: last for three dimensions (tokens), else first (set last for networks such as Swin)",
+        description="dimension of the neurons in the outputs of the layer and its lower layers: first (after the batch), last, "
+        "or auto: last for three dimensions (tokens), else first (set last for networks such as Swin)",
     )
 
     @field_validator("neurons", mode="before")
@@ -78,7 +78,7 @@ class Model(Section):
     layers: dict[str, Layer] = Field(description="layers to study, by module name", min_length=1)
     attribution: Literal["lrp", "gradient"] = Field(
         "lrp",
-        description="attribution to pixels that locates patches: LRP, or input x gradient where LRP has no rules (transformers)",
+        description="attribution to pixels, to locate patches: LRP, or input x gradient where LRP has no rules (transformers)",
     )
 
     @model_validator(mode="after")

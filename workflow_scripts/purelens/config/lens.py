@@ -68,7 +68,7 @@ class Lens(Section):
     )
     texts: str | None = Field(
         None,
-        description="texts that directions are decomposed into: a .txt or .json list, or a .csv with columns concept and prompt",
+        description="texts that describe directions: a .txt or .json list, or a .csv with columns concept and prompt",
     )
     class_templates: list[str] = Field(["{}"], description="prompts of a class; {} is its name", min_length=1)
     words: Positive = Field(32, description="most texts of a direction")

@@ -1,4 +1,4 @@
-"""CLIP-Dissect: find the concept that fits the most activating images of a neuron best, by soft-WPMI (Oikarinen & Weng 2023)."""
+"""CLIP-Dissect: find the concept that fits the most active images of a neuron best, by SoftWPMI (Oikarinen & Weng 2023)."""
 
 from collections.abc import Callable, Iterator
 

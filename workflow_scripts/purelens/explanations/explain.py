@@ -78,8 +78,8 @@ def explain(
     Parameters
     ----------
     activations_h5, concepts, assignments_h5, iou_h5
-        Artifacts of the rules ``activations``, ``concepts`` (one for each concept set), and, none or one each, ``assignments`` and
-        ``network_dissection``.
+        Artifacts of the rules ``activations``, ``concepts`` (one for each concept set), and, none or one each,
+        ``assignments`` and ``network_dissection``.
     explanations_h5
         The artifact.
     names
@@ -97,8 +97,8 @@ def explain(
 
     Notes
     -----
-    Oikarinen & Weng 2024, section 3, with closed-form fits: the moments of all images are kept, and no image is looked at twice.
-    Test images take no part.
+    Oikarinen & Weng 2024, section 3, with closed-form fits: the moments of all images are kept, and no image is
+    looked at twice. Test images take no part.
     """
     vocabulary = Vocabulary()
     assigned = assignments_h5[0] if assignments_h5 else None

@@ -60,8 +60,8 @@ def neuron_figures(
     neurons
         Numbers of the neurons; or how many, those with the largest silhouettes.
     n_references
-        References drawn as patches, best first: on the sheet, and divided among the virtual neurons on the UMAP. Points, densities
-        and shares are those of all references.
+        References drawn as patches, best first: on the sheet, and divided among the virtual neurons on the UMAP. Points,
+        densities and shares are those of all references.
     n_clusters
         Number of virtual neurons drawn.
     """

@@ -48,8 +48,8 @@ def attacks(
 
     Notes
     -----
-    Gandelsman et al. 2024, section 5.1, equation 6: the 100 neurons with the largest product of direction and difference of the two
-    classes; the score of a word is the sum over them of its weight times that product.
+    Gandelsman et al. 2024, section 5.1, equation 6: the 100 neurons with the largest product of direction and
+    difference of the two classes; the score of a word is the sum over them of its weight times that product.
     """
     directions = directions_of(directions_h5)
     weights, names = _words_of(words_h5)

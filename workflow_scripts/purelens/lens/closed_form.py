@@ -8,8 +8,8 @@ attention of later blocks is linear in its activations. For neuron n and the hea
     basis_jn        = P^T W_O,j W_V,j w_n
 
 with w_n the neuron's output weights, W_V,j and W_O,j the head's value and output weights, P the last projection (all with the
-weights of the layer norms before them). ``shared``, the neuron's shares of all means and biases on the way, is the same for every
-neuron of the layer. So an image needs one number for each head and neuron instead of a vector.
+weights of the layer norms before them). ``shared``, the neuron's shares of all means and biases on the way, is the same for
+every neuron of the layer. So an image needs one number for each head and neuron instead of a vector.
 """
 
 from dataclasses import dataclass
@@ -74,8 +74,9 @@ def effects_of(tower: Tower, trace: Trace) -> Effects:
 def completeness(tower: Tower, trace: Trace, effects: Effects, basis_of_heads: torch.Tensor) -> torch.Tensor:
     """Check that the effects of all sources add up to the attentions' own direct effect.
 
-    The sources of a block are the neurons, whose effects are summed in closed form, and everything else that was written into the
-    residual stream before it. The decomposition is exact, so what is left is rounding, or something that this code does not know.
+    The sources of a block are the neurons, whose effects are summed in closed form, and everything else that was written into
+    the residual stream before it. The decomposition is exact, so what is left is rounding, or something that this code does
+    not know.
 
     Parameters
     ----------

@@ -50,8 +50,8 @@ def discovery(
 
     Notes
     -----
-    Gandelsman et al. 2024, appendix A.5. The score of a word is the sum over the neurons of its weight times the projection of the
-    effect on the direction, so a neuron that points away from its words counts against them.
+    Gandelsman et al. 2024, appendix A.5. The score of a word is the sum over the neurons of its weight times the
+    projection of the effect on the direction, so a neuron that points away from its words counts against them.
     """
     device = choose_device(execution.device)
     with ExitStack() as stack:

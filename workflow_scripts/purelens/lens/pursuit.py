@@ -1,8 +1,8 @@
 """Decompose many vectors into sparse sums of atoms at once, by orthogonal matching pursuit.
 
-Each step takes, for every vector, the atom with the largest product with the residual, and fits all weights anew: with A the atoms
-taken so far, the weights solve A A^T w = A x. The Cholesky factor of A A^T grows by a row in each step, so a step costs two
-triangular solves; no Gram matrix of the whole pool is needed, which for 30,000 texts would be 7 GB.
+Each step takes, for every vector, the atom with the largest product with the residual, and fits all weights anew: with A the
+atoms taken so far, the weights solve A A^T w = A x. The Cholesky factor of A A^T grows by a row in each step, so a step costs
+two triangular solves; no Gram matrix of the whole pool is needed, which for 30,000 texts would be 7 GB.
 """
 
 import torch

@@ -83,6 +83,6 @@ def _ratios(sums: np.ndarray, n_images: int) -> np.ndarray:
 
 
 def center_blob(size: int) -> np.ndarray:
-    """Draw the baseline map (S, S): a Gaussian in the middle, a quarter of the side wide. It knows only that objects are there."""
+    """Draw the baseline map (S, S), which depends on no image: a Gaussian in the middle, a quarter of the side wide."""
     place = (np.arange(size) - (size - 1) / 2) / (size / 4)
     return rescaled(np.exp(-(place[:, None] ** 2 + place[None] ** 2) / 2)[None])[0]

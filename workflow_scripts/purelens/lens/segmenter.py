@@ -39,10 +39,11 @@ class Segmenter:
 
     Notes
     -----
-    Gandelsman et al. 2024, section 5.2. As published, those neurons draw whose directions have the largest product with the class,
-    in size: also those that push away from it, and those that push towards every class. Here those draw that push towards the class
-    more than towards the mean of all classes. Each draws where it is more active than on the image's average, in units of its
-    spread, so that none drowns the others, and that one is silent somewhere does not count against another that is not.
+    Gandelsman et al. 2024, section 5.2. As published, those neurons draw whose directions have the largest
+    product with the class, in size: also those that push away from it, and those that push towards every class. Here those
+    draw that push towards the class more than towards the mean of all classes. Each draws where it is more active than on the
+    image's average, in units of its spread, so that none drowns the others, and that one is silent somewhere does not count
+    against another that is not.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """Propagate relevance through any network of convolutions, linear layers, activations, pooling and sums (LRP).
 
-The rules are zennit's (composite EpsilonPlusFlat): flat in the first layer, z+ in convolutions, epsilon in linear layers; Bach et
-al. 2015, Montavon et al. 2019. What is canonized is found by watching a forward pass instead of by recognizing classes of blocks: a
-BatchNorm whose input is the output of a convolution is merged into it, and a sum of two activations shares relevance by what each
-contributed. An operation without a rule is an error: its gradient would pass for its relevance.
+The rules are zennit's (composite EpsilonPlusFlat): flat in the first layer, z+ in convolutions, epsilon in linear layers;
+Bach et al. 2015, Montavon et al. 2019. What is canonized is found by watching a forward pass instead of by recognizing
+classes of blocks: a BatchNorm whose input is the output of a convolution is merged into it, and a sum of two activations
+shares relevance by what each contributed. An operation without a rule is an error: its gradient would pass for its relevance.
 """
 
 from collections import Counter
@@ -153,8 +153,8 @@ class ZPlusOneBranch(BasicHook):
 class _Propagate(torch.autograd.Function):
     """Give a module's output a backward pass that propagates relevance by a zennit rule.
 
-    zennit computes its branches in each backward pass. Here they are computed in the first one after a forward pass and kept for
-    the others, because every neuron whose reference the image is needs one.
+    zennit computes its branches in each backward pass. Here they are computed in the first one after a forward pass and kept
+    for the others, because every neuron whose reference the image is needs one.
     """
 
     @staticmethod

@@ -40,8 +40,8 @@ class LayerView:
     name
         Its name in ``named_modules()``.
     channels
-        ``first`` (after the batch), ``last``, or ``auto``: last for three dimensions (tokens), else first. It matters for outputs
-        of three and four dimensions.
+        ``first`` (after the batch), ``last``, or ``auto``: last for three dimensions (tokens), else first. It matters for
+        outputs of three and four dimensions.
     """
 
     name: str
@@ -83,9 +83,9 @@ class LayerView:
 class Segment:
     """The part of a network between lower layers and a target layer. Use it in a ``with`` block.
 
-    A forward pass ends at the target. If there are lower layers, their outputs are the leaves of the graph: a backward pass from
-    the target never enters what lies below the lowest of them. Outputs are copied when they are recorded, so that a later
-    in-place operation does not change them.
+    A forward pass ends at the target. If there are lower layers, their outputs are the leaves of the graph: a backward pass
+    from the target never enters what lies below the lowest of them. Outputs are copied when they are recorded, so that a
+    later in-place operation does not change them.
 
     Parameters
     ----------

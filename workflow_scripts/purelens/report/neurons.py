@@ -78,8 +78,8 @@ def neurons(files: LayerFiles) -> Iterator[Neuron]:
 def shown(neuron: Neuron, label: np.ndarray, n_references: int) -> np.ndarray:
     """Choose the references that are shown as patches.
 
-    Half of them are the best; the others are the best of each virtual neuron in turn. The best reference of every virtual neuron
-    of every other clustering is added, so that none is without a picture.
+    Half of them are the best; the others are the best of each virtual neuron in turn. The best reference of every virtual
+    neuron of every other clustering is added, so that none is without a picture.
 
     Parameters
     ----------

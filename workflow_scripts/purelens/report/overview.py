@@ -64,9 +64,9 @@ def finding(facts: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any
     Returns
     -------
     dict
-        Of ``n`` neurons that can be judged, ``positive`` have a gap above zero, and ``random_positive`` where they are split at
-        random. ``gap``, ``random`` and ``activations``: mean gap as a share of the distance within a virtual neuron, for PURE and
-        for two baselines (None where they were not computed).
+        Of ``n`` neurons that can be judged, ``positive`` have a gap above zero, and ``random_positive`` where they are split
+        at random. ``gap``, ``random`` and ``activations``: mean gap as a share of the distance within a virtual neuron, for
+        PURE and for two baselines (None where they were not computed).
     """
     gaps = np.array([value for value in table["gap"][str(facts["k"])] if value is not None], dtype=float)
     return {
@@ -98,7 +98,7 @@ def _example(facts: Mapping[str, Any], table: Mapping[str, Any], lines: Sequence
 
 
 def benchmarks(folder: Path) -> list[dict[str, Any]]:
-    """Add up time and memory of the last jobs of each rule, as far as Snakemake wrote them down; the longest rule comes first."""
+    """Add up the time of the last jobs of each rule, with their largest memory; the longest rule comes first."""
     rules: dict[str, list[tuple[float, float]]] = {}
     for path in sorted(folder.rglob("*.tsv")):
         with path.open(newline="", encoding="utf-8") as file:

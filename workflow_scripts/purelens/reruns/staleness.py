@@ -1,9 +1,9 @@
 """Detect stale files by comparing their provenance records with the study.
 
-Every file that a rule makes has a provenance record (see `purelens.storage.provenance`). The record that it should have follows
-from the study, the code and the source files alone: from the params of its rule and, recursively, from its inputs. A file is stale
-where the two differ. Dates do not count, so a copy, a checkout or a ``touch`` makes nothing stale. See invariants 2 (staleness) and
-3 (marks) in ``docs/reruns.md``.
+Every file that a rule makes has a provenance record (see `purelens.storage.provenance`). The record that it should have
+follows from the study, the code and the source files alone: from the params of its rule and, recursively, from its inputs. A
+file is stale where the two differ. Dates do not count, so a copy, a checkout or a ``touch`` makes nothing stale. See
+invariants 2 (staleness) and 3 (marks) in ``docs/reruns.md``.
 """
 
 import json
@@ -69,7 +69,7 @@ class Step:
         return all(Path(output).exists() for output in self.outputs)
 
 
-def _never(step: Step) -> bool:
+def _never(_: Step) -> bool:
     return False
 
 

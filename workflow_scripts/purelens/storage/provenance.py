@@ -1,8 +1,8 @@
 """Record what every file was made from, and refuse inputs that do not belong together.
 
-An artifact carries its provenance record in its root attributes; anything else (a table, weights, a folder of figures) has it in
-a file ``<name>.provenance.json`` beside it. The fingerprint of a file is the hash of what decides its contents: the params, the
-code and the fingerprints of the inputs. See invariant 1 (fingerprints) in ``docs/reruns.md``.
+An artifact carries its provenance record in its root attributes; anything else (a table, weights, a folder of figures) has it
+in a file ``<name>.provenance.json`` beside it. The fingerprint of a file is the hash of what decides its contents: the
+params, the code and the fingerprints of the inputs. See invariant 1 (fingerprints) in ``docs/reruns.md``.
 """
 
 import hashlib

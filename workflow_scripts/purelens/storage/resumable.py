@@ -1,9 +1,9 @@
 """Fill long artifacts row by row, so that an interrupted job is resumed where it stopped.
 
 See invariant 5 (resume) in ``docs/reruns.md``. Snakemake removes the outputs of a failed job, so the work is not done in the
-output. The artifact is begun under a hidden name beside it (``.name.part``), with its final layout, and its tables are filled in
-place. From time to time a second hidden file (``.name.checkpoint``) says how far the work is. A job that finds both, of its own
-inputs and code, goes on from there.
+output. The artifact is begun under a hidden name beside it (``.name.part``), with its final layout, and its tables are filled
+in place. From time to time a second hidden file (``.name.checkpoint``) says how far the work is. A job that finds both, of
+its own inputs and code, goes on from there.
 """
 
 import fcntl

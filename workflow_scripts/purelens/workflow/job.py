@@ -38,8 +38,8 @@ NOT_ARGUMENTS = (CHANGED, WATCH, "code")
 def run(function: Callable[..., None], snakemake: Any) -> None:
     """Call ``function`` with the inputs, outputs and params of a Snakemake job.
 
-    Sets up the log file, the seeds and the number of threads, refuses inputs that were not made from one another, and writes the
-    provenance records of the outputs. A ``UserError`` ends the job with one line, and so does a signal to stop.
+    Sets up the log file, the seeds and the number of threads, refuses inputs that were not made from one another, and writes
+    the provenance records of the outputs. A ``UserError`` ends the job with one line, and so does a signal to stop.
 
     Parameters
     ----------

@@ -1,0 +1,3 @@
+"""TODO support.pages"""
+
+DEAD = 3

@@ -1,0 +1,143 @@
+"""TODO config.study"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from helpers import ROOT
+from purelens.circuits.selection import neuron_ids
+from purelens.config.study import load_config
+from purelens.errors import UserError
+
+STUDIES = sorted((ROOT / "configs").glob("*.yaml")) + [ROOT / "config.yaml"]
+
+
+@pytest.fixture
+def study() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def change(study: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(study)
+    *path, last = key.split("/")
+    section = changed
+    for name in path:
+        section = section.setdefault(name, {})
+    section[last] = value
+    return changed
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
+def test_ready_studies_are_valid(path: Path) -> None:
+    config = load_config(path)
+    assert config.models or config.lens.models
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("refrences", 10, ["unknown key 'refrences'", "did you mean 'references'?"]),
+        ("patches/treshold", 0.1, ["patches.treshold", "did you mean 'threshold'?"]),
+        ("models/scene_cnn/layers/layer3/lower_layer", [], ["layer3.lower_layer", "'lower_layers'"]),
+        ("models/scene_cnn/wieghts", "x", ["models.scene_cnn.wieghts", "'weights'"]),
+        ("datasets/scenes/sizes", 3, ["datasets.scenes.sizes", "'size'"]),
+        ("datasets", {}, ["datasets"]),
+        ("references", "many", ["references", "'many'"]),
+        ("references", 5, ["virtual_neurons.n_clusters", "5 clusters"]),
+        ("patches/blur", 4, ["patches", "odd"]),
+        ("patches/crop_rule", "publishd", ["patches.crop_rule", "'published'"]),
+        ("datasets/scenes/resize", 32, ["resize (32) must be at least size (64)"]),
+        ("models/scene_cnn/datasets", ["scene"], ["no dataset 'scene'", "did you mean 'scenes'?"]),
+        ("figures/n_clusters", 7, ["figures.n_clusters", "2, 3, 4, 5"]),
+        ("embedders/scene_clip/source", "openclip", ["embedders.scene_clip.source", "'open_clip'"]),
+        ("embedders/other", {"source": "file"}, ["embedders.other", "weights"]),
+        ("embedders/other", {"source": "network", "architecture": "timm:x"}, ["layer and size"]),
+        ("models/scene_cnn/weights", "publshed", ["'publshed' is neither 'published' nor 'random' nor a file"]),
+        ("models/scene_cnn/weights", "published", ["nothing is published for"]),
+        ("models/scene_cnn/std", [0, 1, 1], ["must be above zero"]),
+        ("models/scene_cnn/layers/layer3/lower_layers", ["a", "a"], ["the same value twice"]),
+        ("virtual_neurons", {"n_clusters": [2, 2]}, ["the same value twice"]),
+        ("device", "gpu", ["device"]),
+        ("embedders/other", {"source": "open_clip", "architecture": "RN50"}, ["needs weights"]),
+        ("references", 5000, ["world.probe_scenes is 2000"]),
+        ("models/a b", {"architecture": "timm:x", "layers": {"y": None}}, ["'a b' cannot be a name"]),
+        ("lens/models", {"clip": {"blocks": [0]}}, ["lens.models", "no embedder 'clip'"]),
+        ("lens/models/scene_clip/block", [0], ["lens.models.scene_clip.block", "'blocks'"]),
+        ("lens/models/scene_clip/datasets", ["scene"], ["no dataset 'scene'", "did you mean 'scenes'?"]),
+        ("explain", {"network_dissection": True}, ["explain", "need a set of concepts with source labels or texts"]),
+        ("explain/concepts/truth/scale", 2.0, ["explain.concepts.truth", "'labels' takes no scale"]),
+        ("lens/texts", None, ["lens", "models need texts"]),
+        ("lens/class_templates", ["a thing"], ["'a thing' must contain {}"]),
+        ("lens/top_images", 5, ["n_parts: 5 parts need more images than 5 (top_images)"]),
+        ("lens/scaling", "axis", ["lens.scaling", "'released'"]),
+        ("lens/attacks/a", {"source_class": "x", "target_class": "x"}, ["lens.attacks.a", "both 'x'"]),
+        (
+            "lens/attacks/a",
+            {"source_class": "x", "target_class": "y", "avoids": []},
+            ["lens.attacks.a.avoids", "'avoid'"],
+        ),
+        ("lens/segmentation/neuron", 5, ["lens.segmentation.neuron", "'neurons'"]),
+        ("models/world", {"architecture": "timm:x", "layers": {"y": None}}, ["'world' cannot be a name"]),
+    ],
+)
+def test_mistakes_are_told_in_a_line(study: dict[str, Any], key: str, value: Any, words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(change(study, key, value))
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("key", ["datasets", "models", "embedders"])
+def test_missing_keys_are_named(study: dict[str, Any], key: str) -> None:
+    del study[key]
+    with pytest.raises(UserError, match=f"missing key '{key}'"):
+        load_config(study)
+
+
+def test_missing_key_inside_a_section(study: dict[str, Any]) -> None:
+    del study["datasets"]["scenes"]["images"]
+    with pytest.raises(UserError, match=r"missing key 'datasets\.scenes\.images': folder of class folders"):
+        load_config(study)
+
+
+def test_all_mistakes_are_told_at_once(study: dict[str, Any]) -> None:
+    study = change(change(study, "refrences", 3), "sede", 1)
+    with pytest.raises(UserError) as caught:
+        load_config(study)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_files_that_are_no_configuration(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1, 2")
+    with pytest.raises(UserError, match="is not YAML"):
+        load_config(broken)
+    broken.write_text("just text")
+    with pytest.raises(UserError, match="expected keys and values"):
+        load_config(broken)
+    with pytest.raises(UserError, match="cannot read"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_neurons_are_numbers_and_ranges() -> None:
+    assert neuron_ids("all", 3, "l") == [0, 1, 2]
+    assert neuron_ids([7, "2-4", "3"], 8, "l") == [2, 3, 4, 7]
+    for wrong in (["4-2"], [8], ["x"], [-1], ["0-8"]):
+        with pytest.raises(UserError, match="layer l"):
+            neuron_ids(wrong, 8, "l")
+
+
+@pytest.mark.parametrize("value", ["0-3", 3])
+def test_one_neuron_or_range_needs_no_list(study: dict[str, Any], value: int | str) -> None:
+    found = load_config(change(study, "models/scene_cnn/layers/layer3/neurons", value))
+    assert found.models["scene_cnn"].layers["layer3"].neurons == [value]
+
+
+def test_a_study_of_nothing(study: dict[str, Any]) -> None:
+    assert load_config({**study, "models": {}}).lens.models
+    with pytest.raises(UserError, match="there is nothing to study; give models, or lens.models"):
+        load_config({**study, "models": {}, "lens": {}})

@@ -1,0 +1,133 @@
+"""TODO data.dataset"""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from purelens.data.dataset import dataset, open_images
+from purelens.data.images import open_source
+from purelens.errors import UserError
+from purelens.storage.artifacts import strings
+from purelens.storage.provenance import Execution
+
+
+def gradient(height: int = 24, width: int = 36) -> np.ndarray:
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows * 9 % 256, columns * 7 % 256, (rows + columns) * 3 % 256], axis=2).astype(np.uint8)
+
+
+def build(images: Path, tmp_path: Path, **options: object) -> dict[str, object]:
+    path = tmp_path / "images.h5"
+    dataset(str(images), str(path), **{"size": 16, **options})  # type: ignore[arg-type]
+    with h5py.File(path) as file:
+        return {
+            name: strings(file[name]) if file[name].dtype.kind in "SO" else file[name][...]
+            for name in file
+            if isinstance(file[name], h5py.Dataset)
+        }
+
+
+@pytest.fixture
+def messy(tmp_path: Path) -> Path:
+    """Good and bad images under names with spaces, quotes and Unicode."""
+    folder = tmp_path / "messy images"
+    for name in ('it\'s a "class"', "große Bäume 🌳", "<script>"):
+        (folder / name).mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(gradient()).save(folder / name / f"photo {number} 'x' ü.png")
+    first = folder / "<script>"
+    (first / "broken.jpg").write_bytes(b"nothing")
+    Image.new("RGB", (1, 1)).save(first / "dot.png")
+    (first / "notes.txt").write_text("not to be read")
+    return folder
+
+
+def test_bad_images_are_listed_and_left_out(messy: Path, tmp_path: Path) -> None:
+    found = build(messy, tmp_path)
+    assert found["pixels"].shape == (9, 16, 16, 3)
+    assert found["class_name"] == ["<script>", "große Bäume 🌳", 'it\'s a "class"']
+    assert found["label"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert found["path"][3] == "große Bäume 🌳/photo 0 'x' ü.png"
+    assert found["rejected_path"] == ["<script>/broken.jpg", "<script>/dot.png"]
+    assert found["rejected_reason"] == ["not an image", "1x1 pixels, a side is shorter than 8"]
+    assert found["source_index"].tolist() == [2, 3, 4, 5, 6, 7, 8, 9, 10]
+
+
+def test_a_bad_image_can_stop_the_run(messy: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"broken\.jpg: not an image \(on_bad_image: error\)"):
+        build(messy, tmp_path, on_bad_image="error")
+    assert list(tmp_path.glob("*.h5")) == []
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_no_good_image(messy: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"none of the 11 images .* is good; the first, <script>/broken.jpg: not an image"
+    ):
+        build(messy, tmp_path, min_side=100)
+
+
+def test_images_are_decoded_once(messy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    original = Image.open
+    monkeypatch.setattr(Image, "open", lambda path, *a, **k: opened.append(str(path)) or original(path, *a, **k))
+    build(messy, tmp_path)
+    assert len(opened) == len(set(opened)) == 11
+
+
+def test_stack_of_images(tmp_path: Path) -> None:
+    stack = tmp_path / "stack.h5"
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
+    with h5py.File(stack, "w") as file:
+        file["images"] = pixels
+        file["label"] = [0, 1, 1, 0, -1]
+        file["class_name"] = ["no", "yes"]
+        file["mask"] = np.ones((5, 16, 16), dtype=np.uint8)
+    found = build(stack, tmp_path)
+    np.testing.assert_array_equal(found["pixels"], pixels)
+    assert found["label"].tolist() == [0, 1, 1, 0, -1]
+    assert found["class_name"] == ["no", "yes"]
+    assert found["mask"].shape == (5, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.zeros(3)}, "no dataset 'pixels' or 'images'"),
+        ({"pixels": np.zeros((2, 8, 8), np.uint8)}, r"must be \(N, H, W, 3\) uint8"),
+        ({"pixels": np.zeros((2, 8, 8, 3), np.float32)}, r"must be \(N, H, W, 3\) uint8"),
+        ({"pixels": np.zeros((2, 8, 8, 3), np.uint8), "label": [1]}, "label has 1 rows for 2 images"),
+        ({"pixels": np.zeros((2, 8, 8, 3), np.uint8), "label": ["a", "b"]}, "label must be whole numbers"),
+        ({"pixels": np.zeros((2, 8, 8, 3), np.uint8), "label": 3}, "label must have 1 dimensions"),
+        ({"pixels": np.zeros((2, 8, 8, 3), np.uint8), "concept": [[1], [0]]}, "concept_label must name the 1 columns"),
+        ({"pixels/x": np.zeros(3)}, "no dataset 'pixels' or 'images'"),
+        ({"pixels": np.zeros((2, 8, 8, 3), np.uint8), "label": [0, 5], "class_name": ["a"]}, "label goes beyond"),
+    ],
+)
+def test_bad_stacks(tmp_path: Path, arrays: dict[str, object], message: str) -> None:
+    stack = tmp_path / "stack.h5"
+    with h5py.File(stack, "w") as file:
+        for name, values in arrays.items():
+            file[name] = values
+    with pytest.raises(UserError, match=message):
+        open_source(stack)
+
+
+def test_images_are_taken_in_any_order(image_folder: Path, tmp_path: Path) -> None:
+    dataset(str(image_folder), str(tmp_path / "i.h5"), size=32)
+    with open_images(tmp_path / "i.h5") as images:
+        taken = images.take(np.array([5, 2, 5, 39]))
+        np.testing.assert_array_equal(taken[0], taken[2])
+        np.testing.assert_array_equal(taken[3], images.file["pixels"][39])
+
+
+def test_same_images_same_bytes(image_folder: Path, tmp_path: Path) -> None:
+    contents = []
+    for threads in (1, 4):
+        dataset(str(image_folder), str(tmp_path / "i.h5"), size=32, execution=Execution(threads=threads))
+        with h5py.File(tmp_path / "i.h5") as file:
+            contents.append(file.attrs["content"])
+    assert contents[0] == contents[1]

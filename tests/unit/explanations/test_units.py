@@ -1,0 +1,20 @@
+"""TODO explanations.units"""
+
+import numpy as np
+
+from purelens.explanations.units import open_units
+from purelens.storage.artifacts import read
+
+
+def test_virtual_neurons_add_up_to_their_neuron(gated: dict[str, str]) -> None:
+    with (
+        open_units(gated["activations_h5"], gated["assignments_h5"]) as units,
+        read(gated["activations_h5"], "activations") as file,
+    ):
+        assert len(units) == 64 + 5 * 2
+        values = units.activations(slice(0, len(units)), np.arange(40))
+        for neuron in set(units.neuron[units.virtual_neuron >= 0].tolist()):
+            children = np.flatnonzero((units.neuron == neuron) & (units.virtual_neuron >= 0))
+            active = file["max"][:, neuron] > 0
+            np.testing.assert_allclose(values[:, children].sum(axis=1)[active], file["mean"][:, neuron][active])
+            assert not values[:, children].sum(axis=1)[~active].any()

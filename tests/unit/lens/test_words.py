@@ -1,0 +1,43 @@
+"""TODO lens.words"""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from purelens.errors import UserError
+from purelens.lens.texts import texts
+from purelens.lens.words import words
+
+
+def test_words_rebuild_directions(made: dict[str, str]) -> None:
+    with h5py.File(made["words"]) as file, h5py.File(made["texts"]) as known, h5py.File(made["directions"]) as found:
+        pool = known["text_embedding"][...]
+        atoms = pool - pool.mean(axis=0)
+        atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+        word, weight = file["word"][...], file["weight"][...]
+        assert word.shape == (32, 4)
+        assert (np.diff(np.abs(weight), axis=1) <= 0).all()
+        rebuilt = np.einsum("nm,nmd->nd", weight, atoms[word])
+        np.testing.assert_allclose(file["reconstruction"][...], rebuilt, atol=1e-5)
+        direction = found["direction"][...]
+        cosine = (rebuilt * direction).sum(axis=1) / np.linalg.norm(rebuilt, axis=1)
+        np.testing.assert_allclose(file["cosine_similarity"][...], cosine, atol=1e-5)
+        split = found["part"][...].max(axis=1) > 0
+        np.testing.assert_array_equal(file["cluster_word"][...][~split, 0], word[~split])
+        assert (file["cluster_word"][...][~split, 1:] == -1).all()
+
+
+def test_a_pool_smaller_than_the_words_wanted(made: dict[str, str], tmp_path: Path) -> None:
+    words(made["directions"], made["texts"], f"{tmp_path}/words.h5", n_words=50)
+    with h5py.File(f"{tmp_path}/words.h5") as file:
+        assert file["word"].shape[1] == 7
+
+
+def test_a_pool_of_one_text(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("red\n\nred\n")
+    texts(f"{tmp_path}/texts.h5", clip, f"{tmp_path}/one.txt")
+    with pytest.raises(UserError, match="has 1 text; texts are told apart by their differences"):
+        words(made["directions"], f"{tmp_path}/texts.h5", f"{tmp_path}/words.h5")

@@ -1,0 +1,109 @@
+"""TODO networks.embedders"""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from helpers import CIFAR_RESNET
+from purelens.errors import UserError
+from purelens.networks.embedders import load_embedder, read_embeddings
+from purelens.networks.imports import open_clip
+from purelens.networks.loading import build_network
+from support.layers import SCENE_CLIP
+
+CPU = torch.device("cpu")
+
+
+def test_a_local_clip_gives_open_clips_embeddings(clip_weights: str) -> None:
+    embedder = load_embedder("open_clip", {"architecture": SCENE_CLIP, "weights": clip_weights}, CPU)
+    library = open_clip()
+    model, _, preprocess = library.create_model_and_transforms("scene_clip", pretrained=clip_weights)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
+    pixels = torch.from_numpy(embedder.geometry.apply(picture))[None]
+    wanted = model.eval().encode_image(preprocess(picture)[None]).detach()
+    torch.testing.assert_close(embedder.embed(pixels), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_tokens_are_the_last_hidden_state(clip_weights: str) -> None:
+    settings = {"architecture": SCENE_CLIP, "weights": clip_weights, "output": "tokens"}
+    embedder = load_embedder("open_clip", settings, CPU)
+    pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    visual = embedder.network.module.visual
+    hidden: list[torch.Tensor] = []
+    handle = visual.transformer.register_forward_hook(lambda _, __, output: hidden.append(output))
+    with torch.no_grad():
+        visual(embedder.network.normalize(pixels))
+    handle.remove()
+    assert hidden[0].shape == (2, 65, 96)
+    torch.testing.assert_close(embedder.embed(pixels), hidden[0].mean(dim=1))
+
+
+def test_timm_models_and_their_tokens() -> None:
+    settings = {"architecture": "vit_tiny_patch16_224", "weights": "random", "size": 32}
+    pixels = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    pooled = load_embedder("timm", settings, CPU, seed=1)
+    tokens = load_embedder("timm", settings | {"output": "tokens"}, CPU, seed=1)
+    with torch.no_grad():
+        hidden = tokens.network.module.forward_features(tokens.network.normalize(pixels))
+    assert pooled.embed(pixels).shape == (2, 192)
+    torch.testing.assert_close(tokens.embed(pixels), hidden.mean(dim=1))
+    assert pooled.geometry.resize == int(32 / 0.9)
+
+
+def test_a_layer_of_any_network(small: dict[str, str]) -> None:
+    settings = {"architecture": CIFAR_RESNET, "options": {"depth": 14, "num_classes": 2}, "layer": "layer2", "size": 32}
+    embedder = load_embedder("network", settings | {"weights": small["model"][0]}, CPU)
+    pixels = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    network = build_network(CIFAR_RESNET, settings["options"], small["model"][0])
+    module, images = network.module, network.normalize(pixels)
+    wanted = module.layer2(module.layer1(torch.relu(module.bn1(module.conv1(images))))).mean(dim=(2, 3))
+    torch.testing.assert_close(embedder.embed(pixels), wanted)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"architecture": "ViT-B-33", "weights": "openai"}, r"no model 'ViT-B-33' \(did you mean 'ViT-B-32"),
+        ({"architecture": "ViT-B-32", "weights": "openia"}, r"no pretrained tag 'openia' \(did you mean 'openai'\?\)"),
+        ({"architecture": "gone.json", "weights": "random"}, "there is no model config gone.json"),
+        ({"architecture": SCENE_CLIP, "weights": "gone.safetensors"}, "there is no file gone.safetensors"),
+    ],
+)
+def test_clips_that_are_none(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_embedder("open_clip", settings, CPU)
+
+
+def test_a_checkpoint_of_another_clip(small: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="are not of architecture .*scene_clip.json.*missing: .*unexpected: "):
+        load_embedder("open_clip", {"architecture": SCENE_CLIP, "weights": small["model"][0]}, CPU)
+
+
+def test_files_of_embeddings(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(5, 3)).astype("f4")
+    np.save(tmp_path / "e.npy", values)
+    save_file({"embedding": torch.from_numpy(values), "other": torch.zeros(2)}, tmp_path / "e.safetensors")
+    with h5py.File(tmp_path / "e.h5", "w") as file:
+        file["anything"] = values
+    for name in ("e.npy", "e.safetensors", "e.h5"):
+        np.testing.assert_array_equal(read_embeddings(str(tmp_path / name)), values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((2, 3, 4)), r"must hold floats \(images, components\)"),
+        (np.zeros((2, 3), dtype=int), "must hold floats"),
+        (np.array([[1.0], [np.nan]]), "NaN or infinite in row 1"),
+        (np.array([{"a": 1}], dtype=object), "cannot read"),
+    ],
+)
+def test_bad_files_of_embeddings(tmp_path: Path, values: np.ndarray, message: str) -> None:
+    np.save(tmp_path / "e.npy", values)
+    with pytest.raises(UserError, match=message):
+        read_embeddings(str(tmp_path / "e.npy"))

@@ -1,0 +1,59 @@
+"""TODO networks.inspection"""
+
+import pytest
+
+from helpers import CIFAR_RESNET
+from purelens.errors import UserError
+from purelens.networks.inspection import Inspection
+from purelens.networks.loading import build_architecture
+from purelens.networks.subnetwork import block_before
+
+
+def test_block_before() -> None:
+    network = build_architecture(CIFAR_RESNET, {"depth": 14})
+    assert block_before(network, "layer3") == "layer2"
+    assert block_before(network, "layer3.1") == "layer3.0"
+    assert block_before(network, "layer3.0") == "layer2"
+    with pytest.raises(UserError, match="no block before"):
+        block_before(network, "conv1")
+    with pytest.raises(UserError, match=r"no layer 'layer9' \(did you mean 'layer"):
+        block_before(network, "layer9")
+
+
+@pytest.mark.parametrize(
+    ("layer", "lower", "message"),
+    [
+        ("c", ["a"], "no layer 'c'"),
+        ("b", ["a"], "'a' is used 2 times"),
+        ("unused", ["side"], "'unused' is used 0 times"),
+        ("side", ["b"], "'b' does not lie below 'side'"),
+        ("b", ["side"], "'side' does not lie below 'b': it does not feed it"),
+        ("b", ["b"], "cannot be its own lower layer"),
+    ],
+)
+def test_layers_that_cannot_be_studied(layer: str, lower: list[str], message: str) -> None:
+    inspection = Inspection(f"{__file__}:odd_network", {}, 8)
+    with pytest.raises(UserError, match=message):
+        inspection.check_layer(layer, lower, "auto")
+
+
+def test_networks_that_do_not_take_the_image() -> None:
+    with pytest.raises(UserError, match="fails on an image of 4x4 pixels"):
+        Inspection("torchvision:alexnet", {}, 4)
+
+
+def test_the_default_lower_layer_is_one_that_can_be_used() -> None:
+    resnet = Inspection("torchvision:resnet18", {}, 64)
+    assert resnet.block_before("layer3.0.conv2", "auto") == "layer3.0.bn1"
+    assert (
+        Inspection("torchvision:squeezenet1_1", {}, 64).block_before("features.12.expand3x3", "auto")
+        == "features.12.squeeze_activation"
+    )
+    with pytest.raises(UserError, match=r"no layer 'layer9'"):
+        resnet.block_before("layer9", "auto")
+
+
+def test_channels_last_holds_for_lower_layers_too() -> None:
+    swin = Inspection("torchvision:swin_t", {}, 64)
+    found = swin.check_layer("features.3.0.mlp.0", ["features.1"], "last")
+    assert found == {"features.3.0.mlp.0": 768, "features.1": 96}

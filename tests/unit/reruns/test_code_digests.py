@@ -1,0 +1,171 @@
+"""TODO reruns.code_digests"""
+
+from pathlib import Path
+
+import pytest
+
+from purelens.reruns import code_digests
+from purelens.reruns.code_digests import CodeDigests
+from purelens.reruns.definitions import Definition, Package
+
+FILES = {
+    "a.py": '"""Doc."""\nimport numpy as np\nfrom pkg.b import f\n\n\ndef g(x):\n    """Doc."""\n    return f(np.abs(x))\n',
+    "b.py": "LIMIT = 3\n\n\ndef f(x):\n    return x + LIMIT\n\n\ndef unused(x):\n    return x\n",
+    "errors.py": "class UserError(Exception):\n    pass\n",
+    "inner/__init__.py": "",
+    "inner/c.py": "from pkg.a import g\n\n\ndef start(x):\n    return g(x)\n",
+}
+
+
+START = Definition("start", "inner.c")
+
+
+def digest(folder: Path, files: dict[str, str], start: Definition = START) -> str:
+    """Digest ``inner.c.start`` of a package of these files."""
+    package = folder / "pkg"
+    for path in [*package.rglob("*.py")] if package.is_dir() else []:
+        path.unlink()
+    for name, text in files.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    return CodeDigests(Package(package, ["errors"])).digest(start)
+
+
+SAME = {
+    "a comment": {"b.py": FILES["b.py"].replace("x + LIMIT", "x + LIMIT  # why")},
+    "a docstring": {"a.py": FILES["a.py"].replace('    """Doc."""', '    """Other."""')},
+    "formatting": {"a.py": FILES["a.py"].replace("f(np.abs(x))", "f(  np.abs( x ) )")},
+    "an annotation": {"b.py": FILES["b.py"].replace("f(x)", "f(x: int) -> int")},
+    "another module": {"d.py": "x = 1\n"},
+    "another definition of the module": {"b.py": FILES["b.py"].replace("    return x\n", "    return -x\n")},
+    "an import that is not used": {"a.py": "import os\nfrom pkg.b import unused\n" + FILES["a.py"]},
+    "another name of a library": {"a.py": FILES["a.py"].replace("as np", "as n").replace("np.", "n.")},
+    "a library's function imported by its name": {
+        "a.py": FILES["a.py"].replace("import numpy as np", "import numpy").replace("np.", "numpy.")
+    },
+    "an import inside the function": {
+        "a.py": "import numpy as np\n\ndef g(x):\n    from pkg.b import f\n    return f(np.abs(x))\n"
+    },
+    "a definition moved to another module": {
+        "a.py": FILES["a.py"].replace("pkg.b", "pkg.inner.d"),
+        "inner/d.py": "def f(x):\n    return x + LIMIT\nLIMIT = 3\n",
+        "b.py": "",
+    },
+    "a definition renamed": {
+        "a.py": FILES["a.py"].replace("import f", "import plus").replace("f(np", "plus(np"),
+        "b.py": FILES["b.py"].replace("def f(", "def plus(").replace("LIMIT", "MOST"),
+    },
+    "a definition imported through another module": {
+        "a.py": FILES["a.py"].replace("pkg.b", "pkg.d"),
+        "d.py": "from pkg.b import f\n",
+    },
+    "a definition used through its module": {
+        "a.py": FILES["a.py"].replace("from pkg.b import f", "from pkg import b").replace("f(np", "b.f(np")
+    },
+    "a message in the log": {
+        "b.py": FILES["b.py"].replace("    return x + LIMIT", "    logger.info('%s', x)\n    return x + LIMIT")
+    },
+    "what only runs as a program": {"b.py": FILES["b.py"] + '\n\nif __name__ == "__main__":\n    print(f(1))\n'},
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_what_decides_no_result_does_not_count(tmp_path: Path, name: str) -> None:
+    assert digest(tmp_path, FILES | SAME[name]) == digest(tmp_path, FILES)
+
+
+DIFFERENT = {
+    "the function": {
+        "inner/c.py": FILES["inner/c.py"].replace("g(x)\n", "-g(x)\n", 1).replace("return g", "return -g")
+    },
+    "a function that it calls": {"a.py": FILES["a.py"].replace("np.abs", "np.exp")},
+    "a function farther away": {"b.py": FILES["b.py"].replace("x + LIMIT", "x - LIMIT")},
+    "a constant": {"b.py": FILES["b.py"].replace("LIMIT = 3", "LIMIT = 4")},
+    "a constant that is changed later": {"b.py": FILES["b.py"] + "\nLIMIT += 1\n"},
+    "a call when the module is imported": {"b.py": FILES["b.py"] + "\nprint()\n"},
+    "a default": {"b.py": FILES["b.py"].replace("f(x)", "f(x=1)")},
+    "a decorator": {"b.py": FILES["b.py"].replace("def f", "@str\ndef f")},
+    "another function of the same name": {"a.py": FILES["a.py"].replace("from pkg.b import f", "from math import f")},
+    "a library's function of the same name": {"a.py": FILES["a.py"].replace("import numpy", "import torch")},
+    "what an annotation names": {
+        "b.py": FILES["b.py"].replace("f(x)", "f(x: Box)") + "\n\nclass Box:\n    def get(self):\n        return 1\n"
+    },
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_what_decides_a_result_counts(tmp_path: Path, name: str) -> None:
+    assert digest(tmp_path, FILES | DIFFERENT[name]) != digest(tmp_path, FILES)
+
+
+def test_the_words_of_an_error_do_not_count(tmp_path: Path) -> None:
+    text = "from pkg.errors import UserError\n\ndef start(x):\n    if x:\n        raise UserError(f'no {x}')\n    return x\n"
+    before = digest(tmp_path, FILES | {"inner/c.py": text})
+    assert digest(tmp_path, FILES | {"inner/c.py": text.replace("no {x}", "none of {x + 1}")}) == before
+    assert (
+        digest(tmp_path, FILES | {"inner/c.py": text, "errors.py": "class UserError(OSError):\n    pass\n"}) == before
+    )
+    assert digest(tmp_path, FILES | {"inner/c.py": text.replace("if x:", "if not x:")}) != before
+
+
+LOCAL = "from pkg.b import f\n\ndef start(x):\n    {binding}\n    return f(x)\n"
+
+
+@pytest.mark.parametrize("binding", ["f = abs", "for f in x: pass", "from math import f", "def f(x): return x"])
+def test_a_local_name_is_not_that_of_the_module(tmp_path: Path, binding: str) -> None:
+    files = FILES | {"inner/c.py": LOCAL.format(binding=binding)}
+    before = digest(tmp_path, files)
+    assert digest(tmp_path, files | {"b.py": "def f(x):\n    return 7\n"}) == before
+
+
+def test_a_name_in_a_class_body_is_not_seen_by_its_methods(tmp_path: Path) -> None:
+    box = "class Box:\n    f = 1\n    def get(self):\n        return f(2)\n"
+    text = f"from pkg.b import f\n\n{box}\ndef start(x):\n    return Box()\n"
+    files = FILES | {"inner/c.py": text}
+    assert digest(tmp_path, files | {"b.py": "def f(x):\n    return 7\n"}) != digest(tmp_path, files)
+
+
+CIRCLE = "def start(x):\n    return other(x - 1) if x else 0\n\ndef other(x):\n    return start(x - 2) if x else 1\n"
+
+
+def test_functions_that_call_each_other(tmp_path: Path) -> None:
+    before = digest(tmp_path, FILES | {"inner/c.py": CIRCLE})
+    assert digest(tmp_path, FILES | {"inner/c.py": CIRCLE.replace("else 1", "else 2")}) != before
+    assert digest(tmp_path, FILES | {"inner/c.py": CIRCLE + "\nunrelated = 1\n"}) == before
+    moved = {"inner/c.py": "from pkg.b import start\n", "b.py": CIRCLE}
+    assert digest(tmp_path, FILES | moved) == before
+
+
+def test_a_function_that_calls_itself_may_be_renamed(tmp_path: Path) -> None:
+    text = "def start(x):\n    return start(x - 1) if x else 0\n"
+    before = digest(tmp_path, FILES | {"inner/c.py": text})
+    renamed = FILES | {"inner/c.py": text.replace("start", "begin")}
+    assert digest(tmp_path, renamed, Definition("begin", "inner.c")) == before
+
+
+def test_names_that_are_bound_together_are_told_apart(tmp_path: Path) -> None:
+    text = "A, B = 1, 2\n\ndef start(x):\n    return x + A\n"
+    before = digest(tmp_path, FILES | {"inner/c.py": text})
+    assert digest(tmp_path, FILES | {"inner/c.py": text.replace("x + A", "x + B")}) != before
+
+
+def test_methods_are_told_apart(tmp_path: Path) -> None:
+    box = "class Box:\n    def one(self):\n        return 1\n    def two(self):\n        return 2\n"
+    text = f"{box}\ndef start(x):\n    return Box().one()\n"
+    before = digest(tmp_path, FILES | {"inner/c.py": text})
+    swapped = text.replace("def one", "def tmp").replace("def two", "def one").replace("def tmp", "def two")
+    assert digest(tmp_path, FILES | {"inner/c.py": swapped}) != before
+
+
+def test_scores_do_not_decide_what_runs_on_a_gpu() -> None:
+    """Editing how explanations or segmentations are scored makes no network run again."""
+    for rule in ("ablate", "heatmaps"):
+        names = {definition.name for definition in code_digests.reached_by(rule)}
+        assert not names & {"auprc_columns", "pearson_columns", "average_precision", "counts", "summary"}, rule
+    assert "auprc_columns" in {definition.name for definition in code_digests.reached_by("simulate")}
+
+
+def test_modules_that_do_not_count_are_there() -> None:
+    package = code_digests._digests().package
+    for module in (*code_digests.OPAQUE, code_digests.BEFORE_EACH_JOB.module):
+        assert package.path_of(module).is_file()

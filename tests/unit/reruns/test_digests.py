@@ -1,0 +1,54 @@
+"""TODO reruns.digests"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from purelens.reruns import digests
+
+
+def test_bytes_count_and_dates_do_not(tmp_path: Path) -> None:
+    file, memory = tmp_path / "a.png", tmp_path / "memory.json"
+    file.write_text("a")
+    known = digests.Digests(memory)
+    before = known.of(file)
+    known.keep()
+    os.utime(file, (1, 1))
+    assert digests.Digests(memory).of(file) == before
+    file.write_text("b")
+    assert digests.Digests(memory).of(file) != before
+    assert digests.Digests().of(tmp_path / "none") == "missing"
+
+
+def test_digests_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, memory = tmp_path / "a.png", tmp_path / "memory.json"
+    file.write_text("a")
+    first = digests.Digests(memory)
+    before = first.of_all(tmp_path, ["a.png", "gone.png"])
+    monkeypatch.setattr(digests.hashlib, "file_digest", None)  # nothing is read again
+    assert digests.Digests(memory).of_all(tmp_path, ["a.png", "gone.png"]) == before
+    assert digests.Digests(memory).of_all(tmp_path, ["a.png"]) != before
+
+
+def test_a_damaged_memory_is_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "memory.json").write_text("{")
+    (tmp_path / "a.png").write_text("a")
+    assert len(digests.Digests(tmp_path / "memory.json").of(tmp_path / "a.png")) == 64
+
+
+def test_a_network_of_ones_own_is_known_by_its_program(tmp_path: Path) -> None:
+    network, blocks = tmp_path / "net.py", tmp_path / "blocks.py"
+    network.write_text("import os\nfrom blocks import width\n\ndef make():\n    return width\n")
+    blocks.write_text("width = 3\n")
+    architecture = f"{network}:make"
+    before = digests.architecture_digest(architecture)
+    network.write_text(
+        '"""A network."""\nimport os\nfrom blocks import width  # of a layer\n\ndef make():\n    return width\n'
+    )
+    assert digests.architecture_digest(architecture) == before
+    blocks.write_text("width = 4\n")
+    assert digests.architecture_digest(architecture) != before
+    network.write_text("def make(:")
+    assert digests.architecture_digest(architecture) == digests.file_digest(network)
+    assert digests.architecture_digest("torchvision:resnet18") is None

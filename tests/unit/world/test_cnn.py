@@ -1,0 +1,11 @@
+"""TODO world.cnn"""
+
+import torch
+
+from purelens.world.world_cnn import batches
+
+
+def test_batches_cover_an_epoch_once() -> None:
+    found = list(batches(20, 2, 8))
+    assert len(found) == 4
+    assert len(torch.cat(found[:2]).unique()) == 16
