@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from studies import MadeUpLayer, write_images, write_lens
 
 from purelens.report.data import as_script, read_data, write_data
 from purelens.report.explorer import explorer
 from purelens.report.screenshot import find_browser
+from support.pages import MadeUpLayer, write_images, write_lens
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = find_browser()

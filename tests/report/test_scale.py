@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from studies import MadeUpLayer, write_images
 from test_explorer import CHROMIUM, sync_api
 
 from helpers import DATA
 from purelens.report.explorer import explorer
+from support.pages import MadeUpLayer, write_images
 
 pytestmark = pytest.mark.skipif(
     not (os.environ.get("PURELENS_SCALE") and DATA.is_dir() and CHROMIUM),

@@ -1,4 +1,4 @@
-"""TODO support.explanations"""
+"""Synthetic neurons that labels explain, and the stages of explanations on them."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pandas as pd
 from purelens.explanations.concepts import concepts
 from purelens.explanations.explain import explain
 from purelens.explanations.simulate import simulate
+from purelens.numerics.bootstrap import Intervals
 from purelens.storage.artifacts import create, strings
 
 CONCEPTS = ["red", "nan", "a <b>", "rare", "never", "everywhere"]
@@ -49,7 +50,9 @@ def run_explain(folder: Path, at: Path, **options: object) -> pd.DataFrame:
     arguments = {"names": ["labels"], "neurons": "all", "layer": "x"} | options
     explain(str(folder / "activations.h5"), [str(at / "labels.h5")], [], [], str(at / "explanations.h5"), **arguments)  # type: ignore[arg-type]
     paths = [str(at / f"{name}.csv") for name in ("scores", "summary", "virtual")]
-    simulate(str(folder / "activations.h5"), str(at / "explanations.h5"), str(at / "labels.h5"), [], *paths)
+    simulate(
+        str(folder / "activations.h5"), str(at / "explanations.h5"), str(at / "labels.h5"), [], *paths, Intervals()
+    )
     return pd.read_csv(paths[0], keep_default_na=False, na_values=[""])
 
 

@@ -1,4 +1,6 @@
-"""Fixtures."""
+"""Fixtures of several packages."""
+
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -21,6 +23,8 @@ from purelens.networks.model import model
 from purelens.networks.subnetwork import LayerView
 from purelens.numerics.bootstrap import Intervals
 from support.layers import DEAD, RARE, SCENE_CLIP
+from support.pages import DEAD as DEAD_OF_PAGES
+from support.pages import MadeUpLayer, write_images
 
 
 def largest_activations(paths: dict[str, str], out: str) -> np.ndarray:
@@ -88,3 +92,14 @@ def clip_weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("clip") / "clip.safetensors"
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, path)
     return str(path)
+
+
+@pytest.fixture(scope="session")
+def layer(tmp_path_factory: pytest.TempPathFactory) -> tuple[MadeUpLayer, Path]:
+    """A made-up layer, and the folder of its pages."""
+    root = tmp_path_factory.mktemp("pages")
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 32, 32, 3), dtype="u1")
+    write_images(root / "images.h5", pixels, ["cat", "dog"], [f"{i}.png" for i in range(40)], [])
+    made = MadeUpLayer(root / "layer", root / "images.h5", "layer2", "layer1", n_neurons=5, dead=(DEAD_OF_PAGES,))
+    made.write(40, 32)
+    return made, Path(made.pages(root / "report", "photos", "net", n_references=6, patch_size=16, image_size=24))

@@ -8,6 +8,7 @@ from scipy.stats import pearsonr
 
 from purelens.circuits.interpretability import cluster_distances
 from purelens.storage.tables import read_table
+from support.layers import DEAD
 
 
 def blobs(n_sets: int, n: int, k: int, spread: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -72,8 +73,8 @@ def test_tables_hold_the_distances_of_scipy(study: dict[str, str]) -> None:
 
 
 def test_a_dead_neuron_is_in_the_table_without_numbers(study: dict[str, str]) -> None:
-    dead = read_table(study["interpretability"]).query("neuron == @DEAD")
+    dead = read_table(study["interpretability"])[lambda table: table.neuron == DEAD]
     assert len(dead) > 0
     assert (dead.n_references == 0).all()
     assert dead[["intra", "inter", "gap"]].isna().all(axis=None)
-    assert np.isnan(read_table(study["alignment"]).query("neuron == @DEAD").correlation).all()
+    assert np.isnan(read_table(study["alignment"])[lambda table: table.neuron == DEAD].correlation).all()

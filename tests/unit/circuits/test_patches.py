@@ -84,7 +84,7 @@ def test_gradient_patches_of_a_transformer(small: dict[str, str], tmp_path: Path
     options = {"img_size": 32, "patch_size": 8, "num_classes": 2, "depth": 2}
     paths = {"images_h5": small["images_h5"], "model": (f"{tmp_path}/m.safetensors", f"{tmp_path}/m.json")}
     model(paths["images_h5"], "random", *paths["model"], "timm:vit_tiny_patch16_224", options)
-    layer = "blocks.1.mlp.act"
+    layer = LayerView("blocks.1.mlp.act")
     activations(**paths, activations_h5=f"{tmp_path}/a.h5", layer=layer, n_references=4)
     stage = {**paths, "activations_h5": f"{tmp_path}/a.h5", "layer": layer, "neurons": [0, 1]}
     relevances(**stage, relevances_h5=f"{tmp_path}/r.h5", lower_layers=["blocks.0.mlp.act"])

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from studies import MadeUpLayer
 
 from purelens.circuits.projections import projections, spread_out
+from support.pages import MadeUpLayer
 
 
 def test_places_in_the_plane(layer: tuple[MadeUpLayer, Path], tmp_path: Path) -> None:

@@ -34,9 +34,9 @@ def labeled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def gated(small: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """All artifacts of the small network up to the gates."""
-    folder = tmp_path_factory.mktemp("gated")
+def assigned(small: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """All artifacts of the small network up to the assignments."""
+    folder = tmp_path_factory.mktemp("assigned")
     names = ("activations", "relevances", "virtual_neurons", "assignments")
     paths = dict(small) | {f"{name}_h5": str(folder / f"{name}.h5") for name in names}
     inputs = dict(small) | {"activations_h5": paths["activations_h5"]}
@@ -50,7 +50,7 @@ def gated(small: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> di
     )
     virtual_neurons(paths["relevances_h5"], paths["activations_h5"], [], paths["virtual_neurons_h5"], [], [2, 3])
     assignments(
-        **inputs, virtual_neurons_h5=paths["virtual_neurons_h5"], assignments_h5=paths["assignments_h5"], layer=LayerView("layer3"),
-        lower_layer="layer2", n_clusters=2, neurons=5, execution=Execution(batch_size=7),
+        **inputs, virtual_neurons_h5=paths["virtual_neurons_h5"], assignments_h5=paths["assignments_h5"],
+        layer=LayerView("layer3"), lower_layer="layer2", n_clusters=2, neurons=5, execution=Execution(batch_size=7),
     )  # fmt: skip
     return paths

@@ -1,4 +1,4 @@
-"""TODO explanations.ablate"""
+"""Ablation beside whole passes with shifted maps, and its sanity checks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +15,7 @@ from purelens.explanations.ablate import Ablation, ablate, find_head, losses, sc
 from purelens.explanations.explain import explain
 from purelens.networks.loading import load_network
 from purelens.networks.subnetwork import LayerView
+from purelens.numerics.bootstrap import Intervals
 from purelens.storage.artifacts import create
 from support.sums import spoiled
 
@@ -28,7 +29,7 @@ def test_replacing_a_neuron_is_a_whole_pass_with_its_maps_shifted(
     with open_images(small["images_h5"]) as images, h5py.File(references) as file:
         chosen, mean = np.arange(0, 40, 3), file["mean"][...].astype(float)
         for layer, has_head in (("layer3", True), ("layer2", False)):
-            ablation = Ablation(network, images, layer, "auto", torch.device("cpu"), 5)
+            ablation = Ablation(network, images, LayerView(layer), 5)
             assert (ablation.head_weight is not None) == has_head
             logits, values = ablation.logits(chosen), rng.random(len(chosen))
             found = ablation.replaced(chosen, logits, 3, mean[chosen, 3], values)
@@ -40,7 +41,7 @@ def test_replacing_a_neuron_is_a_whole_pass_with_its_maps_shifted(
 
             handle = network.module.get_submodule(layer).register_forward_hook(replace)
             with torch.no_grad():
-                wanted = network.module(network.normalize(torch.from_numpy(images.take(chosen)))).numpy()
+                wanted = network.module(network.prepare(images.take(chosen))).numpy()
             handle.remove()
             np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
             assert np.abs(wanted - logits).max() > 1e-3
@@ -48,9 +49,9 @@ def test_replacing_a_neuron_is_a_whole_pass_with_its_maps_shifted(
             np.testing.assert_allclose(same, logits, atol=1e-6 * np.abs(logits).max())  # a perfect simulation
 
 
-def test_a_perfect_simulation_changes_no_loss(gated: dict[str, str], tmp_path: Path) -> None:
+def test_a_perfect_simulation_changes_no_loss(assigned: dict[str, str], tmp_path: Path) -> None:
     """An explanation by a concept that is the neuron itself scores 1, its mean 0."""
-    with h5py.File(gated["activations_h5"]) as file:
+    with h5py.File(assigned["activations_h5"]) as file:
         alive = int(file["mean"][...].std(axis=0).argmax())
         truth = file["mean"][...][:, [alive]]
     with create(tmp_path / "own.h5", "concepts") as out:
@@ -65,12 +66,13 @@ def test_a_perfect_simulation_changes_no_loss(gated: dict[str, str], tmp_path: P
     for name in ("itself", "nothing"):
         (tmp_path / f"{name}.csv").write_text(f"neuron,concept\n{alive},{name}\n")
     explain(
-        gated["activations_h5"], [], [], [], str(tmp_path / "explanations.h5"), [], "all", "layer3",
+        assigned["activations_h5"], [], [], [], str(tmp_path / "explanations.h5"), [], "all", "layer3",
         imported={name: str(tmp_path / f"{name}.csv") for name in ("itself", "nothing")},
     )  # fmt: skip
     ablate(
-        gated["images_h5"], *gated["model"], gated["activations_h5"], str(tmp_path / "explanations.h5"),
-        str(tmp_path / "own.h5"), [], str(tmp_path / "ablation.csv"), str(tmp_path / "summary.csv"), "layer3", 4,
+        assigned["images_h5"], assigned["model"], assigned["activations_h5"], str(tmp_path / "explanations.h5"),
+        str(tmp_path / "own.h5"), [], str(tmp_path / "ablation.csv"), str(tmp_path / "summary.csv"),
+        LayerView("layer3"), 4, Intervals(),
     )  # fmt: skip
     scores = pd.read_csv(tmp_path / "ablation.csv").set_index("method")["score"]
     assert scores["imported:itself"] == pytest.approx(1, abs=1e-5)
@@ -92,16 +94,16 @@ def test_losses_and_scales() -> None:
 def test_no_head_where_something_comes_between(small: dict[str, str]) -> None:
     network = load_network(*small["model"])
     with open_images(small["images_h5"]) as images:
-        pixels = network.normalize(torch.from_numpy(images.take(np.arange(3))))
-    assert find_head(network, "layer3.0", "auto", pixels) is None
-    weight = find_head(network, "layer3", "auto", pixels)
+        pixels = network.prepare(images.take(np.arange(3)))
+    assert find_head(network, LayerView("layer3.0"), pixels) is None
+    weight = find_head(network, LayerView("layer3"), pixels)
     assert weight is not None
     np.testing.assert_allclose(weight, network.module.linear.weight.numpy())
 
 
 @pytest.mark.parametrize("wrong", ["missing", "extra"])
 def test_ablation_sees_wrong_explanations(wrong: str) -> None:
-    """The same of ablation, which depends on the classes too: most scores fall, and their mean does by much."""
+    """Ablation depends on the classes too: most scores fall, and their mean falls by much."""
     rng = np.random.default_rng(0)
     truth = (rng.random((2000, 40)) < 0.05).astype(float)
     neuron = truth * rng.uniform(0.5, 1.5, truth.shape) + 0.05 * rng.random(truth.shape)

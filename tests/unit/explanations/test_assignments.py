@@ -1,47 +1,46 @@
-"""TODO explanations.assignments"""
+"""Assignments of images to virtual neurons, beside their definition."""
 
 import h5py
 import numpy as np
-import torch
 
-from purelens.circuits.relevances import Attribution
+from purelens.circuits.attribution import Attribution
 from purelens.data.dataset import open_images
 from purelens.networks.loading import load_network
-from purelens.networks.subnetwork import Segment
+from purelens.networks.subnetwork import LayerView, Segment
 from purelens.storage.artifacts import strings
 
 
-def test_gates_are_the_nearest_circuits(gated: dict[str, str]) -> None:
-    network = load_network(*gated["model"])
+def test_images_are_assigned_to_the_nearest_circuit(assigned: dict[str, str]) -> None:
+    network = load_network(*assigned["model"])
     with (
-        h5py.File(gated["assignments_h5"]) as found,
-        h5py.File(gated["virtual_neurons_h5"]) as clusters,
-        h5py.File(gated["activations_h5"]) as file,
-        open_images(gated["images_h5"]) as images,
+        h5py.File(assigned["assignments_h5"]) as found,
+        h5py.File(assigned["virtual_neurons_h5"]) as clusters,
+        h5py.File(assigned["activations_h5"]) as file,
+        open_images(assigned["images_h5"]) as images,
         Segment(network.module, "layer3", ["layer2"]) as segment,
     ):
         assert len(found["neuron"]) == 5
-        attribution = Attribution(segment, "layer3")
+        attribution = Attribution(segment, LayerView("layer3"))
         seen = set()
         for row, neuron in enumerate(found["neuron"][...].tolist()):
             circuit = clusters["circuit/layer2"][0, neuron, :2]
             for image in range(len(images)):
-                gate = int(found["virtual_neuron"][row, image])
+                assigned_to = int(found["virtual_neuron"][row, image])
                 if file["max"][image, neuron] <= 0:
-                    assert gate == -1
+                    assert assigned_to == -1
                     continue
-                attribution.forward(network.normalize(torch.from_numpy(images.take(np.array([image])))))
+                attribution.forward(network.prepare(images.take(np.array([image]))))
                 relevance = attribution.backward(np.array([0]), np.array([neuron]))["layer2"].numpy()[0]
                 distances = np.linalg.norm(circuit - relevance, axis=1)
                 if abs(distances[0] - distances[1]) > 1e-5:
-                    assert gate == distances.argmin()
-                seen.add(gate)
+                    assert assigned_to == distances.argmin()
+                seen.add(assigned_to)
         assert seen >= {0, 1}
 
 
-def test_references_have_the_gate_of_their_cluster(gated: dict[str, str]) -> None:
-    """Assigning to the nearest mean is what k-means ended with."""
-    with h5py.File(gated["assignments_h5"]) as found, h5py.File(gated["virtual_neurons_h5"]) as clusters:
+def test_references_are_assigned_to_their_virtual_neuron(assigned: dict[str, str]) -> None:
+    """k-means ended with references at their nearest mean."""
+    with h5py.File(assigned["assignments_h5"]) as found, h5py.File(assigned["virtual_neurons_h5"]) as clusters:
         method = strings(clusters["method"]).index("pure:layer2")
         for row, neuron in enumerate(found["neuron"][...].tolist()):
             ids, label = clusters["reference_id"][neuron], clusters["label"][method, 0, neuron]

@@ -47,7 +47,7 @@ def test_network_dissection_is_the_definition(
         Segment(network.module, "layer3") as segment,
         h5py.File(tmp_path / "iou.h5") as found,
     ):
-        maps = segment.forward(network.normalize(torch.from_numpy(images.take(chosen))))[0].detach()
+        maps = segment.forward(network.prepare(images.take(chosen)))[0].detach()
         concept, mask = images.file["concept"][...][chosen], images.file["mask"][...][chosen].astype(bool)
         large = torch.nn.functional.interpolate(maps, size=(32, 32), mode="bilinear", align_corners=False).numpy()
         for neuron in (0, 13, 50):

@@ -6,10 +6,10 @@ from purelens.explanations.units import open_units
 from purelens.storage.artifacts import read
 
 
-def test_virtual_neurons_add_up_to_their_neuron(gated: dict[str, str]) -> None:
+def test_virtual_neurons_add_up_to_their_neuron(assigned: dict[str, str]) -> None:
     with (
-        open_units(gated["activations_h5"], gated["assignments_h5"]) as units,
-        read(gated["activations_h5"], "activations") as file,
+        open_units(assigned["activations_h5"], assigned["assignments_h5"]) as units,
+        read(assigned["activations_h5"], "activations") as file,
     ):
         assert len(units) == 64 + 5 * 2
         values = units.activations(slice(0, len(units)), np.arange(40))

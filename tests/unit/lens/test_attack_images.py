@@ -1,4 +1,4 @@
-"""TODO lens.attack_images"""
+"""Images are generated from prompts and scored."""
 
 import sys
 from pathlib import Path
@@ -28,14 +28,13 @@ def test_prompts_are_drawn_and_scored(clip: dict[str, Any], tmp_path: Path, monk
     monkeypatch.setitem(sys.modules, "diffusers", SimpleNamespace(AutoPipelineForText2Image=pipeline))
     prompts = tmp_path / "prompts.csv"
     prompts.write_text("attack,kind,prompt\n007,lens,a\n007,lens,b\n007,random,c\n")
-    wanted = {"007": {"source_class": "circle", "target_class": "square", "avoid": [], "images": None}}
+    settings = {"007": {"source_class": "circle", "target_class": "square", "avoid": [], "images": None}}
     for _ in range(2):
         attack_images(
             str(prompts),
             f"{tmp_path}/images.csv",
             clip,
-            wanted,
-            str(tmp_path),
+            settings,
             Intervals(bootstrap=20),
             str(tmp_path),
             execution=Execution(device="cpu"),

@@ -17,46 +17,46 @@ from support.lens import SIZE
 
 
 def test_attacks(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:
-    wanted = {"first": {"source_class": "circle", "target_class": "square", "avoid": ["night"], "images": None}}
+    settings = {"first": {"source_class": "circle", "target_class": "square", "avoid": ["night"], "images": None}}
     tables = [str(tmp_path / name) for name in ("attacks.csv", "prompts.csv")]
-    attacks([made["directions"]], [made["words"]], *tables, clip, wanted)
+    attacks([made["directions"]], [made["words"]], *tables, clip, settings)
     found, prompts = (read_table(table) for table in tables)
     assert not set(found.word) & {"a square", "night"}
     assert set(found.kind) <= {"lens", "random"}
     assert (found.score > 0).all()
     assert prompts.prompt.str.startswith("a photo of a circle with ").all()
     before = Path(tables[0]).read_bytes()
-    attacks([made["directions"]], [made["words"]], *tables, clip, wanted)
+    attacks([made["directions"]], [made["words"]], *tables, clip, settings)
     assert Path(tables[0]).read_bytes() == before
     folder = tmp_path / "pictures" / "some"
     folder.mkdir(parents=True)
     for number in range(3):
         Image.fromarray(np.full((SIZE, SIZE, 3), 80 * number, dtype=np.uint8)).save(folder / f"{number}.png")
     (folder / "9.png").write_text("no image")
-    wanted["first"]["images"] = str(tmp_path / "pictures")
-    attack_images(tables[1], f"{tmp_path}/images.csv", clip, wanted, intervals=Intervals(bootstrap=20))
+    settings["first"]["images"] = str(tmp_path / "pictures")
+    attack_images(tables[1], f"{tmp_path}/images.csv", clip, settings, intervals=Intervals(bootstrap=20))
     row = read_table(f"{tmp_path}/images.csv").iloc[0]
     assert (row.attack, row.kind, row.n_images) == ("first", "given", 3)
     for picture in folder.glob("*.png"):
         picture.write_text("no image")
     with pytest.raises(UserError, match="lens.attacks.first: none of the images"):
-        attack_images(tables[1], f"{tmp_path}/images.csv", clip, wanted, intervals=Intervals(bootstrap=20))
-    wanted["first"]["images"] = None
+        attack_images(tables[1], f"{tmp_path}/images.csv", clip, settings, intervals=Intervals(bootstrap=20))
+    settings["first"]["images"] = None
     with pytest.raises(UserError, match="diffusers is not installed"):
-        attack_images(tables[1], f"{tmp_path}/images.csv", clip, wanted, pipeline=str(tmp_path))
+        attack_images(tables[1], f"{tmp_path}/images.csv", clip, settings, Intervals(), pipeline=str(tmp_path))
 
 
 def test_words_of_an_attack_do_not_name_what_it_aims_at(
     made: dict[str, str], clip: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Also where the name of the class that is shown holds it; and one attack does not change another."""
-    wanted = {"a": {"source_class": "red circle", "target_class": "circle", "avoid": [], "images": None}}
+    """Even where the name of the source class contains it; and one attack does not change another."""
+    settings = {"a": {"source_class": "red circle", "target_class": "circle", "avoid": [], "images": None}}
     tables = [str(tmp_path / name) for name in ("attacks.csv", "prompts.csv")]
-    attacks([made["directions"]], [made["words"]], *tables, clip, wanted)
+    attacks([made["directions"]], [made["words"]], *tables, clip, settings)
     before = [read_table(table) for table in tables]
     assert len(before[0])
     assert not before[0].word.str.contains("circle").any()
-    more = {"first": {"source_class": "night", "target_class": "star", "avoid": [], "images": None}, **wanted}
+    more = {"first": {"source_class": "night", "target_class": "star", "avoid": [], "images": None}, **settings}
     attacks([made["directions"]], [made["words"]], *tables, clip, more)
     for old, table in zip(before, tables, strict=True):
         new = read_table(table)
@@ -69,8 +69,8 @@ def test_random_neurons_are_others(
     weights = Asked()
     monkeypatch.setattr("purelens.lens.attacks.N_NEURONS", 16)
     monkeypatch.setattr("purelens.lens.attacks._words_of", lambda _: (weights, ["a", "b"]))
-    wanted = {"a": {"source_class": "circle", "target_class": "star", "avoid": [], "images": None}}
-    attacks([made["directions"]], [made["words"]], f"{tmp_path}/a.csv", f"{tmp_path}/p.csv", clip, wanted)
+    settings = {"a": {"source_class": "circle", "target_class": "star", "avoid": [], "images": None}}
+    attacks([made["directions"]], [made["words"]], f"{tmp_path}/a.csv", f"{tmp_path}/p.csv", clip, settings)
     pushing, random = weights.neurons
     assert sorted([*pushing, *random]) == list(range(32))
 

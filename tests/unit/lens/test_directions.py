@@ -38,17 +38,17 @@ def test_directions_are_singular_vectors_of_the_largest_effects(made: dict[str, 
 
 def test_neurons_that_need_several_directions_are_split(made: dict[str, str]) -> None:
     with h5py.File(made["directions"]) as file:
-        part, silhouette = file["part"][...], file["silhouette"][...]
+        cluster, silhouette = file["cluster"][...], file["silhouette"][...]
         share = file["cluster_explained"][...]
         several = file["explained"][:, 0] < 0.9
         assert several.any()
-        assert ((part.max(axis=1) > 0) == several).all()
+        assert ((cluster.max(axis=1) > 0) == several).all()
         assert np.isfinite(silhouette[several]).all()
         assert np.isnan(silhouette[~several]).all()
         for neuron in np.flatnonzero(several):
-            n_parts = part[neuron].max() + 1
-            assert np.isfinite(share[neuron, :n_parts]).all()
-            assert np.isnan(share[neuron, n_parts:]).all()
+            n_directions = cluster[neuron].max() + 1
+            assert np.isfinite(share[neuron, :n_directions]).all()
+            assert np.isnan(share[neuron, n_directions:]).all()
         whole = ~several
         np.testing.assert_array_equal(file["cluster_direction"][...][whole, 0], file["direction"][...][whole])
 

@@ -56,7 +56,9 @@ def test_replacements_are_those_of_whole_tables(made: dict[str, str], tmp_path: 
 
 def test_images_without_classes_have_no_accuracy(made: dict[str, str], tmp_path: Path) -> None:
     images = draw_images(tmp_path / "images.h5", label=np.full(N_IMAGES, -1, dtype="i4"))
-    replacements(images, made["effects"], made["directions"], made["classes"], made["words"], f"{tmp_path}/r.csv")
+    replacements(
+        images, made["effects"], made["directions"], made["classes"], made["words"], f"{tmp_path}/r.csv", Intervals()
+    )
     assert len(read_table(f"{tmp_path}/r.csv")) == 0
 
 
@@ -64,10 +66,10 @@ def test_images_without_any_class(clip: dict[str, Any], made: dict[str, str], tm
     images = draw_images(tmp_path / "images.h5", label=np.full(N_IMAGES, -1, dtype="i4"), class_name=[])
     classes(images, f"{tmp_path}/classes.h5", clip)
     paths = [str(tmp_path / name) for name in ("s.csv", "summary.csv")]
-    segmentation(images, [made["directions"]], f"{tmp_path}/classes.h5", *paths, clip, [BLOCK], 5)
+    segmentation(images, [made["directions"]], f"{tmp_path}/classes.h5", *paths, clip, [BLOCK], 5, Intervals())
     heatmaps(images, [made["directions"]], f"{tmp_path}/classes.h5", f"{tmp_path}/h.h5", clip, [BLOCK], 5)
     with h5py.File(f"{tmp_path}/h.h5") as file:
         assert (file["class"][...] == -1).all()
     inputs = (images, made["effects"], made["directions"], f"{tmp_path}/classes.h5", made["words"])
-    replacements(*inputs, f"{tmp_path}/r.csv")
+    replacements(*inputs, f"{tmp_path}/r.csv", Intervals())
     assert [len(read_table(path)) for path in (*paths, f"{tmp_path}/r.csv")] == [0, 0, 0]

@@ -74,5 +74,5 @@ def test_images_without_masks_are_not_segmented(made: dict[str, str], clip: dict
     with h5py.File(path, "r+") as file:
         del file["mask"]
     paths = [str(tmp_path / name) for name in ("s.csv", "summary.csv")]
-    segmentation(path, [made["directions"]], made["classes"], *paths, clip, [BLOCK], 5)
+    segmentation(path, [made["directions"]], made["classes"], *paths, clip, [BLOCK], 5, Intervals())
     assert [len(read_table(name)) for name in paths] == [0, 0]

@@ -12,7 +12,7 @@ from purelens.lens.texts import texts
 from purelens.lens.words import words
 
 
-def test_words_rebuild_directions(made: dict[str, str]) -> None:
+def test_words_reconstruct_directions(made: dict[str, str]) -> None:
     with h5py.File(made["words"]) as file, h5py.File(made["texts"]) as known, h5py.File(made["directions"]) as found:
         pool = known["text_embedding"][...]
         atoms = pool - pool.mean(axis=0)
@@ -20,12 +20,12 @@ def test_words_rebuild_directions(made: dict[str, str]) -> None:
         word, weight = file["word"][...], file["weight"][...]
         assert word.shape == (32, 4)
         assert (np.diff(np.abs(weight), axis=1) <= 0).all()
-        rebuilt = np.einsum("nm,nmd->nd", weight, atoms[word])
-        np.testing.assert_allclose(file["reconstruction"][...], rebuilt, atol=1e-5)
+        reconstruction = np.einsum("nm,nmd->nd", weight, atoms[word])
+        np.testing.assert_allclose(file["reconstruction"][...], reconstruction, atol=1e-5)
         direction = found["direction"][...]
-        cosine = (rebuilt * direction).sum(axis=1) / np.linalg.norm(rebuilt, axis=1)
+        cosine = (reconstruction * direction).sum(axis=1) / np.linalg.norm(reconstruction, axis=1)
         np.testing.assert_allclose(file["cosine_similarity"][...], cosine, atol=1e-5)
-        split = found["part"][...].max(axis=1) > 0
+        split = found["cluster"][...].max(axis=1) > 0
         np.testing.assert_array_equal(file["cluster_word"][...][~split, 0], word[~split])
         assert (file["cluster_word"][...][~split, 1:] == -1).all()
 

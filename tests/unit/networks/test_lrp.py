@@ -146,8 +146,8 @@ def test_a_convolution_with_two_uses_is_not_merged() -> None:
     plan = plan_rules(network, lambda: network(image.clone().requires_grad_()), "all")
     assert plan.merges == []
     with Propagation(network, plan), RelevanceSums():
-        propagated = network(image.clone().requires_grad_())
-    torch.testing.assert_close(propagated.detach(), network(image))
+        propaassigned = network(image.clone().requires_grad_())
+    torch.testing.assert_close(propaassigned.detach(), network(image))
 
 
 @pytest.mark.parametrize(

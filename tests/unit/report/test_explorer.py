@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from studies import MadeUpLayer
-
 from purelens.report.data import read_data
 from purelens.report.explorer import take_best
+from support.pages import MadeUpLayer
 
 
 def test_one_file_takes_the_best_neurons(layer: tuple[MadeUpLayer, Path]) -> None:

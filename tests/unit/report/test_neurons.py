@@ -6,11 +6,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from studies import MadeUpLayer
 
 from purelens.report.data import read_data
 from purelens.report.neurons import Neuron, shown
 from purelens.storage.artifacts import strings
+from support.pages import MadeUpLayer
 
 
 def neuron(label: list[int]) -> Neuron:

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from studies import MadeUpLayer
 
 from purelens.report.data import read_data
 from purelens.report.overview import benchmarks, finding, ratios, route_names
-from support.pages import DEAD
+from support.pages import DEAD, MadeUpLayer
 
 
 def test_the_finding_is_that_of_the_tables(layer: tuple[MadeUpLayer, Path]) -> None:

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from studies import MadeUpLayer
-
 from purelens.report.data import read_data
-from support.pages import DEAD
+from support.pages import DEAD, MadeUpLayer
 
 
 def test_a_dead_neuron_has_a_page_without_pictures(layer: tuple[MadeUpLayer, Path]) -> None:

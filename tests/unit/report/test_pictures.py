@@ -5,10 +5,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 from PIL import Image
-from studies import MadeUpLayer
 
 from purelens.report.data import read_data
 from purelens.report.pictures import strip
+from support.pages import MadeUpLayer
 
 
 def test_pictures_are_those_of_the_boxes(layer: tuple[MadeUpLayer, Path]) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from studies import MadeUpLayer, write_images
 
 from purelens.report.data import read_data
 from purelens.report.words import main_words
+from support.pages import MadeUpLayer, write_images
 
 
 def test_cards_name_what_a_neuron_is_active_for() -> None:
