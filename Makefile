@@ -26,6 +26,7 @@ check: .venv/.complete
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
+	$(BIN)/python tests/compiled_rules.py
 
 format: .venv/.complete
 	$(BIN)/ruff check --fix .

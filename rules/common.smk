@@ -10,7 +10,7 @@ from purelens.reruns.code_digests import code_digest
 from purelens.reruns.digests import Digests, architecture_digest, file_digest
 from purelens.storage.paths import MEMORY
 from purelens.workflow.preflight import check_files, check_inputs_of_the_lens
-from purelens.workflow.study import one_of, open_study
+from purelens.workflow.study import Names, one_of, open_study
 
 digests = Digests(MEMORY / "digests.json")
 atexit.register(digests.keep)
@@ -26,36 +26,37 @@ memory = study.memory
 runtime = study.runtime
 
 
-def output(stage):
+def output(stage: str) -> str:
     """Output of a job: an artifact stays until the new one is whole; a shard is removed when all are gathered."""
     file = study.job_path(stage)
-    return temp(file) if study.n_shards(stage) > 1 else update(file)
+    made: str = temp(file) if study.n_shards(stage) > 1 else update(file)
+    return made
 
 
-def model_files():
+def model_files() -> list[str]:
     """Weights and card of the model of a job."""
     return [path("model"), path("model_card")]
 
 
-def embedding_paths(wildcards):
+def embedding_paths(wildcards: Names) -> list[str]:
     """Artifacts of all embedding models for the layer of a job."""
-    names = dict(wildcards)
+    names = dict(wildcards.items())
     return [
         path("embeddings", **names, embedder=name) for name in settings.patch_embedders
     ]
 
 
-def log_path(name):
+def log_path(name: str) -> str:
     """Log of a rule's job: one file for each combination of its wildcards."""
     return path("log", name=study.log_name(name))
 
 
-def benchmark_path(name):
+def benchmark_path(name: str) -> str:
     """Time and memory of a rule's job: one file for each combination of its wildcards."""
     return path("benchmark", name=study.log_name(name))
 
 
-def check_inputs():
+def check_inputs() -> None:
     """Stop before the first job if images or weights are missing, or images too few."""
     try:
         check_files(settings)

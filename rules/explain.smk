@@ -6,7 +6,7 @@ OUTPUTS          {dataset}/image_embeddings/*.h5, {dataset}/concepts/*.h5, .../a
 """
 
 
-def explainers():
+def explainers() -> list[str]:
     """Concept sets that explain; one of all names only scores."""
     return [
         name
@@ -15,67 +15,71 @@ def explainers():
     ]
 
 
-def concept_paths(wildcards, names):
+def concept_paths(wildcards: Names, names: list[str]) -> list[str]:
     """Artifacts of concept sets for the dataset of a job."""
     return [
         path("concepts", dataset=wildcards.dataset, concepts=name) for name in names
     ]
 
 
-def explaining_concepts(wildcards):
+def explaining_concepts(wildcards: Names) -> list[str]:
     """Artifacts of the concept sets that explain."""
     return concept_paths(wildcards, explainers())
 
 
-def ground_truth(wildcards):
+def ground_truth(wildcards: Names) -> str:
     """Artifact of the concept set that explanations are scored against."""
     chosen = settings.explain.ground_truth or next(iter(settings.explain.concepts))
     return concept_paths(wildcards, [chosen])[0]
 
 
-def takes_all_names(wildcards):
+def takes_all_names(wildcards: Names) -> bool:
     """Whether a concept set has the names of all others."""
     return settings.explain.concepts[wildcards.concepts].source == "all"
 
 
-def imported_by(wildcards):
+def imported_by(wildcards: Names) -> list[str]:
     """Files of imported explanations whose names a concept set takes."""
     imported = settings.explain.imported.values()
     return list(imported) if takes_all_names(wildcards) else []
 
 
-def text_embedder(wildcards):
+def text_embedder(wildcards: Names) -> str | None:
     """Embedding model of the texts of a concept set; None for labels."""
     return settings.explain.concepts[wildcards.concepts].embedder
 
 
-def concept_files(wildcards):
+def text_embedder_settings(wildcards: Names) -> dict[str, object] | None:
+    """What decides the embeddings of the texts of a concept set; None for labels."""
+    name = text_embedder(wildcards)
+    return study.embedder(name) if name else None
+
+
+def concept_files(wildcards: Names) -> list[str]:
     """Files that decide a concept set."""
-    concepts, name = (
-        settings.explain.concepts[wildcards.concepts],
-        text_embedder(wildcards),
-    )
+    concepts = settings.explain.concepts[wildcards.concepts]
+    name = text_embedder(wildcards)
     weights = settings.embedders[name].weights if name else None
     files = [concepts.texts, concepts.text_embeddings, concepts.superclasses]
     return study.files(weights, *files, *imported_by(wildcards))
 
 
-def embedded_images(wildcards):
+def embedded_images(wildcards: Names) -> list[str]:
     """Embeddings of the images by the embedding model of a concept set; none for labels."""
     name = text_embedder(wildcards)
-    names = {"dataset": wildcards.dataset, "embedder": name}
-    return [path("image_embeddings", **names)] if name else []
+    dataset = wildcards.dataset
+    return [path("image_embeddings", dataset=dataset, embedder=name)] if name else []
 
 
-def assignment_path(wildcards):
+def assignment_path(wildcards: Names) -> list[str]:
     """Assignments, if virtual neurons are explained."""
-    names = dict(wildcards)
+    names = dict(wildcards.items())
     return [path("assignments", **names)] if settings.explain.virtual_neurons else []
 
 
-def iou_path(wildcards):
+def iou_path(wildcards: Names) -> list[str]:
     """Artifact of Network Dissection, if the study asks for it."""
-    names = dict(wildcards)
+    names = dict(wildcards.items())
     return [path("iou", **names)] if settings.explain.network_dissection else []
 
 
@@ -136,9 +140,7 @@ rule concepts:
         runtime=runtime("concepts"),
     params:
         settings=lambda w: settings.explain.concepts[w.concepts].model_dump(),
-        embedder=lambda w: (
-            study.embedder(text_embedder(w)) if text_embedder(w) else None
-        ),
+        embedder=text_embedder_settings,
         imported=imported_by,
         seed=settings.seed,
         code=code_digest("concepts"),

@@ -5,21 +5,23 @@ OUTPUTS          {dataset}/lens/{embedder}/{block}/effects.h5, directions.h5, wo
                  {dataset}/lens/{embedder}/texts.h5, classes.h5, discovery.h5, heatmaps.h5, segmentation*.csv, attack*.csv
 """
 
+from collections.abc import Callable
 
-def of_blocks(artifact):
+
+def of_blocks(artifact: str) -> Callable[[Names], list[str]]:
     """Input function: artifacts of all blocks of a CLIP that the study names."""
     return lambda wildcards: [
-        path(artifact, **dict(wildcards), block=str(block))
+        path(artifact, **dict(wildcards.items()), block=str(block))
         for block in blocks_of(wildcards)
     ]
 
 
-def blocks_of(wildcards):
+def blocks_of(wildcards: Names) -> list[int]:
     """Blocks of a CLIP whose neurons are read."""
     return settings.lens.models[wildcards.embedder].blocks
 
 
-def attack_settings(without):
+def attack_settings(without: set[str]) -> dict[str, dict[str, object]]:
     """Settings of the attacks, by name."""
     return {
         name: attack.model_dump(exclude=without)
@@ -27,7 +29,7 @@ def attack_settings(without):
     }
 
 
-def attack_kinds():
+def attack_kinds() -> list[str]:
     """Tables about attacks that a study makes."""
     attacks = settings.lens.attacks.values()
     if not attacks:
@@ -36,7 +38,7 @@ def attack_kinds():
     return ["attacks", "attack_prompts", *(["attack_images"] if scored else [])]
 
 
-def attacked_images():
+def attacked_images() -> list[str]:
     """Digests of the images that attacks are scored on."""
     sources = [attack.images for attack in settings.lens.attacks.values()]
     return [
@@ -46,7 +48,7 @@ def attacked_images():
     ]
 
 
-def attack_watch(wildcards):
+def attack_watch(wildcards: Names) -> dict[str, object]:
     """What decides the scores of attacks besides params."""
     return {
         **study.embedder_watch(wildcards),

@@ -4,18 +4,18 @@ REQUIRED INPUTS  none
 OUTPUTS          none
 """
 
-from purelens.reruns.staleness import planned
+from purelens.reruns.staleness import Step, planned
 from purelens.workflow.estimates import artifact_bytes, measured_seconds, memory_mb
 
 
-def planned_jobs(wildcards):
+def planned_jobs(wildcards: Names) -> list[dict[str, object]]:
     """What a run of the whole study would do."""
     return [
         job_of(step) for step in planned(inputs.freshness, inputs.steps.find, targets())
     ]
 
 
-def job_of(step):
+def job_of(step: Step) -> dict[str, object]:
     """A line of the plan."""
     sizes = study.sizes(step.rule, step.wildcards)
     return {

@@ -4,17 +4,19 @@ REQUIRED INPUTS  {dataset}/images.h5, {dataset}/{model}/model.json, all artifact
 OUTPUTS          report/index.html, report/assets/, report/layers/, report/lens/, report/explorer.html
 """
 
+from collections.abc import Callable
 
-def of_explanations(artifact):
+
+def of_explanations(artifact: str) -> Callable[[Names], list[str]]:
     """Input function: an artifact about the explanations of a layer, if there are any."""
     return lambda wildcards: (
-        [path(artifact, **dict(wildcards))] if explainers() else []
+        [path(artifact, **dict(wildcards.items()))] if explainers() else []
     )
 
 
-def attack_tables(wildcards):
+def attack_tables(wildcards: Names) -> list[str]:
     """Tables about attacks on a CLIP: words, prompts, and scores of images."""
-    return [path(kind, **dict(wildcards)) for kind in attack_kinds()]
+    return [path(kind, **dict(wildcards.items())) for kind in attack_kinds()]
 
 
 rule pages:

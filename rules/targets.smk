@@ -1,7 +1,7 @@
 """What a study makes."""
 
 
-def all_layers():
+def all_layers() -> list[dict[str, str]]:
     """Names of dataset, model and layer of every layer of the study."""
     return [
         {"dataset": dataset, "model": name, "layer": layer}
@@ -11,7 +11,7 @@ def all_layers():
     ]
 
 
-def all_clips():
+def all_clips() -> list[dict[str, str]]:
     """Names of dataset and embedding model of every CLIP of the lens."""
     return [
         {"dataset": dataset, "embedder": name}
@@ -20,7 +20,7 @@ def all_clips():
     ]
 
 
-def all_blocks():
+def all_blocks() -> list[dict[str, str]]:
     """Names of dataset, embedding model and block of all neurons of the lens."""
     return [
         {**names, "block": str(block)}
@@ -29,7 +29,7 @@ def all_blocks():
     ]
 
 
-def layer_targets(names):
+def layer_targets(names: dict[str, str]) -> list[str]:
     """What a study makes of a layer."""
     kinds = ["interpretability_summary", "alignment_summary"]
     kinds += ["neuron_figures"] if settings.figures.neurons else []
@@ -41,13 +41,13 @@ def layer_targets(names):
     return [*(path(kind, **names) for kind in kinds), *figures]
 
 
-def clip_targets(names):
+def clip_targets(names: dict[str, str]) -> list[str]:
     """What a study makes of a CLIP of the lens."""
     kinds = ["discovery", "segmentation_summary", *attack_kinds()]
     return [path(kind, **names) for kind in kinds]
 
 
-def targets():
+def targets() -> list[str]:
     """All files that a study makes, besides those that they are made from."""
     files = [path("explorer")] if settings.report.explorer else []
     files += [file for names in all_layers() for file in layer_targets(names)]
@@ -55,7 +55,7 @@ def targets():
     return files + [file for names in all_clips() for file in clip_targets(names)]
 
 
-def layer_names():
+def layer_names() -> list[str]:
     """All layers of all models."""
     return sorted(
         {layer for model in settings.models.values() for layer in model.layers}

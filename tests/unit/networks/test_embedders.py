@@ -1,4 +1,4 @@
-"""TODO networks.embedders"""
+"""Embedding models beside the libraries that they come from, and files of embeddings."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def test_a_local_clip_gives_open_clips_embeddings(clip_weights: str) -> None:
     library = open_clip()
     model, _, preprocess = library.create_model_and_transforms("scene_clip", pretrained=clip_weights)
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
-    pixels = torch.from_numpy(embedder.geometry.apply(picture))[None]
+    pixels = embedder.geometry.apply(picture)[None].copy()
     wanted = model.eval().encode_image(preprocess(picture)[None]).detach()
     torch.testing.assert_close(embedder.embed(pixels), wanted, rtol=1e-4, atol=1e-4)
 
@@ -32,12 +32,12 @@ def test_a_local_clip_gives_open_clips_embeddings(clip_weights: str) -> None:
 def test_tokens_are_the_last_hidden_state(clip_weights: str) -> None:
     settings = {"architecture": SCENE_CLIP, "weights": clip_weights, "output": "tokens"}
     embedder = load_embedder("open_clip", settings, CPU)
-    pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     visual = embedder.network.module.visual
     hidden: list[torch.Tensor] = []
     handle = visual.transformer.register_forward_hook(lambda _, __, output: hidden.append(output))
     with torch.no_grad():
-        visual(embedder.network.normalize(pixels))
+        visual(embedder.network.prepare(pixels))
     handle.remove()
     assert hidden[0].shape == (2, 65, 96)
     torch.testing.assert_close(embedder.embed(pixels), hidden[0].mean(dim=1))
@@ -45,11 +45,11 @@ def test_tokens_are_the_last_hidden_state(clip_weights: str) -> None:
 
 def test_timm_models_and_their_tokens() -> None:
     settings = {"architecture": "vit_tiny_patch16_224", "weights": "random", "size": 32}
-    pixels = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     pooled = load_embedder("timm", settings, CPU, seed=1)
     tokens = load_embedder("timm", settings | {"output": "tokens"}, CPU, seed=1)
     with torch.no_grad():
-        hidden = tokens.network.module.forward_features(tokens.network.normalize(pixels))
+        hidden = tokens.network.module.forward_features(tokens.network.prepare(pixels))
     assert pooled.embed(pixels).shape == (2, 192)
     torch.testing.assert_close(tokens.embed(pixels), hidden.mean(dim=1))
     assert pooled.geometry.resize == int(32 / 0.9)
@@ -58,9 +58,9 @@ def test_timm_models_and_their_tokens() -> None:
 def test_a_layer_of_any_network(small: dict[str, str]) -> None:
     settings = {"architecture": CIFAR_RESNET, "options": {"depth": 14, "num_classes": 2}, "layer": "layer2", "size": 32}
     embedder = load_embedder("network", settings | {"weights": small["model"][0]}, CPU)
-    pixels = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     network = build_network(CIFAR_RESNET, settings["options"], small["model"][0])
-    module, images = network.module, network.normalize(pixels)
+    module, images = network.module, network.prepare(pixels)
     wanted = module.layer2(module.layer1(torch.relu(module.bn1(module.conv1(images))))).mean(dim=(2, 3))
     torch.testing.assert_close(embedder.embed(pixels), wanted)
 

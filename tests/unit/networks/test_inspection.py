@@ -1,12 +1,14 @@
-"""TODO networks.inspection"""
+"""Layers that can be studied, and the errors about others."""
 
 import pytest
+import torch
+from torch import nn
 
 from helpers import CIFAR_RESNET
 from purelens.errors import UserError
 from purelens.networks.inspection import Inspection
 from purelens.networks.loading import build_architecture
-from purelens.networks.subnetwork import block_before
+from purelens.networks.subnetwork import LayerView, block_before
 
 
 def test_block_before() -> None:
@@ -18,6 +20,25 @@ def test_block_before() -> None:
         block_before(network, "conv1")
     with pytest.raises(UserError, match=r"no layer 'layer9' \(did you mean 'layer"):
         block_before(network, "layer9")
+
+
+class Odd(nn.Module):
+    """One layer used twice, one beside the path, one never used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(3, 3, 1)
+        self.side = nn.Conv2d(3, 3, 1)
+        self.b = nn.Conv2d(3, 3, 1)
+        self.unused = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        side = self.side(x)
+        return self.b(self.a(self.a(x))) + side
+
+
+def odd_network() -> Odd:
+    return Odd()
 
 
 @pytest.mark.parametrize(
@@ -34,7 +55,7 @@ def test_block_before() -> None:
 def test_layers_that_cannot_be_studied(layer: str, lower: list[str], message: str) -> None:
     inspection = Inspection(f"{__file__}:odd_network", {}, 8)
     with pytest.raises(UserError, match=message):
-        inspection.check_layer(layer, lower, "auto")
+        inspection.check_layer(LayerView(layer), lower)
 
 
 def test_networks_that_do_not_take_the_image() -> None:
@@ -44,16 +65,16 @@ def test_networks_that_do_not_take_the_image() -> None:
 
 def test_the_default_lower_layer_is_one_that_can_be_used() -> None:
     resnet = Inspection("torchvision:resnet18", {}, 64)
-    assert resnet.block_before("layer3.0.conv2", "auto") == "layer3.0.bn1"
+    assert resnet.block_before(LayerView("layer3.0.conv2")) == "layer3.0.bn1"
     assert (
-        Inspection("torchvision:squeezenet1_1", {}, 64).block_before("features.12.expand3x3", "auto")
+        Inspection("torchvision:squeezenet1_1", {}, 64).block_before(LayerView("features.12.expand3x3"))
         == "features.12.squeeze_activation"
     )
     with pytest.raises(UserError, match=r"no layer 'layer9'"):
-        resnet.block_before("layer9", "auto")
+        resnet.block_before(LayerView("layer9"))
 
 
 def test_channels_last_holds_for_lower_layers_too() -> None:
     swin = Inspection("torchvision:swin_t", {}, 64)
-    found = swin.check_layer("features.3.0.mlp.0", ["features.1"], "last")
-    assert found == {"features.3.0.mlp.0": 768, "features.1": 96}
+    n_neurons = swin.check_layer(LayerView("features.3.0.mlp.0", "last"), ["features.1"])
+    assert n_neurons == {"features.3.0.mlp.0": 768, "features.1": 96}

@@ -1,4 +1,4 @@
-"""TODO report.explorer"""
+"""The explorer in one file takes the neurons with the largest gaps."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def test_one_file_takes_the_best_neurons(layer: tuple[MadeUpLayer, Path]) -> Non
     whole = read_data(folder / "layer.js")
     everything = "".join(take_best([whole], [str(folder)], 10**9))
     assert everything.count("/neurons/") == 5 + 4  # data of all, pictures of those that are not dead
-    gaps = whole["table"]["separation"]["2"]
+    gaps = whole["table"]["gap"]["2"]
     best = max((row for row in range(5) if gaps[row] is not None), key=lambda row: gaps[row])
     size = sum(map(len, take_best([whole], [str(folder)], 10**9)[:-1]))
     some = take_best([whole], [str(folder)], size // 2)

@@ -1,4 +1,4 @@
-"""TODO report.neurons"""
+"""Every virtual neuron has a picture, and circuits are mean relevances."""
 
 import dataclasses
 from pathlib import Path
@@ -51,8 +51,8 @@ def test_circuits_on_a_page_are_means_of_relevances(layer: tuple[MadeUpLayer, Pa
                 shown_now = data["clusterings"][name]["2"]
                 label = clusters["label"][methods.index(name), 0, number]
                 assert shown_now["label"] == label.tolist()
-                for part, circuit in zip(shown_now["parts"], shown_now["circuits"], strict=True):
-                    mean = file["relevance/layer1"][number][label == part].mean(axis=0)
+                for virtual_neuron, circuit in zip(shown_now["virtual_neurons"], shown_now["circuits"], strict=True):
+                    mean = file["relevance/layer1"][number][label == virtual_neuron].mean(axis=0)
                     order = np.argsort(-np.abs(mean))[:8]
                     assert [lower for lower, _ in circuit] == order.tolist()
                     np.testing.assert_allclose([value for _, value in circuit], mean[order], rtol=1e-3)

@@ -1,4 +1,4 @@
-"""TODO report.words"""
+"""Words in the explorer are those of the artifacts."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from support.pages import MadeUpLayer, write_images
 
 def test_cards_name_what_a_neuron_is_active_for() -> None:
     rows = [
-        {"method": "le:a", "part": None, "correlation": 0.9, "words": [["dog", 2.0], ["cat", -1.0]]},
-        {"method": "le:b", "part": None, "correlation": 0.5, "words": [["bird", 1.0]]},
+        {"method": "le:a", "virtual_neuron": None, "correlation": 0.9, "words": [["dog", 2.0], ["cat", -1.0]]},
+        {"method": "le:b", "virtual_neuron": None, "correlation": 0.5, "words": [["bird", 1.0]]},
     ]
     assert main_words(rows) == ["dog"]
 
@@ -30,7 +30,7 @@ def test_words_are_those_of_the_artifact(tmp_path: Path) -> None:
         weights = file["weight"][0, 0]
     (first, *_), layer = read_data(folder / "neurons/0.js")["words"], read_data(folder / "layer.js")
     assert first["method"] == "le:mine"
-    assert first["part"] is None
+    assert first["virtual_neuron"] is None
     assert [name for name, _ in first["words"]] == names == layer["lines"][0]["words"]
     assert [weight for _, weight in first["words"]] == pytest.approx(weights, rel=1e-3)
     le, dissect = layer["facts"]["words"]

@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from purelens.reruns import digests
+from purelens.reruns.digests import Digests, source_digest
 
 
 def test_bytes_count_and_dates_do_not(tmp_path: Path) -> None:
@@ -52,3 +54,19 @@ def test_a_network_of_ones_own_is_known_by_its_program(tmp_path: Path) -> None:
     network.write_text("def make(:")
     assert digests.architecture_digest(architecture) == digests.file_digest(network)
     assert digests.architecture_digest("torchvision:resnet18") is None
+
+
+def test_sources_are_digested_by_names_and_bytes(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "x" / "a.png")
+    (tmp_path / "t.csv").write_text("path\nx/a.png\n")
+    sources = [tmp_path, tmp_path / "t.csv"]
+    before = [source_digest(source, Digests()) for source in sources]
+    os.utime(tmp_path / "x" / "a.png", (1, 1))
+    assert [source_digest(source, Digests()) for source in sources] == before
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "x" / "a.png")
+    after = [source_digest(source, Digests()) for source in sources]
+    assert all(one != other for one, other in zip(before, after, strict=True))
+    assert source_digest(tmp_path / "none", Digests()) is None
+    (tmp_path / "t.csv").write_text("wrong\n")
+    assert source_digest(tmp_path / "t.csv", Digests()) is None

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
-from purelens.reruns.digests import Digests, source_digest
-from purelens.reruns.staleness import Freshness, Marks, Step, planned, sweep
+from purelens.errors import UserError
+from purelens.reruns.digests import Digests
+from purelens.reruns.staleness import Freshness, Marks, Step, check_not_in_the_future, planned, sweep
 from purelens.storage.artifacts import create
 from purelens.storage.provenance import provenance_of, read_record, write_record
 
@@ -114,19 +114,39 @@ def test_an_edited_table_is_made_anew(study: Study) -> None:
     assert study.changes("last.csv") == ["unreadable"]
 
 
-def test_settling_puts_dates_in_order(study: Study) -> None:
-    for number, name in enumerate(("last.csv", "middle.h5", "weights", "first.h5")):
-        os.utime(study.path(name), (number, number))
-    study.freshness().settle(str(study.path("last.csv")))
-    dates = [study.path(name).stat().st_mtime for name in ("weights", "first.h5", "middle.h5", "last.csv")]
-    assert dates == sorted(dates)
+def test_what_is_made_again_upstream_is_a_reason(study: Study) -> None:
+    study.path("middle.h5").write_text("edited")
+    assert study.changes("last.csv") == ["middle"]
+    study.path("middle.h5").unlink()
+    assert study.changes("last.csv") == []
 
 
-def test_settling_leaves_what_is_stale(study: Study) -> None:
-    study.params["middle"]["k"] = 3
-    os.utime(study.path("middle.h5"), (1, 1))
-    study.freshness().settle(str(study.path("last.csv")))
-    assert study.path("middle.h5").stat().st_mtime == 1
+def test_a_forced_step_and_those_after_it_run(study: Study) -> None:
+    freshness = Freshness(study.find_step, Digests(), lambda step: step.rule == "first")
+    assert freshness.changes(str(study.path("first.h5"))) == []  # Snakemake runs it anyway
+    assert freshness.changes(str(study.path("middle.h5"))) == ["first"]
+    assert freshness.changes(str(study.path("last.csv"))) == ["first", "middle"]
+
+
+def test_a_file_is_fresh_only_if_it_is_there(study: Study) -> None:
+    assert study.freshness().is_fresh(str(study.path("middle.h5")))
+    study.path("middle.h5").unlink()
+    assert not study.freshness().is_fresh(str(study.path("middle.h5")))
+
+
+def test_reasons_are_keys_of_the_study_and_names_of_watched_files(study: Study) -> None:
+    study.params["middle"] = {"k": 2, "embedder": {"size": 32, "source": "file"}, "watch": {"architecture": "a"}}
+    study.make("middle.h5")
+    study.params["middle"] = {"k": 2, "embedder": {"size": 64, "source": "file"}, "watch": {"architecture": "b"}}
+    assert study.changes("middle.h5") == ["architecture", "embedder.size"]
+    steps = {
+        "a.h5": Step("a", ["a.h5"], {"watch[0]": str(study.path("weights")), "watch[1]": "none.csv"}, {}),
+    }
+    record = provenance_of({}, {"watch[0]": "x", "watch[1]": "missing"})
+    with create(study.path("a.h5"), "dataset", record) as out:
+        out.coordinate("class", 1)
+    steps[str(study.path("a.h5"))] = Step("a", [str(study.path("a.h5"))], steps["a.h5"].inputs, {})
+    assert Freshness(steps.get, Digests()).changes(str(study.path("a.h5"))) == ["weights"]
 
 
 def test_marks_are_newer_than_what_is_stale_and_name_the_reason(study: Study) -> None:
@@ -141,7 +161,7 @@ def test_marks_are_newer_than_what_is_stale_and_name_the_reason(study: Study) ->
     assert Path(mark).stat().st_mtime_ns == before
 
 
-def test_a_gathered_artifact_is_identified_as_the_whole(tmp_path: Path) -> None:
+def test_a_gathered_artifact_has_the_fingerprint_of_the_whole(tmp_path: Path) -> None:
     steps = {
         "a.h5": Step("stage", ["a.h5"], {}, {"k": 1, "shard": "1/1"}),
         "p.h5": Step("stage", ["p.h5"], {}, {"k": 1, "shard": "1/2"}),
@@ -149,22 +169,6 @@ def test_a_gathered_artifact_is_identified_as_the_whole(tmp_path: Path) -> None:
     }
     freshness = Freshness(steps.get, Digests())
     assert freshness.fingerprint("g.h5") == freshness.fingerprint("a.h5")
-
-
-def test_sources_are_digested_by_names_and_bytes(tmp_path: Path) -> None:
-    (tmp_path / "x").mkdir()
-    Image.new("RGB", (9, 9)).save(tmp_path / "x" / "a.png")
-    (tmp_path / "t.csv").write_text("path\nx/a.png\n")
-    sources = [tmp_path, tmp_path / "t.csv"]
-    before = [source_digest(source, Digests()) for source in sources]
-    os.utime(tmp_path / "x" / "a.png", (1, 1))
-    assert [source_digest(source, Digests()) for source in sources] == before
-    Image.new("RGB", (9, 9), "red").save(tmp_path / "x" / "a.png")
-    after = [source_digest(source, Digests()) for source in sources]
-    assert all(one != other for one, other in zip(before, after, strict=True))
-    assert source_digest(tmp_path / "none", Digests()) is None
-    (tmp_path / "t.csv").write_text("wrong\n")
-    assert source_digest(tmp_path / "t.csv", Digests()) is None
 
 
 def test_a_record_survives_the_trip(study: Study) -> None:
@@ -207,16 +211,24 @@ def test_a_source_with_other_bytes_than_its_record_is_known_by_its_bytes(study: 
     assert Freshness(lambda _: None, Digests()).fingerprint(str(other)) != before
 
 
-def test_a_part_left_beside_what_is_fresh_is_not_marked(study: Study) -> None:
-    whole, part = str(study.path("middle.h5")), str(study.path("last.csv"))
-    study.params["last"]["k"] = 3
-    marks = Marks(study.freshness(), study.folder / "marks")
-    assert marks.of(part, whole) == []
-    assert len(marks.of(part)) == 1
-
-
-def test_progress_that_was_being_saved_is_swept_away(study: Study) -> None:
-    left = study.path(".middle.h5.progress.part")
+def test_a_checkpoint_that_was_being_written_is_swept_away(study: Study) -> None:
+    left = study.path(".middle.h5.checkpoint.part")
     left.write_text("")
     sweep(study.freshness(), str(study.folder))
     assert not left.exists()
+
+
+def test_inputs_dated_in_the_future_are_refused(study: Study) -> None:
+    paths = [str(study.path(name)) for name in ("weights", "first.h5", "none")]
+    check_not_in_the_future(paths)
+    os.utime(paths[1], (4e9, 4e9))
+    with pytest.raises(UserError, match=r"first.h5 is dated in the future"):
+        check_not_in_the_future(paths)
+
+
+def test_marks_have_names_that_files_can_have(study: Study) -> None:
+    study.params["middle"] = {"settings": {"a/b" * 100: 1}}
+    study.make("middle.h5")
+    study.params["middle"] = {"settings": {"a/b" * 100: 2}}
+    (mark,) = Marks(study.freshness(), study.folder / "marks").of(str(study.path("middle.h5")))
+    assert Path(mark).parent.name == "middle.h5"

@@ -1,4 +1,4 @@
-"""TODO reruns.verify"""
+"""Checking a results folder: damage, foreign files and dangling records are found, whole results are not complained of."""
 
 import json
 import os
@@ -32,8 +32,8 @@ def results(tmp_path: Path) -> Path:
     """first.h5 -> it's second.h5 -> table.csv; a folder of figures."""
     folder = tmp_path / "results"
     first = artifact(folder / "first.h5")
-    paths = {"first": "first.h5", "elsewhere": "../../gone.png"}
-    inputs = {"first": fingerprint_of(first), "elsewhere": "x"}
+    paths = {"first": "first.h5", "outside": "../../gone.png"}
+    inputs = {"first": fingerprint_of(first), "outside": "x"}
     second = artifact(folder / "it's second.h5", Provenance(inputs=inputs, execution={"paths": paths}))
     (folder / "table.csv").write_text("a\n1\n")
     table = Provenance(inputs={"second": fingerprint_of(second)}, execution={"paths": {"second": "it's second.h5"}})
@@ -56,8 +56,8 @@ def test_whole_results_have_no_problems(results: Path) -> None:
 
 
 def test_results_may_be_moved(results: Path, tmp_path: Path) -> None:
-    shutil.move(results, tmp_path / "elsewhere")
-    assert verify(tmp_path / "elsewhere") == (4, [])
+    shutil.move(results, tmp_path / "moved")
+    assert verify(tmp_path / "moved") == (4, [])
 
 
 @pytest.mark.parametrize("content", [b"", b"text", None])
@@ -81,7 +81,7 @@ def test_each_flipped_byte_of_the_data_is_found(results: Path) -> None:
 def test_a_foreign_artifact(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     artifact(results / "first.h5", Provenance(code="other"))
     assert problems_of(results) == {
-        "it's second.h5": f"{results}/first.h5 is not the one from which it was made",
+        "it's second.h5": f"{results}/first.h5 is not the file from which it was made",
     }
     assert main(["verify", str(results)]) == 1
     assert f"--force '{results}/it'\"'\"'s second.h5'" in capsys.readouterr().out
@@ -90,7 +90,7 @@ def test_a_foreign_artifact(results: Path, capsys: pytest.CaptureFixture[str]) -
 def test_an_edited_record(results: Path) -> None:
     with h5py.File(results / "first.h5", "r+") as file:
         file.attrs["params"] = '{"k": 3}'
-    assert "its identity is not that of what" in problems_of(results)["first.h5"]
+    assert "its fingerprint is not that of its provenance record" in problems_of(results)["first.h5"]
 
 
 def test_an_older_schema(results: Path) -> None:
@@ -116,7 +116,7 @@ def test_dangling_and_unknown_files(results: Path) -> None:
     assert "dangling" in found["it's second.h5"]
     assert "dangling" in found["table.csv"]
     assert "left by an interrupted job" in found[".x.h5.part"]
-    assert found["mine.csv"] == "it does not say what it was made from"
+    assert found["mine.csv"] == "it has no provenance record"
     text = report(*verify(results))
     assert ".part" not in text.split("--force")[1]
 

@@ -1,4 +1,4 @@
-"""TODO storage.provenance"""
+"""Provenance records, fingerprints, and inputs that do not belong together."""
 
 from pathlib import Path
 
@@ -25,17 +25,17 @@ def artifact(path: Path, **facts: object) -> Path:
     return path
 
 
-def test_identity_depends_on_what_a_file_is_made_from() -> None:
+def test_the_fingerprint_depends_on_what_a_file_is_made_from() -> None:
     made = [{}, {"params": {"a": 1}}, {"code": "x"}, {"inputs": {"i": "1"}}]
     assert len({Provenance(**facts).fingerprint for facts in made}) == len(made)  # type: ignore[arg-type]
 
 
-def test_how_it_is_computed_does_not_count() -> None:
+def test_execution_parameters_do_not_count() -> None:
     params = {"size": (3, 4), "code": "x"}
     one = provenance_of({**params, "device": "cpu", "batch_size": 4, "shard": "1/2"}, {})
     other = provenance_of({**params, "device": "cuda", "batch_size": None, "shard": "2/2"}, {})
     assert one.fingerprint == other.fingerprint
-    assert one.how["shard"] == "1/2"
+    assert one.execution["shard"] == "1/2"
     assert one.params == {"size": [3, 4]}
 
 
@@ -60,7 +60,7 @@ def test_records_of_artifacts_tables_and_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"[1]", b"{}"])
-def test_what_does_not_say_is_identified_by_its_bytes(tmp_path: Path, content: bytes) -> None:
+def test_a_file_without_a_record_is_identified_by_its_bytes(tmp_path: Path, content: bytes) -> None:
     for name in ("a.h5", "t.csv"):
         (tmp_path / name).write_bytes(content)
         record_path(tmp_path / "t.csv").write_bytes(content)
@@ -70,8 +70,8 @@ def test_what_does_not_say_is_identified_by_its_bytes(tmp_path: Path, content: b
 
 def test_inputs_that_were_not_made_from_one_another_are_refused(tmp_path: Path) -> None:
     images = artifact(tmp_path / "images.h5", params={"n": 1})
-    top = artifact(tmp_path / "top.h5", inputs={"images_h5": fingerprint_of(images), "weights_file": "x"})
-    inputs = {"images_h5": str(images), "top_h5": str(top), "weights_file": str(images)}
+    top = artifact(tmp_path / "top.h5", inputs={"images_h5": fingerprint_of(images), "watch": "x"})
+    inputs = {"images_h5": str(images), "top_h5": str(top), "watch": str(images)}
     check_lineage(inputs)
     artifact(images, params={"n": 2})
     with pytest.raises(UserError, match=r"top.h5 was made from another .*images.h5 .*--force .*top.h5"):

@@ -37,17 +37,21 @@ def seen(rows: np.ndarray) -> dict[str, np.ndarray]:
 
 def work_on(work: Work, stop: int = 12) -> None:
     order = np.random.default_rng(1).permutation(12)
-    if not work.defined:
-        work.define(layout)
+    work.define(layout)
     for start in range(work.done, stop, 2):
         work.write("embedding", order[start : start + 2], VALUES[order[start : start + 2]])
-        work.done_to(start + 2, partial(seen, order[: start + 2]))
+        work.checkpoint(start + 2, partial(seen, order[: start + 2]))
 
 
 def make(path: Path, **facts: object) -> None:
     with resume(path, "embeddings", Provenance(**facts), "cpu") as work:  # type: ignore[arg-type]
         work_on(work)
         work.finish()
+
+
+@pytest.fixture(autouse=True)
+def _save_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_CHECKPOINTS", 0)
 
 
 def test_rows_in_any_order(tmp_path: Path) -> None:
@@ -82,7 +86,7 @@ import os, signal, sys
 sys.path[:0] = [{tests!r}, {library!r}]
 from purelens.storage import resumable
 import test_resumable as t
-resumable.SECONDS_BETWEEN_SAVES = 0
+resumable.SECONDS_BETWEEN_CHECKPOINTS = 0
 with resumable.resume({path!r}, "embeddings", None, "cpu") as work:
     t.work_on(work, stop=10)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -92,7 +96,7 @@ with resumable.resume({path!r}, "embeddings", None, "cpu") as work:
 def test_it_goes_on_after_kill_9(tmp_path: Path) -> None:
     make(tmp_path / "whole.h5")
     names = {"library": f"{ROOT}/workflow_scripts", "path": f"{tmp_path}/a.h5"}
-    script = KILLED.format(tests=f"{ROOT}/tests/unit", **names)
+    script = KILLED.format(tests=f"{ROOT}/tests/unit/storage", **names)
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}/tests"}
     done = subprocess.run([sys.executable, "-c", script], check=False, env=environment)
     assert done.returncode == -signal.SIGKILL
@@ -114,7 +118,7 @@ def test_what_was_made_from_something_else_is_begun_anew(
         raise RuntimeError("interrupted")
     with resume(tmp_path / "a.h5", "embeddings", provenance, device) as work:
         assert work.done == 0
-        assert not work.defined
+        assert not work.resumed
 
 
 def cut(file: Path) -> None:

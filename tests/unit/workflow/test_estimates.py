@@ -1,4 +1,4 @@
-"""TODO workflow.estimates"""
+"""Estimated sizes beside those of artifacts."""
 
 from pathlib import Path
 
@@ -8,12 +8,13 @@ import pytest
 from purelens.circuits.activations import activations
 from purelens.circuits.patches import patches
 from purelens.circuits.relevances import relevances
+from purelens.networks.subnetwork import LayerView
 from purelens.workflow.estimates import Sizes, artifact_bytes, measured_seconds, memory_mb, minutes
 
 
 def test_sizes_of_artifacts_are_near_the_truth(small: dict[str, str], tmp_path: Path) -> None:
     sizes = Sizes(images=40, side=32, neurons=64, selected=64, references=20, lower_neurons=96)
-    inputs = {**small, "layer": "layer3"}
+    inputs = {**small, "layer": LayerView("layer3")}
     activations(**inputs, n_references=20, activations_h5=f"{tmp_path}/activations.h5")
     inputs["activations_h5"] = f"{tmp_path}/activations.h5"
     relevances(**inputs, lower_layers=["layer2", "layer3.0"], relevances_h5=f"{tmp_path}/relevances.h5")
@@ -34,7 +35,7 @@ def test_a_layer_of_the_published_study_fits_where_it_should() -> None:
     assert 1000 < memory_mb("patches", sizes) < 8000
     assert memory_mb("layer_figures", sizes) < memory_mb("patches", sizes)
     assert minutes("layer_figures", sizes) == 10
-    assert minutes("patches", sizes) > 1000 > minutes("patches", Sizes(selected=64, references=50, parts=2))
+    assert minutes("patches", sizes) > 1000 > minutes("patches", Sizes(selected=64, references=50, shards=2))
     assert artifact_bytes("alignment", sizes) is None
 
 

@@ -14,7 +14,17 @@ __all__ = ["boxes", "clusters", "explanations", "lens", "references", "relevance
 
 
 def references(setting: Setting, n_references: int, layers: Sequence[str]) -> list[References]:
-    """Find the references of all neurons of some layers, with a whole forward pass for each image."""
+    """Find the references of all neurons of some layers, with a whole forward pass for each image.
+
+    Parameters
+    ----------
+    setting
+        A network and images.
+    n_references
+        K.
+    layers
+        Names of the layers.
+    """
     network = setting.network()
     rows: dict[str, list[torch.Tensor]] = {layer: [] for layer in layers}
     for pixels in setting.pixels():

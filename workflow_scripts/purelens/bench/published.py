@@ -153,7 +153,15 @@ def patches(
 
 @torch.no_grad()
 def crops(data: torch.Tensor, heatmaps: torch.Tensor, _: bool) -> list[list[int]]:
-    """Cut each image to its box; return the boxes, for comparison."""
+    """Cut each image to its box; return the boxes, for comparison.
+
+    Parameters
+    ----------
+    data, heatmaps
+        (n, 3, H, W) images and (n, H, W) relevances.
+    _
+        Whether zennit-crp cuts the receptive field out; it does not.
+    """
     torchvision()
     from zennit.image import imgify
 
@@ -169,7 +177,13 @@ def crops(data: torch.Tensor, heatmaps: torch.Tensor, _: bool) -> list[list[int]
 
 @torch.no_grad()
 def framed(data: torch.Tensor, heatmaps: torch.Tensor, _: bool) -> list[Image.Image]:
-    """Draw each patch as the figures of PURE: irrelevant regions dimmed, relevant ones outlined."""
+    """Draw each patch as the figures of PURE: irrelevant regions dimmed, relevant ones outlined.
+
+    Parameters
+    ----------
+    data, heatmaps, _
+        As for `crops`.
+    """
     torchvision()
     from zennit.image import imgify
 

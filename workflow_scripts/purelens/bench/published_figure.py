@@ -15,7 +15,15 @@ MOST_PATCHES = 20
 
 
 def published_figure(setting: Setting, collected: Path, n_references: int, relevances_h5: str) -> None:
-    """Explain the references of a neuron again, project their circuits, and draw the patches over their density."""
+    """Explain the references of a neuron again, project their circuits, and draw the patches over their density.
+
+    Parameters
+    ----------
+    setting, collected, n_references
+        As for `purelens.bench.published.patches`.
+    relevances_h5
+        Artifact of the rule ``relevances``.
+    """
     from umap import UMAP
 
     mpl.use("Agg")

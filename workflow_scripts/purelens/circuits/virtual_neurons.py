@@ -141,7 +141,15 @@ class Splitter:
     seed: int
 
     def split(self, method: str, start: int, stop: int) -> Iterator[Split]:
-        """Split the neurons of a slab by one method, into each number of clusters in turn."""
+        """Split the neurons of a slab by one method, into each number of clusters in turn.
+
+        Parameters
+        ----------
+        method
+            Name of the method (see `purelens.circuits.methods`).
+        start, stop
+            Rows of the neurons.
+        """
         valid = self.references.reference_id[start:stop] >= 0
         seeds = [[self.seed, int(neuron)] for neuron in self.references.neurons[start:stop]]
         if method == RANDOM:

@@ -233,7 +233,15 @@ def find_head(network: Network, layer: LayerView, images: torch.Tensor) -> np.nd
 
 
 def losses(logits: np.ndarray, label: np.ndarray, temperature: float) -> np.ndarray:
-    """Compute the cross-entropy (n,) of logits (n, classes) at a temperature, with labels (n,)."""
+    """Compute the cross-entropy of each image.
+
+    Parameters
+    ----------
+    logits, label
+        (n, classes) outputs of the network, and (n,) classes.
+    temperature
+        Divides the logits.
+    """
     scaled = logits.astype(np.float64) / temperature
     return logsumexp(scaled, axis=1) - scaled[np.arange(len(label)), label]
 

@@ -12,7 +12,15 @@ Slabs = Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]
 
 
 def probability(cosine: np.ndarray, scale: float, bias: float) -> np.ndarray:
-    """Compute ``sigmoid(scale * (cosine + bias))`` (Oikarinen & Weng 2024, section 3.2), of an array of any shape."""
+    """Compute the probability of a concept, ``sigmoid(scale * (cosine + bias))`` (Oikarinen & Weng 2024, section 3.2).
+
+    Parameters
+    ----------
+    cosine
+        Cosine similarities, of any shape.
+    scale, bias
+        a and b.
+    """
     return expit(scale * (cosine + bias))
 
 

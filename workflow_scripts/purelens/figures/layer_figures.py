@@ -52,7 +52,15 @@ def layer_figures(
 def draw(
     distances: pd.DataFrame, correlations: pd.DataFrame, embedder: str, title: str, n_clusters: int, confidence: float
 ) -> plt.Figure:
-    """Draw three panels: distances at one number of virtual neurons, the gap at every number, and the alignment."""
+    """Draw three panels: distances at one number of virtual neurons, the gap at every number, and the alignment.
+
+    Parameters
+    ----------
+    distances, correlations
+        Rows of the summaries about one embedding model.
+    embedder, title, n_clusters, confidence
+        As for `layer_figures`.
+    """
     figure, axes = plt.subplots(1, 3, figsize=(14, 4.6), width_ratios=(1.25, 1, 0.8), layout="constrained")
     _draw_distances(axes[0], distances, embedder, n_clusters)
     _draw_gaps(axes[1], distances, embedder)

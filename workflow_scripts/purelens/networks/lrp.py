@@ -21,19 +21,10 @@ from zennit.types import Activation, AvgPool, BatchNorm, Convolution, Linear
 from purelens.errors import UserError, listed
 
 NO_RULE_NEEDED = (
-    torch.nn.Identity,
-    torch.nn.Flatten,
-    torch.nn.Unflatten,
-    torch.nn.MaxPool1d,
-    torch.nn.MaxPool2d,
-    torch.nn.AdaptiveMaxPool2d,
-    torch.nn.Dropout,
-    torch.nn.Dropout1d,
-    torch.nn.Dropout2d,
-    torch.nn.ChannelShuffle,
-    torch.nn.PixelShuffle,
-    torch.nn.ZeroPad2d,
-)
+    torch.nn.Identity, torch.nn.Flatten, torch.nn.Unflatten, torch.nn.MaxPool1d, torch.nn.MaxPool2d,
+    torch.nn.AdaptiveMaxPool2d, torch.nn.Dropout, torch.nn.Dropout1d, torch.nn.Dropout2d, torch.nn.ChannelShuffle,
+    torch.nn.PixelShuffle, torch.nn.ZeroPad2d,
+)  # fmt: skip
 """Modules whose gradient is their relevance propagation: they select or move values."""
 
 SUMS = {torch.add, torch.Tensor.add, torch.Tensor.add_, torch.Tensor.__add__, torch.Tensor.__radd__}

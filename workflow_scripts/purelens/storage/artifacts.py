@@ -34,17 +34,8 @@ HALF, SINGLE = "half", "single"
 """How large tables of real numbers are stored: in 16 or in 32 bits."""
 
 LIBRARIES = (
-    "purelens",
-    "numpy",
-    "torch",
-    "torchvision",
-    "zennit",
-    "open_clip_torch",
-    "timm",
-    "scikit-learn",
-    "h5py",
-    "pillow",
-)
+    "purelens", "numpy", "torch", "torchvision", "zennit", "open_clip_torch", "timm", "scikit-learn", "h5py", "pillow",
+)  # fmt: skip
 """Libraries that decide the last digits of a result."""
 
 
@@ -157,7 +148,15 @@ class Writer:
         return dataset
 
     def grow(self, dim: str, length: int, *variables: str) -> None:
-        """Lengthen a growing dimension and the variables along it."""
+        """Lengthen a growing dimension.
+
+        Parameters
+        ----------
+        dim, length
+            Name of the dimension, and its new length.
+        variables
+            Names of the variables along it.
+        """
         before = len(self._file[dim])
         self._file[dim].resize((length,))
         self._file[dim][before:] = np.arange(before, length)

@@ -160,15 +160,14 @@ class Study:
 
     def memory(self, rule: str) -> Callable[[Names, int], int]:
         """Return a resource function: megabytes that a job may use, more with each attempt."""
-        return lambda wildcards, attempt: memory_mb(rule, self.sizes(rule, wildcards)) * attempt
+        return lambda wildcards, attempt: memory_mb(rule, self.sizes(rule, dict(wildcards.items()))) * attempt
 
     def runtime(self, rule: str) -> Callable[[Names, int], int]:
         """Return a resource function: minutes that a job may take, more with each attempt."""
-        return lambda wildcards, attempt: minutes(rule, self.sizes(rule, wildcards)) * attempt
+        return lambda wildcards, attempt: minutes(rule, self.sizes(rule, dict(wildcards.items()))) * attempt
 
-    def sizes(self, rule: str, w: Names) -> Sizes:
-        """Collect the shapes that decide what a job needs."""
-        names = dict(w.items())
+    def sizes(self, rule: str, names: Mapping[str, str]) -> Sizes:
+        """Collect the shapes that decide what a job of a rule needs, from its wildcards."""
         if "layer" not in names and names.get("embedder") in self.clips:
             return self._clip_sizes(rule, names)
         dataset = names.get("dataset", next(iter(self.config.datasets)))
