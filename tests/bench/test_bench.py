@@ -13,10 +13,10 @@ import pytest
 
 from helpers import ROOT
 from purelens.bench import clustering, definitions, growth, sizes, stages
-from purelens.bench.clustering import contest_clustering
-from purelens.bench.comparison import IMPLEMENTATIONS, Contest, hold, ratios
-from purelens.bench.comparisons import contests
-from purelens.bench.explanations import contest_ranking, contest_selection, make_up, write
+from purelens.bench.clustering import compare_clustering
+from purelens.bench.comparison import IMPLEMENTATIONS, Comparison, ratios, run_comparison
+from purelens.bench.comparisons import comparisons
+from purelens.bench.explanations import compare_ranking, compare_selection, make_up, write
 from purelens.bench.setting import References, Setting, prepare
 from purelens.config.bench import BenchStudy
 from purelens.figures.bench_figures import bench_figures
@@ -34,22 +34,24 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     return prepare(SMALL, tmp_path_factory.mktemp("bench"), 10, 3, 4, seed=0)
 
 
-def test_implementations_take_turns() -> None:
+def test_implementations_alternate() -> None:
     calls: list[str] = []
-    ways: dict[str, Callable[[], float]] = {
+    implementations: dict[str, Callable[[], float]] = {
         "definition": lambda: calls.append("d") or 1.0,
         "purelens": lambda: calls.append("p") or 1.25,
         "floor": lambda: calls.append("f") or 0.0,
     }
-    contest = Contest("stage", ways, lambda found, wanted: found - wanted, "difference", size={"images": 3})
-    records = hold(contest, "study", 5)
+    comparison = Comparison(
+        "stage", implementations, lambda result, expected: result - expected, "difference", size={"images": 3}
+    )
+    records = run_comparison(comparison, "study", 5)
     assert "".join(calls) == "dpf" * 5
     assert [record["implementation"] for record in records] == ["definition", "purelens", "floor"]
     assert [record["parity"] for record in records] == [None, 0.25, None]
     for record in records:
         assert 0 <= record["min_s"] <= record["median_s"]
         assert record["repeats"] == 5
-        assert {"study", "stage", "parity_is", "size"} <= record.keys()
+        assert {"study", "stage", "parity_metric", "size"} <= record.keys()
 
 
 def test_ratios() -> None:
@@ -67,15 +69,15 @@ def test_ratios() -> None:
 @pytest.mark.parametrize(
     ("make", "worst"),
     [
-        (lambda setting: stages.contest_activations(setting, 4), 1e-3),  # the published way merges BatchNorms first
-        (stages.contest_relevances, 1e-4),
-        (stages.contest_end_to_end, 1e-4),
-        (lambda setting: stages.contest_decoding(SMALL, setting.folder / "decoding", 2, 0), 0),
+        (lambda setting: stages.compare_activations(setting, 4), 1e-3),  # the published program merges BatchNorms first
+        (stages.compare_relevances, 1e-4),
+        (stages.compare_end_to_end, 1e-4),
+        (lambda setting: stages.compare_decoding(SMALL, setting.folder / "decoding", 2, 0), 0),
     ],
     ids=["activations", "relevances", "end_to_end", "decoding"],
 )
-def test_all_ways_give_the_same(setting: Setting, make: Callable[[Setting], Contest], worst: float) -> None:
-    records = hold(make(setting), "small", 1)
+def test_all_ways_give_the_same(setting: Setting, make: Callable[[Setting], Comparison], worst: float) -> None:
+    records = run_comparison(make(setting), "small", 1)
     found = {record["implementation"]: record["parity"] for record in records}
     assert set(found) <= set(IMPLEMENTATIONS)
     assert found["purelens"] is not None
@@ -83,37 +85,37 @@ def test_all_ways_give_the_same(setting: Setting, make: Callable[[Setting], Cont
 
 
 def test_all_ways_give_the_same_boxes(setting: Setting) -> None:
-    records = hold(stages.contest_patches(setting), "small", 1)
+    records = run_comparison(stages.compare_patches(setting), "small", 1)
     shares = {record["implementation"]: record["parity"] for record in records}
     assert shares["purelens"] == shares["published"] == 1
 
 
 def test_all_ways_give_the_same_clusters(tmp_path: Path) -> None:
-    records = hold(contest_clustering(tmp_path, 1, seed=0), "small", 1)
+    records = run_comparison(compare_clustering(tmp_path, 1, seed=0), "small", 1)
     assert all(record["parity"] < 2e-3 for record in records if record["implementation"] != "definition")
 
 
 def test_wrong_references_are_far_apart(setting: Setting) -> None:
     (found, *_) = definitions.references(setting, 4, ["layer3"])
-    assert stages._references_apart([found], [found]) == 0
+    assert stages._references_difference([found], [found]) == 0
     swapped = References(found.ids[:, ::-1], found.values, found.largest, found.mean)
-    assert stages._references_apart([swapped], [found]) > 0.01
+    assert stages._references_difference([swapped], [found]) > 0.01
     assert found.mean is not None
     blurred = References(found.ids, found.values, found.largest, found.mean * 1.1)
-    assert stages._references_apart([blurred], [found]) > 0.01
+    assert stages._references_difference([blurred], [found]) > 0.01
 
 
 def test_other_clusters_or_distances_are_far_apart(tmp_path: Path) -> None:
     made = clustering.make_up(tmp_path, 2, 0)
     wanted = clustering.by_definition(made)
-    assert clustering._apart(wanted, wanted) == 0
-    further = clustering.Found(wanted.inertia, 1.1 * wanted.distances, wanted.correlation)
-    assert clustering._apart(further, wanted) == pytest.approx(0.1)
+    assert clustering._difference(wanted, wanted) == 0
+    further = clustering.Evaluation(wanted.inertia, 1.1 * wanted.distances, wanted.correlation)
+    assert clustering._difference(further, wanted) == pytest.approx(0.1)
     worse = wanted.inertia.copy()
     worse[0, 0, 0] *= 1.2
-    assert clustering._apart(clustering.Found(worse, wanted.distances, wanted.correlation), wanted) == pytest.approx(
-        0.2
-    )
+    assert clustering._difference(
+        clustering.Evaluation(worse, wanted.distances, wanted.correlation), wanted
+    ) == pytest.approx(0.2)
 
 
 def test_sizes_are_those_of_the_tables(tmp_path: Path) -> None:
@@ -149,7 +151,7 @@ def test_the_rule_writes_what_the_figures_draw(tmp_path: Path) -> None:
     names = ("bench.json", "ratios.csv", "growth.csv", "sizes.csv")
     paths = [str(tmp_path / "bench" / name) for name in names]
     study = SMALL.model_copy(update={"stages": ["activations"]})
-    contests(*paths, {"small": study.model_dump()}, repeats=1, threads=1)
+    comparisons(*paths, {"small": study.model_dump()}, repeats=1, threads=1)
     records = json.loads(Path(paths[0]).read_text())
     assert [record["implementation"] for record in records if record["stage"] == "activations"] == [*IMPLEMENTATIONS]
     grown = [
@@ -162,14 +164,14 @@ def test_the_rule_writes_what_the_figures_draw(tmp_path: Path) -> None:
 
 
 def test_explanations_are_the_same_in_every_way() -> None:
-    selection = hold(contest_selection(8, seed=1), "small", 1)
+    selection = run_comparison(compare_selection(8, seed=1), "small", 1)
     shares = {record["implementation"]: record["parity"] for record in selection}
     assert shares["purelens"] == 1
     assert shares["published"] == 1
     assert {record["implementation"]: record["multiplied_by"] for record in selection} == {
         "definition": 1, "published": 4, "purelens": 1,
     }  # fmt: skip
-    ranking = hold(contest_ranking(8, seed=1), "small", 1)
+    ranking = run_comparison(compare_ranking(8, seed=1), "small", 1)
     found = {record["implementation"]: record["parity"] for record in ranking}
     assert found["purelens"] < 1e-6
     assert found["published"] > 1e-3  # it does a fiftieth of its passes

@@ -3,91 +3,16 @@
 import base64
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from purelens.report.data import as_script, read_data, write_data
-from purelens.report.explorer import explorer
-from purelens.report.screenshot import find_browser
-from support.pages import MadeUpLayer, write_images, write_lens
+from support.browser import CLASSES, EVIL, RTL, Watched, needs_browser
+from support.pages import MadeUpLayer
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = find_browser()
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)")
-
-EVIL = '<script>window.stolen=1</script><img src=x onerror="window.stolen=1">'
-RTL = "\u05d7\u05ea\u05d5\u05dc \u202eevil"
-CLASSES = [EVIL, 'it\'s "quoted" & </script>', RTL, "x" * 300]
 WIDTHS = (900, 1400, 2560)
-
-
-@pytest.fixture(scope="session")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The explorer of two layers, one below the other, with hostile names and a dead neuron."""
-    root = tmp_path_factory.mktemp("report")
-    n_images, side = 60, 32
-    pixels = np.random.default_rng(0).integers(0, 256, (n_images, side, side, 3), dtype="u1")
-    paths = [f"{CLASSES[i % 4]}/{i}{EVIL if i % 3 == 0 else ''}.png" for i in range(n_images)]
-    write_images(root / "images.h5", pixels, CLASSES, paths, [(f"bad{EVIL}.png", "not an image")])
-    words = (*CLASSES, "zebra", "null")
-    upper = MadeUpLayer(root / "upper", root / "images.h5", "layer2", "layer1", dead=(4,), words=words)
-    lower = MadeUpLayer(root / "lower", root / "images.h5", "layer1", "layer0", n_neurons=12)
-    folders = []
-    for layer in (upper, lower):
-        layer.write(n_images, side)
-        folders.append(layer.pages(root / "results/report", "photos", "net", patch_size=24, image_size=32))
-    out = root / "results/report"
-    lens = write_lens(root / "lens", root / "images.h5", [*CLASSES, "zebra", "null"], out, "photos")
-    explorer(folders, [lens], f"{out}/index.html", f"{out}/assets", f"{out}/explorer.html", f"{out}/excerpt.html", 7)
-    return out
-
-
-class Watched:
-    """A page, and what it complained of or asked the network for."""
-
-    def __init__(self, page: Any) -> None:
-        self.page, self.complaints = page, []
-        page.on("console", self.said)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self.requested(request.url))
-
-    def said(self, message: Any) -> None:
-        """No errors, no warnings."""
-        if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
-
-    def requested(self, url: str) -> None:
-        """Nothing but files."""
-        if not url.startswith(("file:", "data:", "blob:")):
-            self.complaints.append(f"asked for {url}")
-
-    def open(self, path: Path, route: str = "") -> Any:
-        """Go to a view and wait for it."""
-        self.page.goto(f"file://{path}{route}")
-        self.page.wait_for_selector("html[data-view]")
-        return self.page
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def watched(chromium: Any) -> Iterator[Watched]:
-    context = chromium.new_context(viewport={"width": 1400, "height": 900})
-    watched = Watched(context.new_page())
-    yield watched
-    context.close()
-    assert watched.complaints == []
-
 
 ROUTES = {"overview": "", "grid": "#net/layer2", "neuron": "#net/layer2/neuron/1", "dead": "#net/layer2/neuron/4"}
 ROUTES |= {"lens": "#lens/small_clip", "part": "#lens/small_clip/1/neuron/70", "image": "#lens/small_clip/image/7"}
@@ -125,7 +50,7 @@ def test_hostile_names_are_text(watched: Watched, report: Path) -> None:
         assert page.evaluate("window.stolen") is None
         assert page.locator("img[src=x]").count() == 0
     page = watched.open(report / "index.html", "")
-    page.locator("details summary", has_text="Images left out").first.click()
+    page.locator("details summary", has_text="Rejected images").first.click()
     assert page.get_by_text(f"bad{EVIL}.png").first.is_visible()
     page = watched.open(report / "index.html", ROUTES["neuron"])
     assert page.get_by_text("<script>window.stolen=1</script>").count() > 0
@@ -163,9 +88,9 @@ def test_search_sort_and_filter_are_in_the_link(watched: Watched, report: Path) 
     assert numbers(page) == [4]
     assert "no image activates it" in page.locator(".neuron").inner_text()
     table = read_data(report / "layers/photos/net/layer2/layer.js")["table"]
-    page = watched.open(report / "index.html", "#net/layer2?sort=agreement")
+    page = watched.open(report / "index.html", "#net/layer2?sort=alignment")
     wanted = sorted(
-        (row for row in range(6) if table["agreement"][row] is not None), key=lambda row: -table["agreement"][row]
+        (row for row in range(6) if table["alignment"][row] is not None), key=lambda row: -table["alignment"][row]
     )
     assert numbers(page)[:5] == wanted
 
@@ -391,104 +316,3 @@ def test_the_same_artifacts_give_the_same_bytes(report: Path, tmp_path: Path) ->
     names = sorted(path.relative_to(before) for path in before.rglob("*") if path.is_file())
     assert names == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
     assert all((before / name).read_bytes() == (again / name).read_bytes() for name in names)
-
-
-@needs_browser
-def test_neurons_in_words(watched: Watched, report: Path) -> None:
-    """A neuron's page says what each method says, the overview how well; neurons are found by their words."""
-    layer = read_data(report / "layers/photos/net/layer2/layer.js")
-    page = watched.open(report / "index.html")
-    assert page.locator("text=How well words explain these neurons").count() == 1
-    # among the methods, and in the table of neurons beside their virtual neurons
-    assert page.locator("td", has_text="le:mine").count() == 2
-    page = watched.open(report / "index.html", "#net/layer2/neuron/0")
-    rows = page.locator("table.words tbody tr")
-    rows.first.wait_for()
-    assert rows.count() == 6  # two methods, of the neuron and two virtual neurons each
-    assert rows.first.locator("td").first.inner_text() == "linear explanation, mine"
-    shown = {text.rsplit(" ", 1)[0] for text in rows.first.locator(".named").all_inner_texts()}
-    assert shown == set(layer["lines"][0]["words"])
-    assert page.evaluate("window.stolen") is None
-    with_zebra = [
-        n for n, line in zip(layer["table"]["neurons"], layer["lines"], strict=True) if "zebra" in line["words"]
-    ]
-    page = watched.open(report / "index.html", "#net/layer2?q=zebra")
-    page.wait_for_selector(".cell")
-    assert 0 < len(with_zebra) < 6
-    assert page.locator(".count").inner_text() == f"{len(with_zebra)} of 6 neurons"
-
-
-@needs_browser
-def test_a_layer_without_words_says_nothing_of_them(watched: Watched, report: Path) -> None:
-    page = watched.open(report / "index.html", "#net/layer1/neuron/0")
-    assert page.locator("table.words").count() == 0
-
-
-@needs_browser
-def test_a_clip_under_the_lens(watched: Watched, report: Path) -> None:
-    facts = read_data(report / "lens/photos/small_clip/lens.js")
-    page = watched.open(report / "index.html", "#lens/small_clip")
-    assert page.locator("#lens h1").inner_text().startswith("small_clip under the lens")
-    assert page.locator("#lens .lens-wall .neuron").count() == 60
-    assert page.get_by_role("status").inner_text() == "80 of 80 neurons"
-    page.get_by_role("button", name="more").click()
-    assert page.locator("#lens .lens-wall .neuron").count() == 80
-    page.get_by_label("search").fill("zebra")
-    named = [row for row, words in enumerate(facts["blocks"][0]["words"]) if any(word == "zebra" for word, _ in words)]
-    assert named
-    assert page.get_by_role("status").inner_text() == f"{len(named)} of 80 neurons"
-    assert page.url.endswith("#lens/small_clip/0?q=zebra")
-    row = next(row for row, words in enumerate(facts["blocks"][0]["words"]) if any(weight < 0 for _, weight in words))
-    page.get_by_label("search").fill(str(row))
-    card = page.locator("#lens .lens-wall .neuron").filter(has=page.locator("b", has_text=re.compile(f"^{row}$")))
-    shown = [float(text.split()[-1].replace("\u2212", "-")) for text in card.locator(".named").all_inner_texts()]
-    assert [weight < 0 for _, weight in facts["blocks"][0]["words"][row]] == [weight < 0 for weight in shown]
-    for text in ("significant effects by their means", "a blob in the middle of every image"):
-        assert page.get_by_text(text).is_visible()
-    attack, mute = facts["attacks"]
-    for word, _ in attack["lens"][:12]:
-        assert page.locator("#lens details bdi", has_text=word).first.is_visible()
-    assert len(attack["prompts"]) == 3
-    for text in [*attack["prompts"], "images of yours"]:
-        assert page.get_by_text(text, exact=True).is_visible()
-    assert [row["n_images"] for row in attack["images"]] == [3]
-    assert (mute["lens"], mute["prompts"], mute["images"]) == ([], [], [])
-    assert page.get_by_text("No word of the neurons that push most does.").is_visible()
-    page.get_by_role("link", name="1", exact=True).click()
-    page.locator("#lens .switch a[aria-current]", has_text="1").wait_for()
-
-
-@needs_browser
-def test_a_neuron_under_the_lens(watched: Watched, report: Path) -> None:
-    data = read_data(report / "lens/photos/small_clip/neurons/1-1.js")[6]
-    page = watched.open(report / "index.html", "#lens/small_clip/1/neuron/70")
-    assert page.locator("#lens h1").inner_text() == "neuron 70"
-    shown = page.locator("#lens .card").filter(has_text="Its direction in words").locator("bdi").all_inner_texts()
-    assert shown == [word for word, _ in data["words"]]
-    assert page.locator("#lens .virtual").count() == len(data["parts"])
-    pictures = page.locator("#lens figure .picture")
-    assert pictures.count() == 12
-    pictures.first.click()
-    page.locator("#lens h1", has_text=f"image {data['images'][0][0]}").wait_for()
-    page.locator("#lens a.up").click()
-    page.locator("#lens .lens-wall").wait_for()
-    page = watched.open(report / "index.html", "#lens/small_clip/0/neuron/80")
-    page.get_by_text("There is no such neuron.").wait_for()
-
-
-@needs_browser
-def test_the_concepts_of_an_image(watched: Watched, report: Path) -> None:
-    rows = read_data(report / "lens/photos/small_clip/images/0.js")
-    number = max(range(60), key=lambda row: len(rows[row]["words"]))
-    page = watched.open(report / "index.html", f"#lens/small_clip/image/{number}")
-    card = page.locator("#lens .card").filter(has_text="Its concepts")
-    assert card.locator("p .words bdi").all_inner_texts() == [word for word, _ in rows[number]["words"]]
-    assert card.locator("li a").count() == len(rows[number]["neurons"])
-    heat = page.locator("#lens canvas")
-    assert heat.is_visible()
-    page.get_by_label("where the neurons").uncheck()
-    assert not heat.is_visible()
-    idle = next(row for row in range(60) if rows[row]["active"] == 0)
-    page = watched.open(report / "index.html", f"#lens/small_clip/image/{idle}")
-    page.get_by_text("No neuron that has words is activated.").wait_for()
-    assert page.evaluate("window.stolen") is None

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_explorer import CHROMIUM, sync_api
 
 from helpers import DATA
 from purelens.report.explorer import explorer
+from support.browser import CHROMIUM
 from support.pages import MadeUpLayer, write_images
 
 pytestmark = pytest.mark.skipif(
@@ -61,7 +61,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = root / "results/report"
     started = time.perf_counter()
     folder = layer.pages(out, "photos", "net")
-    explorer([folder], [], f"{out}/index.html", f"{out}/assets", f"{out}/explorer.html", f"{out}/excerpt.html")
+    explorer(
+        [folder],
+        [],
+        f"{out}/index.html",
+        f"{out}/assets",
+        f"{out}/explorer.html",
+        f"{out}/excerpt.html",
+        "../benchmarks",
+        "none.csv",
+    )
     seconds = time.perf_counter() - started
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -77,6 +86,7 @@ def test_sizes(report: Path) -> None:
 
 
 def test_first_paint_and_scrolling(report: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1400, "height": 900})

@@ -18,6 +18,7 @@ from purelens.data.dataset import dataset
 from purelens.networks.imports import torchvision
 from purelens.networks.loading import load_network
 from purelens.networks.model import model
+from purelens.networks.subnetwork import LayerView
 from reference import canonical
 
 pytestmark = needs_data
@@ -54,7 +55,7 @@ CASES = {
 
 
 @pytest.fixture(scope="module", params=CASES)
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, dict[str, str]]:
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, dict[str, Any]]:
     """A case and the artifacts of its GPU stages."""
     case: Case = CASES[request.param]
     folder = tmp_path_factory.mktemp(request.param)
@@ -68,16 +69,18 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     dataset(f"{folder}/images", paths["images_h5"], case.size, case.resize)
     weights = str(DATA / case.weights)
     model(paths["images_h5"], weights, *paths["model"], case.architecture, case.options)
-    inputs = {key: paths[key] for key in ("images_h5", "weights", "card")}
-    activations(**inputs, activations_h5=paths["activations_h5"], layer=case.layer, n_references=case.n_references)
-    inputs |= {"activations_h5": paths["activations_h5"], "layer": case.layer, "neurons": case.neurons}
+    inputs = {key: paths[key] for key in ("images_h5", "model")}
+    activations(
+        **inputs, activations_h5=paths["activations_h5"], layer=LayerView(case.layer), n_references=case.n_references
+    )
+    inputs |= {"activations_h5": paths["activations_h5"], "layer": LayerView(case.layer), "neurons": case.neurons}
     relevances(**inputs, relevances_h5=paths["relevances_h5"], lower_layers=case.lower)
     patches(**inputs, patches_h5=paths["patches_h5"], cut=Cut(crop_rule="published"))
     torchvision()
     return case, paths
 
 
-def oracle_module(case: Case, paths: dict[str, str]) -> torch.nn.Module:
+def oracle_module(case: Case, paths: dict[str, Any]) -> torch.nn.Module:
     """The same network in a form that zennit's canonizers know."""
     module = load_network(*paths["model"]).module
     if case.architecture == CIFAR_RESNET:
@@ -88,7 +91,7 @@ def oracle_module(case: Case, paths: dict[str, str]) -> torch.nn.Module:
     return module.eval()
 
 
-def normalized(paths: dict[str, str]) -> torch.Tensor:
+def normalized(paths: dict[str, Any]) -> torch.Tensor:
     network = load_network(*paths["model"])
     with h5py.File(paths["images_h5"]) as file:
         return network.normalize(torch.from_numpy(file["pixels"][...]))
@@ -107,7 +110,7 @@ class Pictures(torch.utils.data.Dataset):
         return len(self.images)
 
 
-def test_references_are_those_of_zennit_crp(made: tuple[Case, dict[str, str]], tmp_path: Path) -> None:
+def test_references_are_those_of_zennit_crp(made: tuple[Case, dict[str, Any]], tmp_path: Path) -> None:
     from crp.attribution import CondAttribution
     from crp.concepts import ChannelConcept
     from crp.helper import load_maximization
@@ -136,7 +139,7 @@ def test_references_are_those_of_zennit_crp(made: tuple[Case, dict[str, str]], t
     assert compared > 0.8 * len(case.neurons) * case.n_references
 
 
-def test_relevances_are_those_of_zennit_crp(made: tuple[Case, dict[str, str]]) -> None:
+def test_relevances_are_those_of_zennit_crp(made: tuple[Case, dict[str, Any]]) -> None:
     from crp.attribution import CondAttribution
     from zennit.composites import Composite
 
@@ -160,7 +163,7 @@ def test_relevances_are_those_of_zennit_crp(made: tuple[Case, dict[str, str]]) -
     assert worst <= 1e-5 * largest
 
 
-def test_boxes_are_those_of_zennit_crp(made: tuple[Case, dict[str, str]]) -> None:
+def test_boxes_are_those_of_zennit_crp(made: tuple[Case, dict[str, Any]]) -> None:
     from crp.attribution import CondAttribution
     from crp.concepts import ChannelConcept
     from zennit.canonizers import SequentialMergeBatchNorm

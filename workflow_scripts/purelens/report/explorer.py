@@ -45,21 +45,21 @@ def explorer(
         The explorer in one file, with the neurons of each layer that have the largest gaps.
     excerpt_html
         The same without charts and whole images, so small that it opens within Snakemake's report.
-    benchmarks_folder
-        Time and memory of all jobs, as Snakemake writes them.
-    ratios_csv
-        Table of the benchmark, where it was run.
+    benchmarks_folder, ratios_csv
+        Time and memory of all jobs, as Snakemake writes them, and the table of the benchmark, where it was run. Relative to
+        the folder of ``index_html``: no path of a results folder decides what is in the page.
     single_file_megabytes
         Largest size of the explorer in one file.
     """
     import plotly.offline
 
     layers = [read_data(Path(folder) / "layer.js") for folder in pages]
+    here = Path(index_html).parent
     facts = {
         "layers": overview(layers),
         "lenses": lenses([read_data(Path(folder) / "lens.js") for folder in lens_pages]),
-        "benchmarks": benchmarks(Path(benchmarks_folder)),
-        "ratios": ratios(Path(ratios_csv)),
+        "benchmarks": benchmarks(here / benchmarks_folder),
+        "ratios": ratios(here / ratios_csv),
     }
     sources = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in (*SCRIPTS, STYLE)}
     sources[PLOTLY] = plotly.offline.get_plotlyjs()
