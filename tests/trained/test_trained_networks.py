@@ -193,5 +193,5 @@ def test_the_trunk_of_a_pre_activation_network_can_be_studied() -> None:
     from purelens.networks.inspection import Inspection
 
     inspection = Inspection(f"{ROOT}/configs/networks/resnet_v2.py:resnet50_v2_trunk", {}, 224)
-    assert inspection.check_layer("layer3", ["layer3.4", "layer2"], "auto")["layer3"] == 1024
+    assert inspection.check_layer(LayerView("layer3"), ["layer3.4", "layer2"])["layer3"] == 1024
     inspection.check_rules("layer3")

@@ -102,7 +102,7 @@ def own(tiny: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
         }
     }
     np.save(tmp_path / "e.npy", np.random.default_rng(0).normal(size=(12, 4)))
-    tiny["embedders"] = {"elsewhere": {"source": "file", "weights": f"{tmp_path}/e.npy"}}
+    tiny["embedders"] = {"imported": {"source": "file", "weights": f"{tmp_path}/e.npy"}}
     tiny["explain"] = {"concepts": {"truth": {"source": "labels"}}}
     del tiny["lens"]
     return tiny

@@ -23,7 +23,7 @@ def test_everything_is_there(finished: Path) -> None:
     )
     tables = [f"{name}{kind}.csv" for name in ("interpretability", "alignment") for kind in ("", "_summary")]
     stages = ["activations.h5", "relevances.h5", "patches.h5", "embeddings/scene_clip.h5", "virtual_neurons.h5"]
-    explained = ["scores.csv", "scores_virtual.csv", "ablation.csv", "explanations.h5", "gates.h5", "iou.h5"]
+    explained = ["scores.csv", "scores_virtual.csv", "ablation.csv", "explanations.h5", "assignments.h5", "iou.h5"]
     assert set(tables + stages + explained) <= set(made)
     data = [name for name in made if name.endswith((".h5", ".csv"))]
     assert len(data) <= 18  # files for each layer, however many neurons
@@ -55,8 +55,8 @@ def test_every_artifact_opens_in_xarray(finished: Path) -> None:
 def test_lineage_is_recorded(finished: Path) -> None:
     with h5py.File(finished / "scenes/images.h5") as images, h5py.File(finished / LAYER / "activations.h5") as top:
         inputs = json.loads(top.attrs["inputs"])
-        assert inputs["images_h5"] == text(images, "identity")
-        assert json.loads(top.attrs["params"])["layer"] == "layer3"
+        assert inputs["images_h5"] == text(images, "fingerprint")
+        assert json.loads(top.attrs["params"])["layer"] == {"name": "layer3", "channels": "auto"}
 
 
 def test_accuracies_are_stored(finished: Path) -> None:

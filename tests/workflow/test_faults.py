@@ -38,7 +38,7 @@ STAGES = {
     "projections": f"{LAYER}/projections.h5",
     "image_embeddings": "results/scenes/image_embeddings/scene_clip.h5",
     "concepts": "results/scenes/concepts/words.h5",
-    "assignments": f"{LAYER}/gates.h5",
+    "assignments": f"{LAYER}/assignments.h5",
     "network_dissection": f"{LAYER}/iou.h5",
     "explain": f"{LAYER}/explanations.h5",
     "simulate": f"{LAYER}/scores.csv",

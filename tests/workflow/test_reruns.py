@@ -24,9 +24,9 @@ AFTER_EXPLANATIONS = {"simulate": 2, "ablate": 2, **REPORT}
 AFTER_CONCEPTS = {"explain": 2, **AFTER_EXPLANATIONS}
 EMBEDDED_IMAGES = {"image_embeddings": 2, "concepts": 2, **AFTER_CONCEPTS}
 CONCEPTS = {**EMBEDDED_IMAGES, "concepts": 4}  # those of labels too
-GATES = {"assignments": 2, **AFTER_CONCEPTS}
+ASSIGNMENTS = {"assignments": 2, **AFTER_CONCEPTS}
 AFTER_EMBEDDINGS = {
-    **GATES,
+    **ASSIGNMENTS,
     "virtual_neurons": 2,
     "interpretability": 2,
     "alignment": 2,
@@ -37,7 +37,7 @@ AFTER_PATCHES = {"embeddings": 2, **AFTER_EMBEDDINGS}
 AFTER_RELEVANCES = {"projections": 2, **AFTER_EMBEDDINGS}
 AFTER_NEURONS = {"relevances": 2, "patches": 2, **AFTER_PATCHES, **AFTER_RELEVANCES}
 AFTER_ACTIVATIONS = {"network_dissection": 2, **AFTER_NEURONS}
-AFTER_CLUSTERS = {"virtual_neurons": 2, "interpretability": 2, "neuron_figures": 2, "layer_figures": 2, **GATES}
+AFTER_CLUSTERS = {"virtual_neurons": 2, "interpretability": 2, "neuron_figures": 2, "layer_figures": 2, **ASSIGNMENTS}
 LENS_REPORT = {"lens_pages": 1, "explorer": 1}
 LENS_TABLES = {"replacements": 1, "segmentation": 1, **LENS_REPORT}
 AFTER_WORDS = {"replacements": 1, "discovery": 1, "attacks": 1, **LENS_REPORT}
@@ -127,6 +127,7 @@ def edit(file: str, old: str, new: str) -> Callable[[Path], None]:
 
 CODE_EDITS = {
     "a comment": (edit("numerics/clustering.py", r"\A", "# a comment\n"), {}),
+    "a constant that nothing uses": (edit("numerics/clustering.py", r"^import numpy", "LEAST = 3\nimport numpy"), {}),
     "a docstring": (edit("circuits/relevances.py", r'"""Attribute each neuron', '"""Say of each neuron'), {}),
     "formatting": (edit("circuits/topk.py", r"\(self\.value\.shape\[1\]\)", "(  self.value.shape[1]  )"), {}),
     "words of an error": (edit("errors.py", "did you mean", "do you mean"), {}),
@@ -136,31 +137,32 @@ CODE_EDITS = {
         AFTER_CLUSTERS,
     ),
     "k-means": (
-        edit("numerics/clustering.py", r"^import numpy", "LEAST = 3\nimport numpy"),
-        {**AFTER_CLUSTERS, "alignment": 2, **AFTER_EFFECTS},
+        edit("numerics/clustering.py", "MAX_ITERATIONS = 300", "MAX_ITERATIONS = 299"),
+        {**AFTER_CLUSTERS, **AFTER_EFFECTS},
     ),
     "a plot": (edit("figures/neuron_figures.py", "COLUMNS = 10", "COLUMNS = 8"), {"neuron_figures": 2}),
     "the style of plots": (
-        edit("figures/style.py", "LONG_NAME = ", "LONG_NAME = 1 + "),
+        edit("figures/style.py", "DPI = 150", "DPI = 151"),
         {"neuron_figures": 2, "layer_figures": 2},
     ),
+    "names of methods in plots": (edit("figures/style.py", "LONG_NAME = ", "LONG_NAME = 1 + "), {"layer_figures": 2}),
     "a metric": (
-        edit("circuits/alignment.py", r"^import numpy", "LEAST = 3\nimport numpy"),
+        edit("circuits/alignment.py", r"dtype=bool\), k=1", "dtype=bool), k=2"),
         {"alignment": 2, "layer_figures": 2, **REPORT},
     ),
     "the look of the explorer": (edit("../report/explorer.css", "scrollbar-gutter: stable;", ""), {"explorer": 1}),
     "the data of the explorer": (edit("report/neurons.py", "SLAB_NEURONS = 16", "SLAB_NEURONS = 8"), REPORT),
     "the LRP rule": (
-        edit("networks/lrp.py", r"^import torch$", "import torch\nEPSILON = 1e-6"),
+        edit("networks/lrp.py", "STABILIZER = 1e-6", "STABILIZER = 1e-7"),
         {"patches": 2, **AFTER_PATCHES},
     ),
     "attribution": (
-        edit("circuits/relevances.py", "L1_FLOOR = 1e-10", "L1_FLOOR = 1e-9"),
+        edit("circuits/attribution.py", "L1_FLOOR = 1e-10", "L1_FLOOR = 1e-9"),
         {"relevances": 2, **AFTER_RELEVANCES},
     ),
     "the world's network": (
-        edit("world/cnn.py", r"^import torch$", "import torch\nLEAST = 3"),
-        {"world_cnn": 1, "world_clip": 1, **LENS, **EMBEDDED_IMAGES, **ONE_MODEL, "embeddings": 2, **AFTER_EMBEDDINGS},
+        edit("world/cnn.py", r"SceneCNN\(num_classes\)", "SceneCNN(num_classes + 0)"),
+        {"world_cnn": 1, **ONE_MODEL},
     ),
     "how explanations are selected": (
         edit("explanations/selection.py", "CONDITION = 1e-10", "CONDITION = 1e-9"),
@@ -168,14 +170,14 @@ CODE_EDITS = {
     ),
     "a score": (
         edit("explanations/scores.py", "TOP = 0.05", "TOP = 0.06"),
-        AFTER_EXPLANATIONS,
+        {"simulate": 2, **REPORT},
     ),
     "the closed form": (
         edit("lens/closed_form.py", "COEFFICIENT = 100.0", "COEFFICIENT = 10.0"),
         {"effects": 1, **AFTER_EFFECTS},
     ),
     "the pursuit": (
-        edit("lens/pursuit.py", "LEAST_PIVOT = 1e-8", "LEAST_PIVOT = 1e-9"),
+        edit("lens/pursuit.py", "MIN_PIVOT = 1e-8", "MIN_PIVOT = 1e-9"),
         {"words": 1, **AFTER_WORDS},
     ),
     "artifacts": (edit("storage/artifacts.py", r"CHUNK_BYTES = 2\*\*18", "CHUNK_BYTES = 2**17"), EVERYTHING),
@@ -189,11 +191,11 @@ KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
         {**EMBEDDED_IMAGES, "effects": 1, **AFTER_EFFECTS, "activations": 2, **AFTER_ACTIVATIONS},
     ),
     "length of explanations": ({"explain/length": 5}, AFTER_CONCEPTS),
-    "another simulator": ({"explain/simulator": "words"}, AFTER_EXPLANATIONS),
+    "another ground truth": ({"explain/ground_truth": "words"}, AFTER_EXPLANATIONS),
     "scale of texts": ({"explain/concepts/words/scale": 30}, {"concepts": 2, **AFTER_CONCEPTS}),
-    "neurons whose virtual neurons are explained": ({"explain/virtual_neurons": 1}, GATES),
+    "neurons whose virtual neurons are explained": ({"explain/virtual_neurons": 1}, ASSIGNMENTS),
     "without explanations": (
-        {"explain/concepts": {}, "explain/simulator": None, "explain/network_dissection": False},
+        {"explain/concepts": {}, "explain/ground_truth": None, "explain/network_dissection": False},
         REPORT,
     ),
     "words of a direction": ({"lens/words": 3}, {"words": 1, **AFTER_WORDS}),
@@ -338,7 +340,7 @@ def test_a_plan_says_what_a_run_would_do(place: Place) -> None:
     assert lines["patches"][-1] == "s"
     assert "activations" not in lines
     nothing = place.workplace.snakemake(place.study, "plan")
-    assert "Nothing to be done: everything is there and up to date." in nothing.text
+    assert "Nothing to be done: everything is up to date." in nothing.text
 
 
 def test_a_foreign_artifact_of_the_same_name_is_made_anew(place: Place) -> None:

@@ -63,14 +63,14 @@ def boxes(heat: torch.Tensor, threshold: float, rule: str = "inclusive") -> torc
     top, bottom = _extent(mask.any(dim=2))
     left, right = _extent(mask.any(dim=1))
     square = _published if rule == "published" else _inclusive
-    found = square(top, left, bottom, right, heat.shape[1], heat.shape[2])
+    box = square(top, left, bottom, right, heat.shape[1], heat.shape[2])
     everything = torch.tensor([0, 0, heat.shape[1], heat.shape[2]], device=heat.device)
     if rule == "published":
         # its empty range [0:-1] leaves the last row and column out, except where the crop itself comes out empty
         point = (top >= bottom) & (left >= right)
-        found = torch.where(point[:, None], everything - torch.tensor([0, 0, 1, 1], device=heat.device), found)
-    empty = (found[:, 0] >= found[:, 2]) | (found[:, 1] >= found[:, 3]) | ~mask.flatten(1).any(dim=1)
-    return torch.where(empty[:, None], everything, found).to(torch.int16)
+        box = torch.where(point[:, None], everything - torch.tensor([0, 0, 1, 1], device=heat.device), box)
+    empty = (box[:, 0] >= box[:, 2]) | (box[:, 1] >= box[:, 3]) | ~mask.flatten(1).any(dim=1)
+    return torch.where(empty[:, None], everything, box).to(torch.int16)
 
 
 def _extent(occupied: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

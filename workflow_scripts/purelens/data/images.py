@@ -200,15 +200,15 @@ def _folder_source(folder: Path) -> Source:
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found = sorted(
+        files = sorted(
             file.relative_to(folder).as_posix()
             for file in (folder / name).rglob("*")
             if file.suffix.lower() in EXTENSIONS and not file.name.startswith(".")
         )
-        if not found:
+        if not files:
             raise UserError(f"images: class folder {folder / name} has no images ({listed(EXTENSIONS, 20)})")
-        paths += found
-        labels += [label] * len(found)
+        paths += files
+        labels += [label] * len(files)
     return Source(len(paths), np.array(labels), classes, paths, folder=folder)
 
 
@@ -245,8 +245,8 @@ def _stack_source(path: Path) -> Source:
     """List an HDF5 file with ``pixels`` or ``images`` (N, H, W, 3) uint8 and, if known, ``label`` and more."""
     try:
         with h5py.File(path, "r") as file:
-            found = [name for name in ("pixels", "images") if isinstance(file.get(name), h5py.Dataset)]
-            name = found[0] if found else None
+            names = [name for name in ("pixels", "images") if isinstance(file.get(name), h5py.Dataset)]
+            name = names[0] if names else None
             if name is None:
                 raise UserError(f"images: {path} has no dataset 'pixels' or 'images'; it has {listed(file)}")
             shape, dtype = file[name].shape, file[name].dtype

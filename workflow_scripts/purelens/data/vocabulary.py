@@ -98,14 +98,14 @@ def read_superclasses(path: str, classes: Sequence[str]) -> dict[str, list[int]]
     places: dict[str, list[int]] = {}
     for place, name in enumerate(classes):
         places.setdefault(name, []).append(place)
-    found = {}
+    superclasses = {}
     for name, members in values.items():
         unknown = [member for member in members if member not in places]
         if unknown:
             close = nearest(str(unknown[0]), list(classes))
             raise UserError(f"concepts: {path}: {name!r} lists {unknown[0]!r}, which is no class of the dataset{close}")
-        found[name] = [place for member in members for place in places[member]]
-    return found
+        superclasses[name] = [place for member in members for place in places[member]]
+    return superclasses
 
 
 def _is_list_of_texts(values: object) -> bool:
@@ -137,15 +137,15 @@ def read_imported(path: str) -> dict[int, ImportedExplanation]:
     for column in ("neuron", "concept"):
         if column not in columns:
             raise UserError(f"explanations: {path} has no column {column!r}{nearest(column, columns)}")
-    found: dict[int, dict[str, float]] = {}
+    weights_of: dict[int, dict[str, float]] = {}
     for line, row in enumerate(rows, 2):
         neuron, weight = _numbers_of(row, f"explanations: {path}, line {line}")
         concept = (row["concept"] or "").strip()
-        if concept in found.get(neuron, {}):
+        if concept in weights_of.get(neuron, {}):
             raise UserError(f"explanations: {path}, line {line}: neuron {neuron} has the concept {concept!r} already")
         if concept:
-            found.setdefault(neuron, {})[concept] = weight
-    return {neuron: _explanation(weights) for neuron, weights in found.items()}
+            weights_of.setdefault(neuron, {})[concept] = weight
+    return {neuron: _explanation(weights) for neuron, weights in weights_of.items()}
 
 
 def _numbers_of(row: Mapping[str, str | None], where: str) -> tuple[int, float]:

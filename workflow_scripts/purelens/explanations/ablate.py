@@ -210,24 +210,24 @@ def find_head(network: Network, layer: LayerView, images: torch.Tensor) -> np.nd
         (classes, C) its weights; None if there is no such head.
     """
     linear = [part for part in network.module.modules() if isinstance(part, torch.nn.Linear)]
-    seen: dict[str, torch.Tensor] = {}
+    recorded: dict[str, torch.Tensor] = {}
     if not linear:
         return None
     handles = [
         find_layer(network.module, layer.name).register_forward_hook(
-            lambda _, __, output: seen.update(layer=output.clone())
+            lambda _, __, output: recorded.update(layer=output.clone())
         ),
-        linear[-1].register_forward_hook(lambda _, inputs, output: seen.update(input=inputs[0], output=output)),
+        linear[-1].register_forward_hook(lambda _, inputs, output: recorded.update(input=inputs[0], output=output)),
     ]
     with torch.inference_mode():
         answer = network.module(images)
     for handle in handles:
         handle.remove()
-    pooled = layer.maps(seen["layer"]).mean(dim=-1)
+    pooled = layer.maps(recorded["layer"]).mean(dim=-1)
     follows = (
-        seen.get("input", answer[:, :0]).shape == pooled.shape
-        and float((seen["input"] - pooled).abs().max() / pooled.abs().max().clamp(min=1e-12)) < MAX_DIFFERENCE
-        and torch.equal(seen["output"], answer)
+        recorded.get("input", answer[:, :0]).shape == pooled.shape
+        and float((recorded["input"] - pooled).abs().max() / pooled.abs().max().clamp(min=1e-12)) < MAX_DIFFERENCE
+        and torch.equal(recorded["output"], answer)
     )
     return linear[-1].weight.detach().double().cpu().numpy() if follows else None
 

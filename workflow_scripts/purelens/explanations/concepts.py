@@ -69,15 +69,15 @@ def concepts(
     with open_images(images_h5) as images, create(concepts_h5, "concepts", execution.provenance) as out:
         split = split_images(len(images), seed)
         if settings["source"] == LABELS:
-            found = _of_labels(images, settings, split)
+            concept_set = _of_labels(images, settings, split)
         else:
             model = TextModel(settings, embedder or {}, seed)
-            found = _of_texts(images, image_embeddings_h5[0], model, _texts(settings, others, imported), split)
-        _write(out, found, split)
+            concept_set = _of_texts(images, image_embeddings_h5[0], model, _texts(settings, others, imported), split)
+        _write(out, concept_set, split)
 
 
 @dataclass(frozen=True)
-class Found:
+class ConceptSet:
     """A concept set on the images.
 
     Attributes
@@ -135,7 +135,7 @@ class TextModel:
         return encode_texts(self.embedder["architecture"], self.embedder["weights"], prompts, seed=self.seed)
 
 
-def _of_labels(images: Images, settings: Mapping[str, Any], split: np.ndarray) -> Found:
+def _of_labels(images: Images, settings: Mapping[str, Any], split: np.ndarray) -> ConceptSet:
     names, truth = label_columns(images, settings.get("superclasses"))
     if not names:
         raise UserError("concepts: the images have neither labels nor concepts; take texts")
@@ -145,10 +145,12 @@ def _of_labels(images: Images, settings: Mapping[str, Any], split: np.ndarray) -
             "%d of %d images have no label; they count as having none of the concepts", n_unknown, len(images)
         )
     kept = passes_filter(truth[split == TRAIN], settings.get("min_probability", 0.5))
-    return Found(names, truth, kept, LABELS)
+    return ConceptSet(names, truth, kept, LABELS)
 
 
-def _of_texts(images: Images, image_embeddings_h5: str, model: TextModel, texts: Texts, split: np.ndarray) -> Found:
+def _of_texts(
+    images: Images, image_embeddings_h5: str, model: TextModel, texts: Texts, split: np.ndarray
+) -> ConceptSet:
     settings, train = model.settings, split == TRAIN
     vectors = _text_vectors(model, texts)
     with read(image_embeddings_h5, "image_embeddings") as file:
@@ -157,7 +159,7 @@ def _of_texts(images: Images, image_embeddings_h5: str, model: TextModel, texts:
     if scale is None or bias is None:
         scale, bias = _calibration(model, images, image_embeddings_h5, train)
     kept = passes_filter(probability(cosine[train], scale, bias), settings.get("min_probability", 0.5))
-    return Found(texts.names, cosine, kept, TEXTS, scale, bias)
+    return ConceptSet(texts.names, cosine, kept, TEXTS, scale, bias)
 
 
 def label_columns(images: Images, superclasses: str | None) -> tuple[list[str], np.ndarray]:
@@ -281,11 +283,11 @@ def _calibration(model: TextModel, images: Images, image_embeddings_h5: str, tra
         vectors = model.embed(model.prompt(chosen))
     with read(image_embeddings_h5, "image_embeddings") as file:
         cosine = cosines(Rows(file, "embedding"), vectors)[train]
-    wanted = truth[train][:, usable]
+    labels = truth[train][:, usable]
 
     def slabs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for start in range(0, len(cosine), SLAB_IMAGES):
-            yield cosine[start : start + SLAB_IMAGES], wanted[start : start + SLAB_IMAGES]
+            yield cosine[start : start + SLAB_IMAGES], labels[start : start + SLAB_IMAGES]
 
     scale, bias, loss = calibrate(slabs)
     if not scale > 0:
@@ -297,16 +299,16 @@ def _calibration(model: TextModel, images: Images, image_embeddings_h5: str, tra
     return scale, bias
 
 
-def _write(out: Writer, found: Found, split: np.ndarray) -> None:
-    out.coordinate("image", len(found.values))
-    out.coordinate("concept", len(found.names))
-    out.variable("concept_label", data=found.names)
-    out.variable("value", data=found.values)
-    out.variable("kept", data=found.kept.astype(np.uint8))
+def _write(out: Writer, concept_set: ConceptSet, split: np.ndarray) -> None:
+    out.coordinate("image", len(concept_set.values))
+    out.coordinate("concept", len(concept_set.names))
+    out.variable("concept_label", data=concept_set.names)
+    out.variable("value", data=concept_set.values)
+    out.variable("kept", data=concept_set.kept.astype(np.uint8))
     out.variable("split", data=split)
     for name in ("kind", "scale", "bias"):
-        out.attribute(name, getattr(found, name))
-    logger.info("%d concepts, %d of them kept", len(found.names), int(found.kept.sum()))
-    if not found.kept.all():
-        dropped = [name for name, keep in zip(found.names, found.kept, strict=True) if not keep]
+        out.attribute(name, getattr(concept_set, name))
+    logger.info("%d concepts, %d of them kept", len(concept_set.names), int(concept_set.kept.sum()))
+    if not concept_set.kept.all():
+        dropped = [name for name, keep in zip(concept_set.names, concept_set.kept, strict=True) if not keep]
         logger.info("dropped: %s", listed(dropped))

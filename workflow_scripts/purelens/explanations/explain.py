@@ -55,7 +55,7 @@ class Search:
 
 DEFAULT_SEARCH = Search()
 
-Found = dict[int, Explanation]
+Explanations = dict[int, Explanation]
 """Explanations by the place of the unit; units without one are left out."""
 
 
@@ -103,7 +103,7 @@ def explain(
     vocabulary = Vocabulary()
     assigned = assignments_h5[0] if assignments_h5 else None
     with open_units(activations_h5, assigned, _selected(activations_h5, neurons, layer)) as units:
-        methods: dict[str, Found] = {}
+        methods: dict[str, Explanations] = {}
         for name, path in zip(names, concepts, strict=True):
             with open_concepts(path) as table:
                 linear = explain_linearly(units, table, search, name)
@@ -137,15 +137,15 @@ class Vocabulary:
         """Look up the numbers of names; new names get new ones."""
         return np.array([self._number.setdefault(name, len(self._number)) for name in names], dtype=int)
 
-    def renumbered(self, found: Found, names: Sequence[str]) -> Found:
+    def renumbered(self, explanations: Explanations, names: Sequence[str]) -> Explanations:
         """Replace places in a list of names by numbers of this vocabulary."""
         return {
             unit: Explanation(self.numbers([names[c] for c in e.concepts]), e.weights, e.intercept, e.correlation)
-            for unit, e in found.items()
+            for unit, e in explanations.items()
         }
 
 
-def explain_linearly(units: Units, table: ConceptTable, search: Search, name: str) -> Found:
+def explain_linearly(units: Units, table: ConceptTable, search: Search, name: str) -> Explanations:
     """Fit a short sum of concepts to every unit.
 
     Parameters
@@ -176,7 +176,7 @@ def explain_linearly(units: Units, table: ConceptTable, search: Search, name: st
         split: concept_moments((table.probabilities(i)[:, kept] for i in _slabs(ids)), len(kept))
         for split, ids in images.items()
     }
-    found: Found = {}
+    explanations: Explanations = {}
     with Progress(len(units), f"explanations by {name}", "neurons") as progress:
         for block in units.blocks():
             n_units = block.stop - block.start
@@ -187,14 +187,16 @@ def explain_linearly(units: Units, table: ConceptTable, search: Search, name: st
             for row in range(n_units):
                 e = _explain_one(train, validation, row, search)
                 if e is not None:
-                    found[block.start + row] = Explanation(kept[e.concepts], e.weights, e.intercept, e.correlation)
+                    explanations[block.start + row] = Explanation(
+                        kept[e.concepts], e.weights, e.intercept, e.correlation
+                    )
                 progress.advance(1)
-    missing = sorted({int(units.neuron[unit]) for unit in range(len(units)) if unit not in found})
+    missing = sorted({int(units.neuron[unit]) for unit in range(len(units)) if unit not in explanations})
     if missing:
         logger.warning(
             "concepts %s: %d neurons are constant or fit no concept: %s", name, len(missing), listed(missing)
         )
-    return found
+    return explanations
 
 
 def _slabs(images: np.ndarray) -> Iterator[np.ndarray]:
@@ -225,7 +227,7 @@ def _explain_one(train: Moments, validation: Moments, row: int, search: Search) 
     return select(of_train, of_validation, order, search.length, search.width, search.tolerance)
 
 
-def dissect(units: Units, table: ConceptTable) -> Found:
+def dissect(units: Units, table: ConceptTable) -> Explanations:
     """Explain every neuron that is not constant by one concept, by CLIP-Dissect on the training and validation images.
 
     Parameters
@@ -272,11 +274,11 @@ def _best_images(units: Units, images: np.ndarray, n_best: int) -> dict[int, np.
     return best
 
 
-def _best_overlaps(path: str, units: Units, vocabulary: Vocabulary) -> Found:
+def _best_overlaps(path: str, units: Units, vocabulary: Vocabulary) -> Explanations:
     """Explain each neuron by the concept with the largest intersection over union, if that is large enough."""
     with read(path, "iou") as file:
         iou, names = file["iou"][...], strings(file["concept_label"])
-    explanations: Found = {}
+    explanations: Explanations = {}
     for unit in np.flatnonzero(units.virtual_neuron == WHOLE).tolist() if names else []:
         best = int(iou[units.neuron[unit]].argmax())
         if iou[units.neuron[unit], best] >= MIN_IOU:
@@ -284,7 +286,7 @@ def _best_overlaps(path: str, units: Units, vocabulary: Vocabulary) -> Found:
     return explanations
 
 
-def _imported(path: str, units: Units, vocabulary: Vocabulary, layer: str) -> Found:
+def _imported(path: str, units: Units, vocabulary: Vocabulary, layer: str) -> Explanations:
     given = read_imported(path)
     whole = np.flatnonzero(units.virtual_neuron == WHOLE).tolist()
     place = {int(units.neuron[unit]): unit for unit in whole}
@@ -300,17 +302,17 @@ def _imported(path: str, units: Units, vocabulary: Vocabulary, layer: str) -> Fo
 def _write(
     path: str,
     units: Units,
-    methods: Mapping[str, Found],
+    methods: Mapping[str, Explanations],
     vocabulary: Vocabulary,
     length: int,
     provenance: Provenance,
 ) -> None:
-    longest = max([length, *(len(e.concepts) for found in methods.values() for e in found.values())])
+    longest = max([length, *(len(e.concepts) for of_method in methods.values() for e in of_method.values())])
     shape = (len(methods), len(units))
     concept, weight = np.full((*shape, longest), -1), np.zeros((*shape, longest))
     intercept, correlation = np.full(shape, np.nan), np.full(shape, np.nan)
-    for number, found in enumerate(methods.values()):
-        for unit, e in found.items():
+    for number, of_method in enumerate(methods.values()):
+        for unit, e in of_method.items():
             concept[number, unit, : len(e.concepts)], weight[number, unit, : len(e.concepts)] = e.concepts, e.weights
             intercept[number, unit], correlation[number, unit] = e.intercept, e.correlation
     with create(path, "explanations", provenance) as out:

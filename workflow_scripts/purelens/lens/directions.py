@@ -251,22 +251,24 @@ def principal(vectors: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.
     return (direction * sign[:, None]).astype(np.float32), shares
 
 
-def _write(out: Writer, file: h5py.File, image_ids: np.ndarray, found: Directions) -> None:
+def _write(out: Writer, file: h5py.File, image_ids: np.ndarray, directions: Directions) -> None:
     """Write the directions of all neurons."""
     out.coordinate("neuron", file["neuron"][...])
     out.coordinate("component", file["component"][...])
-    out.coordinate("top", found.top.shape[1])
+    out.coordinate("top", directions.top.shape[1])
     out.coordinate("order", SPECTRUM)
-    out.coordinate("cluster_number", found.cluster_direction.shape[1])
-    for field in fields(found):
+    out.coordinate("cluster_number", directions.cluster_direction.shape[1])
+    for field in fields(directions):
         if field.name != "top":
-            out.variable(field.name, data=getattr(found, field.name))
-    out.variable("image_id", data=image_ids[found.top])
+            out.variable(field.name, data=getattr(directions, field.name))
+    out.variable("image_id", data=image_ids[directions.top])
     out.attribute("n_images", len(image_ids))
-    n_split = int((found.cluster.max(axis=1) > 0).sum())
-    share = found.explained[np.isfinite(found.explained[:, 0]), 0]
-    if len(share) < len(found.explained):
-        logger.info("%d of %d neurons have no effect", len(found.explained) - len(share), len(found.explained))
+    n_split = int((directions.cluster.max(axis=1) > 0).sum())
+    share = directions.explained[np.isfinite(directions.explained[:, 0]), 0]
+    if len(share) < len(directions.explained):
+        logger.info(
+            "%d of %d neurons have no effect", len(directions.explained) - len(share), len(directions.explained)
+        )
     if len(share):
         logger.info(
             "one direction explains %.0f %% of a neuron's largest effects (median); %d of %d neurons get several",

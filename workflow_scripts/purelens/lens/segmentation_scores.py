@@ -27,18 +27,18 @@ def counts(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
     dict
         (b,) pixels of each of ``COUNTS``.
     """
-    found, true = maps > THRESHOLD, masks > 0
+    object_there, true = maps > THRESHOLD, masks > 0
 
     def pixels(where: np.ndarray) -> np.ndarray:
         return where.sum(axis=(1, 2))
 
     return {
-        "correct": pixels(found == true),
+        "correct": pixels(object_there == true),
         "labeled": np.full(len(maps), maps[0].size),
-        "object_both": pixels(found & true),
-        "object_either": pixels(found | true),
-        "background_both": pixels(~found & ~true),
-        "background_either": pixels(~found | ~true),
+        "object_both": pixels(object_there & true),
+        "object_either": pixels(object_there | true),
+        "background_both": pixels(~object_there & ~true),
+        "background_either": pixels(~object_there | ~true),
     }
 
 

@@ -67,30 +67,30 @@ class Segmenter:
 
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Find the classes (b,) of images (b, S, S, 3), and draw heatmaps (b, S, S) by each method."""
-        found, maps = self._active(pixels)
-        return found, {name: self._enlarged(heat) for name, heat in maps.items()}
+        classes, maps = self._active(pixels)
+        return classes, {name: self._enlarged(heat) for name, heat in maps.items()}
 
     def grids(self, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Find the classes (b,) of images (b, S, S, 3), and draw heatmaps (b, rows, columns) with a cell for each patch."""
-        found, maps = self._active(pixels)
-        return found, {name: rescaled(heat[:, 0].float().cpu().numpy()) for name, heat in maps.items()}
+        classes, maps = self._active(pixels)
+        return classes, {name: rescaled(heat[:, 0].float().cpu().numpy()) for name, heat in maps.items()}
 
     def _active(self, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
         with recorded({}, self._recorded) as tensors:
             embedding = finite(self._visual(self.clip.network.prepare(pixels)))
-        found = (embedding @ self._classes.T).argmax(dim=1)
+        predicted = (embedding @ self._classes.T).argmax(dim=1)
         hidden = torch.cat([tensors[name][:, 1:] for name in self._recorded], dim=2)
         active = {
-            name: hidden.gather(2, chosen[found][:, None].expand(-1, hidden.shape[1], -1))
+            name: hidden.gather(2, chosen[predicted][:, None].expand(-1, hidden.shape[1], -1))
             for name, chosen in self._chosen.items()
         }
         spread = active[TOWARD].std(dim=1, keepdim=True, unbiased=False).clamp(min=MIN_SPREAD)
         standard = (active[TOWARD] - active[TOWARD].mean(dim=1, keepdim=True)) / spread
-        pushes = self._pushes[found][:, None]
+        pushes = self._pushes[predicted][:, None]
         toward = (standard.clamp(min=0) * pushes).sum(dim=2) / pushes.sum(dim=2).clamp(min=1)
         maps = {TOWARD: toward, PUBLISHED: active[PUBLISHED].mean(dim=2)}
-        shape = (len(found), 1, *self._visual.grid_size)
-        return found.cpu().numpy(), {name: heat.reshape(shape) for name, heat in maps.items()}
+        shape = (len(predicted), 1, *self._visual.grid_size)
+        return predicted.cpu().numpy(), {name: heat.reshape(shape) for name, heat in maps.items()}
 
     def _enlarged(self, heat: torch.Tensor) -> np.ndarray:
         (rows, columns), (height, width) = self._visual.grid_size, self._visual.patch_size

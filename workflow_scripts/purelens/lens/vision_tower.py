@@ -123,7 +123,7 @@ def recorded(inputs: Mapping[str, nn.Module], outputs: Mapping[str, nn.Module]) 
         return lambda _, given: tensors.__setitem__(name, given[0])
 
     def keep_output(name: str) -> Any:
-        return lambda _, __, found: tensors.__setitem__(name, found)
+        return lambda _, __, output: tensors.__setitem__(name, output)
 
     with ExitStack() as stack:
         for name, module in inputs.items():
@@ -167,9 +167,9 @@ def check_tower(visual: Any) -> None:
     UserError
         Saying what it is instead.
     """
-    found = type(visual).__name__
-    if found != "VisionTransformer":
-        raise UserError(f"lens: a vision transformer of open_clip is needed, but this CLIP's images go through {found}")
+    kind = type(visual).__name__
+    if kind != "VisionTransformer":
+        raise UserError(f"lens: a vision transformer of open_clip is needed, but this CLIP's images go through {kind}")
     if visual.output_tokens:
         raise UserError(
             "lens: this CLIP gives its tokens besides the embedding; set output_tokens: false in its config"

@@ -225,15 +225,15 @@ def load_weights(module: torch.nn.Module, path: str, architecture: str) -> None:
     UserError
         With the keys that are missing, unexpected or of another shape.
     """
-    state, wanted = read_checkpoint(path), module.state_dict()
-    if not any(key in wanted for key in state):
+    state, expected = read_checkpoint(path), module.state_dict()
+    if not any(key in expected for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}  # as DataParallel saves it
-    missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in wanted]
+    missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in state if key not in expected]
     shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
+        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in expected
+        if key in state and state[key].shape != expected[key].shape
     ]
     problems = [
         f"{title}: {listed(keys, 5)}"

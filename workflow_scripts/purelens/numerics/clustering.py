@@ -75,8 +75,8 @@ def k_means(
     inertia = np.full(len(valid), np.nan)
     if enough.any():
         draws = np.stack([_draws(seed, n_clusters, n_restarts) for seed, use in zip(seeds, enough, strict=True) if use])
-        found, inertia[enough] = _best_restart(gram[enough], valid[enough], n_clusters, draws)
-        labels[enough] = in_order_of_size(found, valid[enough])
+        best, inertia[enough] = _best_restart(gram[enough], valid[enough], n_clusters, draws)
+        labels[enough] = in_order_of_size(best, valid[enough])
     return labels, inertia
 
 
@@ -175,12 +175,12 @@ def in_order_of_size(labels: np.ndarray, valid: np.ndarray) -> np.ndarray:
         (b, n) int8; -1 for vectors that do not count.
     """
     renumbered = np.full(labels.shape, -1, dtype=np.int8)
-    for row, (found, use) in enumerate(zip(labels, valid, strict=True)):
-        names, first, counts = np.unique(found[use], return_index=True, return_counts=True)
+    for row, (label, use) in enumerate(zip(labels, valid, strict=True)):
+        names, first, counts = np.unique(label[use], return_index=True, return_counts=True)
         order = np.lexsort((first, -counts))
         rank = np.empty(len(names), dtype=np.int8)
         rank[order] = np.arange(len(names))
-        renumbered[row, use] = rank[np.searchsorted(names, found[use])]
+        renumbered[row, use] = rank[np.searchsorted(names, label[use])]
     return renumbered
 
 

@@ -80,11 +80,11 @@ def finding(facts: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any
 
 
 def _relative_gap(facts: Mapping[str, Any], method: str) -> float | None:
-    wanted = {"method": method, "n_clusters": facts["k"], "embedder": facts["embedders"][0]}
+    chosen = {"method": method, "n_clusters": facts["k"], "embedder": facts["embedders"][0]}
     means = {
         row["quantity"]: row["mean"]
         for row in facts["summaries"]["interpretability"]
-        if all(row[name] == value for name, value in wanted.items())
+        if all(row[name] == value for name, value in chosen.items())
     }
     return means["gap"] / means["intra"] if means.get("gap") is not None and means.get("intra") else None
 

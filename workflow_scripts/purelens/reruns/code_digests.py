@@ -89,22 +89,22 @@ class CodeDigests:
 
     def digest(self, definition: Definition) -> str:
         """Digest a definition with all that it reaches: 64 hexadecimal digits."""
-        found = self.package.resolve(definition)
-        assert isinstance(found, Definition), f"{definition.module} does not define {definition.name}"
-        if found not in self._known:
-            self._known.update(self._digest_circle(self._circle_of(found)))
-        return self._known[found]
+        resolved = self.package.resolve(definition)
+        assert isinstance(resolved, Definition), f"{definition.module} does not define {definition.name}"
+        if resolved not in self._known:
+            self._known.update(self._digest_circle(self._circle_of(resolved)))
+        return self._known[resolved]
 
     def reached(self, definition: Definition) -> set[Definition]:
         """List a definition and all that it reaches, but those of opaque modules."""
-        found: set[Definition] = set()
+        reached: set[Definition] = set()
         waiting: list[Token] = [self.package.resolve(definition)]
         while waiting:
             token = waiting.pop()
-            if isinstance(token, Definition) and token not in found and token.module not in self.package.opaque:
-                found.add(token)
+            if isinstance(token, Definition) and token not in reached and token.module not in self.package.opaque:
+                reached.add(token)
                 waiting.extend(self._tokens_of(token))
-        return found
+        return reached
 
     def _tokens_of(self, definition: Definition) -> list[Token]:
         if definition not in self._tokens:

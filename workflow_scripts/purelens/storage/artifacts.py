@@ -191,13 +191,13 @@ def _chunks(shape: tuple[int, ...], dtype: np.dtype, growing: bool) -> tuple[int
 
 def versions() -> dict[str, str]:
     """List the versions of Python and of the libraries that decide the numbers."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 @contextmanager
