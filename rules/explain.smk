@@ -5,82 +5,9 @@ OUTPUTS          {dataset}/image_embeddings/*.h5, {dataset}/concepts/*.h5, .../a
                  ablation*.csv
 """
 
+from purelens.workflow.explain_study import ExplainStudy
 
-def explainers() -> list[str]:
-    """Concept sets that explain; one of all names only scores."""
-    return [
-        name
-        for name, concepts in settings.explain.concepts.items()
-        if concepts.source != "all"
-    ]
-
-
-def concept_paths(wildcards: Names, names: list[str]) -> list[str]:
-    """Artifacts of concept sets for the dataset of a job."""
-    return [
-        path("concepts", dataset=wildcards.dataset, concepts=name) for name in names
-    ]
-
-
-def explaining_concepts(wildcards: Names) -> list[str]:
-    """Artifacts of the concept sets that explain."""
-    return concept_paths(wildcards, explainers())
-
-
-def ground_truth(wildcards: Names) -> str:
-    """Artifact of the concept set that explanations are scored against."""
-    chosen = settings.explain.ground_truth or next(iter(settings.explain.concepts))
-    return concept_paths(wildcards, [chosen])[0]
-
-
-def takes_all_names(wildcards: Names) -> bool:
-    """Whether a concept set has the names of all others."""
-    return settings.explain.concepts[wildcards.concepts].source == "all"
-
-
-def imported_by(wildcards: Names) -> list[str]:
-    """Files of imported explanations whose names a concept set takes."""
-    imported = settings.explain.imported.values()
-    return list(imported) if takes_all_names(wildcards) else []
-
-
-def text_embedder(wildcards: Names) -> str | None:
-    """Embedding model of the texts of a concept set; None for labels."""
-    return settings.explain.concepts[wildcards.concepts].embedder
-
-
-def text_embedder_settings(wildcards: Names) -> dict[str, object] | None:
-    """What decides the embeddings of the texts of a concept set; None for labels."""
-    name = text_embedder(wildcards)
-    return study.embedder(name) if name else None
-
-
-def concept_files(wildcards: Names) -> list[str]:
-    """Files that decide a concept set."""
-    concepts = settings.explain.concepts[wildcards.concepts]
-    name = text_embedder(wildcards)
-    weights = settings.embedders[name].weights if name else None
-    files = [concepts.texts, concepts.text_embeddings, concepts.superclasses]
-    return study.files(weights, *files, *imported_by(wildcards))
-
-
-def embedded_images(wildcards: Names) -> list[str]:
-    """Embeddings of the images by the embedding model of a concept set; none for labels."""
-    name = text_embedder(wildcards)
-    dataset = wildcards.dataset
-    return [path("image_embeddings", dataset=dataset, embedder=name)] if name else []
-
-
-def assignment_path(wildcards: Names) -> list[str]:
-    """Assignments, if virtual neurons are explained."""
-    names = dict(wildcards.items())
-    return [path("assignments", **names)] if settings.explain.virtual_neurons else []
-
-
-def iou_path(wildcards: Names) -> list[str]:
-    """Artifact of Network Dissection, if the study asks for it."""
-    names = dict(wildcards.items())
-    return [path("iou", **names)] if settings.explain.network_dissection else []
+explain = ExplainStudy(study)
 
 
 rule image_embeddings:
@@ -121,10 +48,10 @@ rule concepts:
     input:
         **inputs(
             "concepts",
-            watch=concept_files,
+            watch=explain.files,
             images_h5=path("dataset"),
-            image_embeddings_h5=embedded_images,
-            others=lambda w: explaining_concepts(w) if takes_all_names(w) else [],
+            image_embeddings_h5=explain.embedded_images,
+            others=explain.others,
         ),
     output:
         concepts_h5=update(path("concepts")),
@@ -139,9 +66,9 @@ rule concepts:
         mem_mb=memory("concepts"),
         runtime=runtime("concepts"),
     params:
-        settings=lambda w: settings.explain.concepts[w.concepts].model_dump(),
-        embedder=text_embedder_settings,
-        imported=imported_by,
+        settings=explain.settings,
+        embedder=explain.embedder,
+        imported=explain.imported,
         seed=settings.seed,
         code=code_digest("concepts"),
     message:
@@ -226,9 +153,9 @@ rule explain:
             "explanations",
             watch=study.files(*settings.explain.imported.values()),
             activations_h5=path("activations"),
-            concepts=explaining_concepts,
-            assignments_h5=assignment_path,
-            iou_h5=iou_path,
+            concepts=explain.explaining,
+            assignments_h5=explain.assignments,
+            iou_h5=explain.iou,
         ),
     output:
         explanations_h5=update(path("explanations")),
@@ -243,7 +170,7 @@ rule explain:
         mem_mb=memory("explain"),
         runtime=runtime("explain"),
     params:
-        names=explainers(),
+        names=explain.explainers,
         neurons=lambda w: study.layer(w).neurons,
         layer="{layer}",
         imported=settings.explain.imported,
@@ -267,8 +194,8 @@ rule simulate:
             "scores",
             activations_h5=path("activations"),
             explanations_h5=path("explanations"),
-            concepts_h5=ground_truth,
-            assignments_h5=assignment_path,
+            concepts_h5=explain.ground_truth,
+            assignments_h5=explain.assignments,
         ),
     output:
         scores_csv=update(path("scores")),
@@ -309,8 +236,8 @@ rule ablate:
             model=model_files(),
             activations_h5=path("activations"),
             explanations_h5=path("explanations"),
-            concepts_h5=ground_truth,
-            assignments_h5=assignment_path,
+            concepts_h5=explain.ground_truth,
+            assignments_h5=explain.assignments,
         ),
     output:
         ablation_csv=update(path("ablation")),

@@ -5,20 +5,9 @@ OUTPUTS          {dataset}/lens/{embedder}/{block}/effects.h5, directions.h5, wo
                  {dataset}/lens/{embedder}/texts.h5, classes.h5
 """
 
-from collections.abc import Callable
+from purelens.workflow.lens_study import LensStudy
 
-
-def of_blocks(artifact: str) -> Callable[[Names], list[str]]:
-    """Input function: artifacts of all blocks of a CLIP that the study names."""
-    return lambda wildcards: [
-        path(artifact, **dict(wildcards.items()), block=str(block))
-        for block in blocks_of(wildcards)
-    ]
-
-
-def blocks_of(wildcards: Names) -> list[int]:
-    """Blocks of a CLIP whose neurons are read."""
-    return settings.lens.models[wildcards.embedder].blocks
+lens = LensStudy(study)
 
 
 rule effects:

@@ -5,49 +5,13 @@ OUTPUTS          {dataset}/lens/{embedder}/discovery.h5, heatmaps.h5, segmentati
 """
 
 
-def attack_settings(without: set[str]) -> dict[str, dict[str, object]]:
-    """Settings of the attacks, by name."""
-    return {
-        name: attack.model_dump(exclude=without)
-        for name, attack in settings.lens.attacks.items()
-    }
-
-
-def attack_kinds() -> list[str]:
-    """Tables about attacks that a study makes."""
-    attacks = settings.lens.attacks.values()
-    if not attacks:
-        return []
-    scored = settings.lens.pipeline or any(attack.images for attack in attacks)
-    return ["attacks", "attack_prompts", *(["attack_images"] if scored else [])]
-
-
-def attacked_images() -> list[str]:
-    """Digests of the images that attacks are scored on."""
-    sources = [attack.images for attack in settings.lens.attacks.values()]
-    return [
-        study.images_digest(source) or digests.of(source)
-        for source in sources
-        if source
-    ]
-
-
-def attack_watch(wildcards: Names) -> dict[str, object]:
-    """What decides the scores of attacks besides params."""
-    return {
-        **study.embedder_watch(wildcards),
-        "images": attacked_images(),
-        "pipeline": study.folder_digest(settings.lens.pipeline),
-    }
-
-
 rule discovery:
     input:
         **inputs(
             "discovery",
-            effects_h5=of_blocks("effects"),
-            directions_h5=of_blocks("directions"),
-            words_h5=of_blocks("words"),
+            effects_h5=lens.of_blocks("effects"),
+            directions_h5=lens.of_blocks("directions"),
+            words_h5=lens.of_blocks("words"),
         ),
     output:
         discovery_h5=update(path("discovery")),
@@ -63,7 +27,7 @@ rule discovery:
         mem_mb=memory("discovery"),
         runtime=runtime("discovery"),
     params:
-        blocks=blocks_of,
+        blocks=lens.blocks,
         device=settings.device,
         code=code_digest("discovery"),
     message:
@@ -81,7 +45,7 @@ rule segmentation:
                 *study.files(settings.lens.segmentation.file),
             ],
             images_h5=path("dataset"),
-            directions_h5=of_blocks("directions"),
+            directions_h5=lens.of_blocks("directions"),
             classes_h5=path("classes"),
         ),
     output:
@@ -106,7 +70,7 @@ rule segmentation:
     params:
         embedder=lambda w: study.embedder(w.embedder),
         watch=study.embedder_watch,
-        blocks=blocks_of,
+        blocks=lens.blocks,
         neurons=settings.lens.segmentation.neurons,
         file=settings.lens.segmentation.file,
         bootstrap=settings.evaluation.bootstrap,
@@ -126,7 +90,7 @@ rule heatmaps:
             "heatmaps",
             watch=study.embedder_file,
             images_h5=path("dataset"),
-            directions_h5=of_blocks("directions"),
+            directions_h5=lens.of_blocks("directions"),
             classes_h5=path("classes"),
         ),
     output:
@@ -145,7 +109,7 @@ rule heatmaps:
     params:
         embedder=lambda w: study.embedder(w.embedder),
         watch=study.embedder_watch,
-        blocks=blocks_of,
+        blocks=lens.blocks,
         neurons=settings.lens.segmentation.neurons,
         device=settings.device,
         seed=settings.seed,
@@ -161,8 +125,8 @@ rule attacks:
         **inputs(
             "attacks",
             watch=study.embedder_file,
-            directions_h5=of_blocks("directions"),
-            words_h5=of_blocks("words"),
+            directions_h5=lens.of_blocks("directions"),
+            words_h5=lens.of_blocks("words"),
         ),
     output:
         attacks_csv=update(path("attacks")),
@@ -180,7 +144,7 @@ rule attacks:
     params:
         embedder=lambda w: study.embedder(w.embedder),
         watch=study.embedder_watch,
-        settings=attack_settings({"images"}),
+        settings=lens.attack_settings({"images"}),
         seed=settings.seed,
         code=code_digest("attacks"),
     message:
@@ -211,8 +175,8 @@ rule attack_images:
         runtime=runtime("attack_images"),
     params:
         embedder=lambda w: study.embedder(w.embedder),
-        watch=attack_watch,
-        settings=attack_settings(set()),
+        watch=lens.attack_watch,
+        settings=lens.attack_settings(set()),
         pipeline=settings.lens.pipeline,
         bootstrap=settings.evaluation.bootstrap,
         confidence=settings.evaluation.confidence,

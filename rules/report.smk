@@ -4,20 +4,6 @@ REQUIRED INPUTS  {dataset}/images.h5, {dataset}/{model}/model.json, all artifact
 OUTPUTS          report/index.html, report/assets/, report/layers/, report/lens/, report/explorer.html
 """
 
-from collections.abc import Callable
-
-
-def of_explanations(artifact: str) -> Callable[[Names], list[str]]:
-    """Input function: an artifact about the explanations of a layer, if there are any."""
-    return lambda wildcards: (
-        [path(artifact, **dict(wildcards.items()))] if explainers() else []
-    )
-
-
-def attack_tables(wildcards: Names) -> list[str]:
-    """Tables about attacks on a CLIP: words, prompts, and scores of images."""
-    return [path(kind, **dict(wildcards.items())) for kind in attack_kinds()]
-
 
 rule pages:
     input:
@@ -35,11 +21,11 @@ rule pages:
             interpretability_summary_csv=path("interpretability_summary"),
             alignment_csv=path("alignment"),
             alignment_summary_csv=path("alignment_summary"),
-            explanations_h5=of_explanations("explanations"),
-            scores_csv=of_explanations("scores"),
-            scores_summary_csv=of_explanations("scores_summary"),
-            scores_virtual_csv=of_explanations("scores_virtual"),
-            ablation_summary_csv=of_explanations("ablation_summary"),
+            explanations_h5=explain.artifact("explanations"),
+            scores_csv=explain.artifact("scores"),
+            scores_summary_csv=explain.artifact("scores_summary"),
+            scores_virtual_csv=explain.artifact("scores_virtual"),
+            ablation_summary_csv=explain.artifact("ablation_summary"),
         ),
     output:
         folder=update(path("pages")),
@@ -75,14 +61,14 @@ rule lens_pages:
         **inputs(
             "lens_pages",
             images_h5=path("dataset"),
-            effects_h5=of_blocks("effects"),
-            directions_h5=of_blocks("directions"),
-            words_h5=of_blocks("words"),
-            replacements_csv=of_blocks("replacements"),
+            effects_h5=lens.of_blocks("effects"),
+            directions_h5=lens.of_blocks("directions"),
+            words_h5=lens.of_blocks("words"),
+            replacements_csv=lens.of_blocks("replacements"),
             discovery_h5=path("discovery"),
             heatmaps_h5=path("heatmaps"),
             segmentation_csv=path("segmentation_summary"),
-            attack_tables=attack_tables,
+            attack_tables=lens.attack_tables,
         ),
     output:
         folder=update(path("lens_pages")),
@@ -99,8 +85,8 @@ rule lens_pages:
     params:
         dataset="{dataset}",
         embedder="{embedder}",
-        blocks=blocks_of,
-        attacks=attack_settings({"avoid", "images"}),
+        blocks=lens.blocks,
+        attacks=lens.attack_settings({"avoid", "images"}),
         image_size=settings.report.image_size,
         code=code_digest("lens_pages"),
     message:

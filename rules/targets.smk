@@ -33,7 +33,7 @@ def layer_targets(names: dict[str, str]) -> list[str]:
     """What a study makes of a layer."""
     kinds = ["interpretability_summary", "alignment_summary"]
     kinds += ["neuron_figures"] if settings.figures.neurons else []
-    kinds += ["scores_summary", "ablation"] if explainers() else []
+    kinds += ["scores_summary", "ablation"] if explain.explainers else []
     figures = [
         path("layer_figures", **names, embedder=embedder)
         for embedder in settings.patch_embedders
@@ -43,7 +43,7 @@ def layer_targets(names: dict[str, str]) -> list[str]:
 
 def clip_targets(names: dict[str, str]) -> list[str]:
     """What a study makes of a CLIP of the lens."""
-    kinds = ["discovery", "segmentation_summary", *attack_kinds()]
+    kinds = ["discovery", "segmentation_summary", *lens.attack_kinds]
     return [path(kind, **names) for kind in kinds]
 
 

@@ -9,10 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers import CIFAR_RESNET, randomize
+from helpers import CIFAR_RESNET, make_model, randomize
 from purelens.data.dataset import dataset
 from purelens.networks.loading import load_factory
-from purelens.networks.model import model
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,7 +36,7 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> dict[str, Any]:
     """Paths of a dataset and of a small random residual network with 64 neurons in ``layer3``."""
     folder = tmp_path_factory.mktemp("small")
-    paths = {
+    paths: dict[str, Any] = {
         "images_h5": f"{folder}/images.h5",
         "model": (f"{folder}/model.safetensors", f"{folder}/model.json"),
     }
@@ -46,13 +45,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> dict[
     torch.manual_seed(0)
     path, name = CIFAR_RESNET.rsplit(":", 1)
     torch.save(randomize(load_factory(path, name)(depth=14, num_classes=2)).state_dict(), checkpoint)
-    model(
-        paths["images_h5"],
-        str(checkpoint),
-        *paths["model"],
-        CIFAR_RESNET,
-        {"depth": 14, "num_classes": 2},
-    )
+    make_model(paths, str(checkpoint), CIFAR_RESNET, {"depth": 14, "num_classes": 2})
     return paths
 
 

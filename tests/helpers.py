@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from purelens.networks.loading import load_factory
+from purelens.networks.model import model
 from purelens.storage.artifacts import variables
 from purelens.storage.provenance import check_lineage
 
@@ -26,6 +28,8 @@ def randomize(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for layer in network.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
             layer.running_mean.copy_(torch.randn(layer.running_mean.shape, generator=generator) * 0.1)
             layer.running_var.copy_(torch.rand(layer.running_var.shape, generator=generator) + 0.5)
             layer.weight.data.copy_(torch.rand(layer.weight.shape, generator=generator) + 0.5)
@@ -38,6 +42,12 @@ def load_cifar_resnet(seed: int, **options: int) -> torch.nn.Module:
     path, name = CIFAR_RESNET.rsplit(":", 1)
     torch.manual_seed(seed)
     return randomize(load_factory(path, name)(**options), seed)
+
+
+def make_model(paths: dict[str, Any], weights: str, architecture: str, options: dict[str, Any]) -> None:
+    """Run the stage ``model`` with the paths of a fixture."""
+    stored: tuple[str, str] = paths["model"]
+    model(paths["images_h5"], weights, *stored, architecture, options)
 
 
 def data_of(path: str | Path) -> dict[str, bytes]:

@@ -36,10 +36,15 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
 
 def test_implementations_alternate() -> None:
     calls: list[str] = []
+
+    def called(name: str, result: float) -> float:
+        calls.append(name)
+        return result
+
     implementations: dict[str, Callable[[], float]] = {
-        "definition": lambda: calls.append("d") or 1.0,
-        "purelens": lambda: calls.append("p") or 1.25,
-        "floor": lambda: calls.append("f") or 0.0,
+        "definition": lambda: called("d", 1.0),
+        "purelens": lambda: called("p", 1.25),
+        "floor": lambda: called("f", 0.0),
     }
     comparison = Comparison(
         "stage", implementations, lambda result, expected: result - expected, "difference", size={"images": 3}
@@ -148,8 +153,8 @@ def test_memory_does_not_grow_with_images_or_pairs(tmp_path: Path) -> None:
 
 
 def test_the_rule_writes_what_the_figures_draw(tmp_path: Path) -> None:
-    names = ("bench.json", "ratios.csv", "growth.csv", "sizes.csv")
-    paths = [str(tmp_path / "bench" / name) for name in names]
+    folder = tmp_path / "bench"
+    paths = (f"{folder}/bench.json", f"{folder}/ratios.csv", f"{folder}/growth.csv", f"{folder}/sizes.csv")
     study = SMALL.model_copy(update={"stages": ["activations"]})
     comparisons(*paths, {"small": study.model_dump()}, repeats=1, threads=1)
     records = json.loads(Path(paths[0]).read_text())

@@ -19,7 +19,8 @@ class Watched:
     """A page, and what it complained of or asked the network for."""
 
     def __init__(self, page: Any) -> None:
-        self.page, self.complaints = page, []
+        self.page = page
+        self.complaints: list[str] = []
         page.on("console", self.said)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self.requested(request.url))

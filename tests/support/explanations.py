@@ -49,7 +49,7 @@ def run_explain(folder: Path, at: Path, **options: object) -> pd.DataFrame:
     run_labels(folder, at)
     arguments = {"names": ["labels"], "neurons": "all", "layer": "x"} | options
     explain(str(folder / "activations.h5"), [str(at / "labels.h5")], [], [], str(at / "explanations.h5"), **arguments)  # type: ignore[arg-type]
-    paths = [str(at / f"{name}.csv") for name in ("scores", "summary", "virtual")]
+    paths = (str(at / "scores.csv"), str(at / "summary.csv"), str(at / "virtual.csv"))
     simulate(
         str(folder / "activations.h5"), str(at / "explanations.h5"), str(at / "labels.h5"), [], *paths, Intervals()
     )

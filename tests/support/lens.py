@@ -11,7 +11,7 @@ from purelens.data.splits import TEST, split_images
 from purelens.networks.imports import open_clip
 from purelens.storage.artifacts import create
 
-SHAPES = {
+SHAPES: dict[str, dict[str, Any]] = {
     "two blocks": {"width": 16, "layers": 2, "heads": 2, "image_size": 16, "patch_size": 8, "output_dim": 8},
     "four blocks": {"width": 24, "layers": 4, "heads": 3, "image_size": 16, "patch_size": 4, "output_dim": 10},
     "scaled": {
@@ -29,7 +29,7 @@ SHAPES = {
 def random_tower(name: str, dtype: torch.dtype = torch.float64) -> Any:
     """A vision transformer whose weights, biases and norms are all random."""
     torch.manual_seed(0)
-    visual = open_clip().transformer.VisionTransformer(mlp_ratio=2.0, **SHAPES[name])  # type: ignore[arg-type]
+    visual = open_clip().transformer.VisionTransformer(mlp_ratio=2.0, **SHAPES[name])
     with torch.no_grad():
         for key, parameter in visual.named_parameters():
             spread = 0.3 if parameter.ndim > 1 else 0.2
@@ -46,7 +46,7 @@ def images_for(visual: Any, n: int = 3) -> torch.Tensor:
 N_IMAGES, SIZE, BLOCK = 60, 16, 0
 
 
-CLIP = {
+CLIP: dict[str, Any] = {
     "embed_dim": 12,
     "vision_cfg": {"image_size": SIZE, "patch_size": 4, "width": 16, "layers": 3, "head_width": 8, "mlp_ratio": 2},
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},

@@ -185,7 +185,9 @@ class MadeUpLayer:
         names = ("activations", "relevances", "patches", "virtual_neurons", "projections")
         tables = ("distances", "distances_mean", "correlations", "correlations_mean")
         artifacts = LayerArtifacts(
-            str(self.images_h5), *(self.path(name) for name in names), embeddings=[self.path("embeddings")]
+            images_h5=str(self.images_h5),
+            embeddings=[self.path("embeddings")],
+            **{f"{name}_h5": self.path(name) for name in names},
         )
         csv = LayerTables(*(f"{self.folder}/{name}.csv" for name in tables))
         name, words = LayerName(dataset, model, self.name), WordFiles(*self._words())
@@ -240,11 +242,11 @@ def write_lens(folder: Path, images_h5: Path, pool: list[str], root: Path, datas
     (folder / "cats/cat").mkdir(parents=True)
     for number in range(3):
         Image.new("RGB", (20, 20), (90 * number, 80, 20)).save(folder / f"cats/cat/{number}.png")
-    settings = {
+    settings: dict[str, Any] = {
         "one": {"source_class": "cat", "target_class": "dog", "avoid": [], "images": f"{folder}/cats"},
         "mute": {"source_class": "cat", "target_class": "zebra", "avoid": pool, "images": None},
     }
-    tables = [f"{folder}/{name}.csv" for name in ("attacks", "prompts", "images")]
+    tables = (f"{folder}/attacks.csv", f"{folder}/prompts.csv", f"{folder}/images.csv")
     attacks(d, w, *tables[:2], clip, settings)
     attack_images(*tables[1:], clip, settings, intervals=Intervals(bootstrap=20))
     made = f"{root}/lens/{dataset}/small_clip"

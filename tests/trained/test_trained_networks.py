@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import CIFAR_RESNET, DATA, ROOT, needs_data
+from helpers import CIFAR_RESNET, DATA, ROOT, make_model, needs_data
 from purelens.bench.reference.boxes import published_box
 from purelens.circuits.activations import activations
 from purelens.circuits.patches import Cut, patches
@@ -17,9 +17,8 @@ from purelens.circuits.relevances import relevances
 from purelens.data.dataset import dataset
 from purelens.networks.imports import torchvision
 from purelens.networks.loading import load_network
-from purelens.networks.model import model
 from purelens.networks.subnetwork import LayerView
-from reference import canonical
+from support import canonical
 
 pytestmark = needs_data
 
@@ -64,12 +63,12 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         for path in sorted(group.iterdir())[: case.per_class]:
             (folder / "images" / group.name / path.name).symlink_to(path.resolve())
     stages = ("images", "activations", "relevances", "patches")
-    paths = {f"{name}_h5": f"{folder}/{name}.h5" for name in stages}
+    paths: dict[str, Any] = {f"{name}_h5": f"{folder}/{name}.h5" for name in stages}
     paths |= {"model": (f"{folder}/m.safetensors", f"{folder}/m.json")}
     dataset(f"{folder}/images", paths["images_h5"], case.size, case.resize)
     weights = str(DATA / case.weights)
-    model(paths["images_h5"], weights, *paths["model"], case.architecture, case.options)
-    inputs = {key: paths[key] for key in ("images_h5", "model")}
+    make_model(paths, weights, case.architecture, case.options)
+    inputs: dict[str, Any] = {key: paths[key] for key in ("images_h5", "model")}
     activations(
         **inputs, activations_h5=paths["activations_h5"], layer=LayerView(case.layer), n_references=case.n_references
     )

@@ -1,6 +1,7 @@
 """Fixtures of several packages."""
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from helpers import CIFAR_RESNET
+from helpers import CIFAR_RESNET, make_model
 from purelens.circuits.activations import activations
 from purelens.circuits.alignment import alignment
 from purelens.circuits.embeddings import embeddings
@@ -19,7 +20,6 @@ from purelens.circuits.relevances import relevances
 from purelens.circuits.virtual_neurons import virtual_neurons
 from purelens.networks.embedders import build_clip
 from purelens.networks.loading import read_checkpoint
-from purelens.networks.model import model
 from purelens.networks.subnetwork import LayerView
 from purelens.numerics.bootstrap import Intervals
 from support.layers import DEAD, RARE, SCENE_CLIP
@@ -27,14 +27,14 @@ from support.pages import DEAD as DEAD_OF_PAGES
 from support.pages import MadeUpLayer, write_images
 
 
-def largest_activations(paths: dict[str, str], out: str) -> np.ndarray:
+def largest_activations(paths: dict[str, Any], out: str) -> np.ndarray:
     activations(**paths, activations_h5=out, layer=LayerView("layer3"), n_references=2)
     with h5py.File(out) as file:
         return file["max"][...]
 
 
-@pytest.fixture(scope="module")
-def wounded(small: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+@pytest.fixture(scope="session")
+def wounded(small: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The small network with a neuron that is never active, and one that is active on few images."""
     folder = tmp_path_factory.mktemp("wounded")
     state = read_checkpoint(small["model"][0])
@@ -45,19 +45,19 @@ def wounded(small: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
     state[f"{last}.bn2.bias"][RARE] -= (highest[6] + highest[7]) / 2
     checkpoint = folder / "wounded.pth"
     torch.save(state, checkpoint)
-    paths = {"images_h5": small["images_h5"], "model": (f"{folder}/m.safetensors", f"{folder}/m.json")}
+    paths: dict[str, Any] = {"images_h5": small["images_h5"], "model": (f"{folder}/m.safetensors", f"{folder}/m.json")}
     options = {"depth": 14, "num_classes": 2}
-    model(paths["images_h5"], str(checkpoint), *paths["model"], CIFAR_RESNET, options)
+    make_model(paths, str(checkpoint), CIFAR_RESNET, options)
     return paths
 
 
-@pytest.fixture(scope="module")
-def study(wounded: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+@pytest.fixture(scope="session")
+def study(wounded: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """All artifacts of eight neurons of the wounded network."""
     folder = tmp_path_factory.mktemp("study")
     names = ("activations", "relevances", "patches", "embeddings", "virtual_neurons")
-    out = {name: f"{folder}/{name}.h5" for name in names}
-    common = {"layer": LayerView("layer3"), "neurons": ["0-7"]}
+    out: dict[str, Any] = {name: f"{folder}/{name}.h5" for name in names}
+    common: dict[str, Any] = {"layer": LayerView("layer3"), "neurons": ["0-7"]}
     activations(**wounded, activations_h5=out["activations"], layer=LayerView("layer3"), n_references=12)
     stage = {**wounded, "activations_h5": out["activations"]}
     relevances(**stage, relevances_h5=out["relevances"], lower_layers=["layer3.0", "layer2"], **common)
@@ -85,7 +85,7 @@ def study(wounded: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
     return out | wounded
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def clip_weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(3)
     model = build_clip(SCENE_CLIP, "random")

@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -89,7 +90,7 @@ def constraints() -> dict[str, set[str]]:
     return pins
 
 
-def dependencies() -> dict[str, str]:
+def dependencies() -> dict[str, Any]:
     """What is installed, with its oldest version."""
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     return {name.lower().replace("_", "-"): version for name, version in (item.split(">=") for item in listed)}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from workplace import TINY, Workplace
+from support.workplace import TINY, Workplace
 
 
 @pytest.fixture(scope="session")

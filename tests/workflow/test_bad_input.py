@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from workplace import ROOT, Workplace
+from support.workplace import ROOT, Workplace
 
 
 def set_key(study: dict[str, Any], key: str, value: Any) -> None:
@@ -145,7 +145,7 @@ def test_fewer_images_than_references(workplace: Workplace, own: dict[str, Any])
     own["references"] = 50
     run = workplace.snakemake(own)
     assert run.code != 0
-    one_line(run.text, "has 12 images, fewer than the 50 references wanted")
+    one_line(run.text, "has 12 images, fewer than the 50 references of a neuron")
     assert "Finished jobid" not in run.text
 
 

@@ -12,7 +12,7 @@ import xarray
 from PIL import Image
 
 from purelens.storage.provenance import text
-from workplace import Workplace, contents, hidden
+from support.workplace import Workplace, contents, hidden
 
 LAYER = "scenes/scene_cnn/layer3"
 

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from purelens.reruns.verify import verify
-from workplace import Workplace, hidden, results_of
+from support.workplace import Workplace, hidden, results_of
 
 LAYER = "results/scenes/scene_cnn/layer3"
 LENS = "results/scenes/lens/scene_clip"
@@ -131,7 +131,7 @@ def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path
     assert 2 * len(killed) >= KILLS, killed
 
 
-RERUNS = {
+RERUNS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "patches": ({"patches": {"blur": 7}}, ["patches.h5"]),
     "neuron_figures": ({"figures": {"neurons": 2, "references": 6}}, ["figures/neurons/*.png"]),
     "layer_figures": ({"evaluation": {"bootstrap": 200, "confidence": 0.9}}, ["figures/methods_*.png"]),

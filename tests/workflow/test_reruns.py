@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from helpers import load_cifar_resnet
-from workplace import TINY, Workplace, copy_code, results_of
+from support.workplace import TINY, Workplace, copy_code, results_of
 
 WORLD = {"world_scenes": 3, "world_cnn": 1, "world_clip": 1}
 PREPARE = {"dataset": 2, "model": 2}

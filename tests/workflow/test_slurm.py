@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from slurm_node import SlurmNode, can_run
-from workplace import ROOT, Workplace, contents, environment, hidden, results_of
+from support.slurm_node import SlurmNode, can_run
+from support.workplace import ROOT, Workplace, contents, environment, hidden, results_of
 
 HAS_PLUGIN = importlib.util.find_spec("snakemake_executor_plugin_slurm") is not None
 pytestmark = pytest.mark.skipif(

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 import torch
 
-from helpers import CIFAR_RESNET
+from helpers import CIFAR_RESNET, make_model
 from purelens.bench.reference import circuits
 from purelens.circuits.activations import activations
 from purelens.errors import UserError
 from purelens.networks.loading import load_network, read_checkpoint
-from purelens.networks.model import model
 from purelens.networks.subnetwork import LayerView
 from purelens.storage.provenance import Execution
 from support.layers import DEAD, RARE, images_of
@@ -21,7 +21,7 @@ from support.layers import DEAD, RARE, images_of
 LAYER, LOWER = "layer3", ["layer3.0", "layer2"]
 
 
-def test_activations_and_references_are_the_definition(small: dict[str, str], run_stage: Callable[..., str]) -> None:
+def test_activations_and_references_are_the_definition(small: dict[str, Any], run_stage: Callable[..., str]) -> None:
     path = run_stage(activations, layer=LayerView(LAYER), n_references=7, execution=Execution(batch_size=9))
     module = load_network(*small["model"]).module
     maps = torch.cat([circuits.outputs(module, [LAYER], image[None])[LAYER] for image in images_of(small)])
@@ -37,7 +37,7 @@ def test_activations_and_references_are_the_definition(small: dict[str, str], ru
             assert there == pytest.approx(file["reference_value"][neuron, rank], rel=1e-5)
 
 
-def test_dead_and_rare_neurons_have_missing_references(study: dict[str, str]) -> None:
+def test_dead_and_rare_neurons_have_missing_references(study: dict[str, Any]) -> None:
     with h5py.File(study["activations"]) as file:
         found = (file["reference_id"][...] >= 0).sum(axis=1)
         assert found[DEAD] == 0
@@ -48,19 +48,22 @@ def test_dead_and_rare_neurons_have_missing_references(study: dict[str, str]) ->
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_activations_that_are_not_finite(small: dict[str, str], tmp_path: Path, value: float) -> None:
+def test_activations_that_are_not_finite(small: dict[str, Any], tmp_path: Path, value: float) -> None:
     state = read_checkpoint(small["model"][0])
     state["layer3.1.bn2.bias"][7] = value
     torch.save(state, tmp_path / "m.pth")
-    paths = {"images_h5": small["images_h5"], "model": (f"{tmp_path}/m.safetensors", f"{tmp_path}/m.json")}
+    paths: dict[str, Any] = {
+        "images_h5": small["images_h5"],
+        "model": (f"{tmp_path}/m.safetensors", f"{tmp_path}/m.json"),
+    }
     options = {"depth": 14, "num_classes": 2}
-    model(paths["images_h5"], f"{tmp_path}/m.pth", *paths["model"], CIFAR_RESNET, options)
+    make_model(paths, f"{tmp_path}/m.pth", CIFAR_RESNET, options)
     with pytest.raises(UserError, match="layer 'layer3': neuron 7 is NaN or infinite on image 0"):
         activations(**paths, activations_h5=f"{tmp_path}/a.h5", layer=LayerView("layer3"), n_references=3)
     assert not (tmp_path / "a.h5").exists()
 
 
-def test_more_references_than_images(small: dict[str, str], tmp_path: Path) -> None:
+def test_more_references_than_images(small: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="50 wanted, but .* has only 40 images"):
         activations(**small, activations_h5=f"{tmp_path}/a.h5", layer=LayerView("layer3"), n_references=50)
 

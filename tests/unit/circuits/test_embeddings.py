@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -22,12 +23,12 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def located(small: dict[str, str], run_stage: Callable[..., str]) -> str:
+def located(small: dict[str, Any], run_stage: Callable[..., str]) -> str:
     references = run_stage(activations, layer=LayerView("layer3"), n_references=6)
     return run_stage(patches, activations_h5=references, layer=LayerView("layer3"), neurons=["0-3"])
 
 
-def test_embeddings_of_whole_images_from_a_file(located: str, small: dict[str, str], tmp_path: Path) -> None:
+def test_embeddings_of_whole_images_from_a_file(located: str, small: dict[str, Any], tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(40, 3)).astype("f4")
     np.save(tmp_path / "e.npy", values)
     out = str(tmp_path / "out.h5")
@@ -42,7 +43,7 @@ def test_embeddings_of_whole_images_from_a_file(located: str, small: dict[str, s
 
 
 def test_patches_are_cut_stretched_and_embedded(
-    located: str, small: dict[str, str], tmp_path: Path, clip_weights: str
+    located: str, small: dict[str, Any], tmp_path: Path, clip_weights: str
 ) -> None:
     settings = {"source": "open_clip", "architecture": SCENE_CLIP, "weights": clip_weights}
     out = str(tmp_path / "out.h5")

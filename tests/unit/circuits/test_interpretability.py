@@ -1,5 +1,7 @@
 """TODO circuits.interpretability"""
 
+from typing import Any
+
 import h5py
 import numpy as np
 import pytest
@@ -42,7 +44,7 @@ def test_no_pair_no_distance() -> None:
     assert np.isnan(inter[0])
 
 
-def test_tables_hold_the_distances_of_scipy(study: dict[str, str]) -> None:
+def test_tables_hold_the_distances_of_scipy(study: dict[str, Any]) -> None:
     from scipy.stats import sem
 
     table = read_table(study["interpretability"])
@@ -72,7 +74,7 @@ def test_tables_hold_the_distances_of_scipy(study: dict[str, str]) -> None:
     assert row.n == len(gaps)
 
 
-def test_a_dead_neuron_is_in_the_table_without_numbers(study: dict[str, str]) -> None:
+def test_a_dead_neuron_is_in_the_table_without_numbers(study: dict[str, Any]) -> None:
     dead = read_table(study["interpretability"])[lambda table: table.neuron == DEAD]
     assert len(dead) > 0
     assert (dead.n_references == 0).all()

@@ -1,6 +1,7 @@
 """TODO circuits.pairs"""
 
 from collections.abc import Callable
+from typing import Any
 
 import h5py
 import pytest
@@ -20,7 +21,7 @@ LAYER, LOWER = "layer3", ["layer3.0", "layer2"]
 @pytest.mark.parametrize("stage", [relevances, patches])
 def test_one_backward_pass_for_each_pair(
     stage: Callable[..., None],
-    small: dict[str, str],
+    small: dict[str, Any],
     run_stage: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import pytest
 import torch
 
-from helpers import CIFAR_RESNET
+from helpers import CIFAR_RESNET, make_model
 from purelens.bench.reference.boxes import published_box
 from purelens.circuits.activations import activations
 from purelens.circuits.patches import Cut, patches
@@ -15,10 +16,9 @@ from purelens.circuits.relevances import relevances
 from purelens.errors import UserError
 from purelens.networks.imports import torchvision
 from purelens.networks.loading import load_network
-from purelens.networks.model import model
 from purelens.networks.subnetwork import LayerView
 from purelens.storage.provenance import Execution
-from reference import canonical
+from support import canonical
 from support.layers import images_of
 
 LAYER, LOWER = "layer3", ["layer3.0", "layer2"]
@@ -47,14 +47,14 @@ def crp_heatmap(module: torch.nn.Module, image: torch.Tensor, neuron: int, posit
     )
 
 
-def canonical_network(paths: dict[str, str]) -> torch.nn.Module:
+def canonical_network(paths: dict[str, Any]) -> torch.nn.Module:
     path, _ = CIFAR_RESNET.rsplit(":", 1)
     module = canonical.cifar_resnet(path, depth=14, num_classes=2)
     module.load_state_dict(load_network(*paths["model"]).module.state_dict())
     return module.eval()
 
 
-def test_patches_are_those_of_zennit_crp(small: dict[str, str], run_stage: Callable[..., str]) -> None:
+def test_patches_are_those_of_zennit_crp(small: dict[str, Any], run_stage: Callable[..., str]) -> None:
     references = run_stage(activations, layer=LayerView(LAYER), n_references=6)
     path = run_stage(
         patches,
@@ -80,10 +80,13 @@ def test_patches_are_those_of_zennit_crp(small: dict[str, str], run_stage: Calla
     assert equal == compared
 
 
-def test_gradient_patches_of_a_transformer(small: dict[str, str], tmp_path: Path) -> None:
+def test_gradient_patches_of_a_transformer(small: dict[str, Any], tmp_path: Path) -> None:
     options = {"img_size": 32, "patch_size": 8, "num_classes": 2, "depth": 2}
-    paths = {"images_h5": small["images_h5"], "model": (f"{tmp_path}/m.safetensors", f"{tmp_path}/m.json")}
-    model(paths["images_h5"], "random", *paths["model"], "timm:vit_tiny_patch16_224", options)
+    paths: dict[str, Any] = {
+        "images_h5": small["images_h5"],
+        "model": (f"{tmp_path}/m.safetensors", f"{tmp_path}/m.json"),
+    }
+    make_model(paths, "random", "timm:vit_tiny_patch16_224", options)
     layer = LayerView("blocks.1.mlp.act")
     activations(**paths, activations_h5=f"{tmp_path}/a.h5", layer=layer, n_references=4)
     stage = {**paths, "activations_h5": f"{tmp_path}/a.h5", "layer": layer, "neurons": [0, 1]}

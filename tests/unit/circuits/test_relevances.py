@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -12,7 +13,7 @@ from purelens.bench.reference import circuits
 from purelens.circuits.activations import activations
 from purelens.circuits.relevances import relevances
 from purelens.errors import UserError
-from purelens.networks.loading import load_network
+from purelens.networks.loading import Network, load_network
 from purelens.networks.subnetwork import LayerView
 from purelens.storage.provenance import Execution
 from support.layers import DEAD, images_of
@@ -20,7 +21,7 @@ from support.layers import DEAD, images_of
 LAYER, LOWER = "layer3", ["layer3.0", "layer2"]
 
 
-def test_relevances_are_the_definition(small: dict[str, str], run_stage: Callable[..., str]) -> None:
+def test_relevances_are_the_definition(small: dict[str, Any], run_stage: Callable[..., str]) -> None:
     references = run_stage(activations, layer=LayerView(LAYER), n_references=5)
     path = run_stage(
         relevances,
@@ -47,7 +48,7 @@ def test_relevances_are_the_definition(small: dict[str, str], run_stage: Callabl
 
 
 def test_every_image_is_forwarded_once_and_nothing_flows_below(
-    small: dict[str, str], run_stage: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    small: dict[str, Any], run_stage: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = {"stem": 0, "below": 0}
     load = load_network
@@ -55,11 +56,12 @@ def test_every_image_is_forwarded_once_and_nothing_flows_below(
     def computed(pixels: torch.Tensor) -> int:
         return 0 if pixels.is_meta else len(pixels)  # shapes alone cost nothing
 
-    def counting(*arguments: str):  # type: ignore[no-untyped-def]
+    def counting(*arguments: Any) -> Network:
         network = load(*arguments)
-        stem = network.module.conv1
+        module: Any = network.module
+        stem = module.conv1
         stem.register_forward_hook(lambda _, inputs, __: counts.update(stem=counts["stem"] + computed(inputs[0])))
-        for block in (network.module.conv1, network.module.layer1, network.module.layer2[0]):
+        for block in (module.conv1, module.layer1, module.layer2[0]):
             block.register_full_backward_hook(lambda *_: counts.update(below=counts["below"] + 1))
         return network
 
@@ -83,7 +85,7 @@ def test_every_image_is_forwarded_once_and_nothing_flows_below(
     assert counts == {"stem": in_whole_batches, "below": 0}
 
 
-def test_a_selection_of_dead_neurons_only(wounded: dict[str, str], study: dict[str, str], tmp_path: Path) -> None:
+def test_a_selection_of_dead_neurons_only(wounded: dict[str, Any], study: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="all of them are dead"):
         relevances(
             **wounded, activations_h5=study["activations"], relevances_h5=str(tmp_path / "r.h5"), layer=LayerView("layer3"),

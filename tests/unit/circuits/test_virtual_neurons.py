@@ -1,6 +1,7 @@
 """TODO circuits.virtual_neurons"""
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,7 +16,7 @@ from purelens.storage.artifacts import strings
 from support.layers import DEAD
 
 
-def test_circuits_are_stored_as_the_relevances_are(small: dict[str, str], tmp_path: Path) -> None:
+def test_circuits_are_stored_as_the_relevances_are(small: dict[str, Any], tmp_path: Path) -> None:
     paths = {name: f"{tmp_path}/{name}.h5" for name in ("activations", "relevances", "virtual_neurons")}
     activations(**small, activations_h5=paths["activations"], layer=LayerView("layer3"), n_references=6, storage="half")
     for normalize, dtype in (("l1", "f2"), ("none", "f4")):
@@ -37,7 +38,7 @@ def test_random_split_is_balanced_and_repeatable() -> None:
     assert (labels == random_labels(valid, 3, [[0, 1], [0, 2]])).all()
 
 
-def test_missing_references_are_in_no_result(study: dict[str, str]) -> None:
+def test_missing_references_are_in_no_result(study: dict[str, Any]) -> None:
     with h5py.File(study["relevances"]) as file:
         missing = file["reference_id"][...] < 0
         for lower in ("layer3.0", "layer2"):
@@ -57,7 +58,7 @@ def test_missing_references_are_in_no_result(study: dict[str, str]) -> None:
         assert np.isnan(file["inertia"][:, :, DEAD]).all()
 
 
-def test_circuits_are_mean_relevances(study: dict[str, str]) -> None:
+def test_circuits_are_mean_relevances(study: dict[str, Any]) -> None:
     with h5py.File(study["virtual_neurons"]) as clusters, h5py.File(study["relevances"]) as file:
         methods = strings(clusters["method"])
         assert methods == ["pure:layer2", "pure:layer3.0", "activations", "embedder:net", "random"]
@@ -69,7 +70,7 @@ def test_circuits_are_mean_relevances(study: dict[str, str]) -> None:
             assert np.isnan(clusters[f"circuit/{lower}"][1, 0, 3]).all()
 
 
-def test_same_inputs_same_bytes(study: dict[str, str], tmp_path: Path) -> None:
+def test_same_inputs_same_bytes(study: dict[str, Any], tmp_path: Path) -> None:
     again = str(tmp_path / "v.h5")
     inputs = (study["relevances"], study["activations"], [study["embeddings"]])
     virtual_neurons(*inputs, again, ["net"], [2, 3, 4])

@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from helpers import ROOT
-from purelens.circuits.selection import neuron_ids
 from purelens.config.study import load_config
 from purelens.errors import UserError
 
@@ -126,14 +125,6 @@ def test_files_that_are_no_configuration(tmp_path: Path) -> None:
         load_config(broken)
     with pytest.raises(UserError, match="cannot read"):
         load_config(tmp_path / "none.yaml")
-
-
-def test_neurons_are_numbers_and_ranges() -> None:
-    assert neuron_ids("all", 3, "l") == [0, 1, 2]
-    assert neuron_ids([7, "2-4", "3"], 8, "l") == [2, 3, 4, 7]
-    for wrong in (["4-2"], [8], ["x"], [-1], ["0-8"]):
-        with pytest.raises(UserError, match="layer l"):
-            neuron_ids(wrong, 8, "l")
 
 
 @pytest.mark.parametrize("value", ["0-3", 3])

@@ -1,6 +1,7 @@
 """TODO data.dataset"""
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,7 +20,7 @@ def gradient(height: int = 24, width: int = 36) -> np.ndarray:
     return np.stack([rows * 9 % 256, columns * 7 % 256, (rows + columns) * 3 % 256], axis=2).astype(np.uint8)
 
 
-def build(images: Path, tmp_path: Path, **options: object) -> dict[str, object]:
+def build(images: Path, tmp_path: Path, **options: object) -> dict[str, Any]:
     path = tmp_path / "images.h5"
     dataset(str(images), str(path), **{"size": 16, **options})  # type: ignore[arg-type]
     with h5py.File(path) as file:
@@ -73,7 +74,12 @@ def test_no_good_image(messy: Path, tmp_path: Path) -> None:
 def test_images_are_decoded_once(messy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     original = Image.open
-    monkeypatch.setattr(Image, "open", lambda path, *a, **k: opened.append(str(path)) or original(path, *a, **k))
+
+    def counted(path: Any) -> Any:
+        opened.append(str(path))
+        return path
+
+    monkeypatch.setattr(Image, "open", lambda path, *a, **k: original(counted(path), *a, **k))
     build(messy, tmp_path)
     assert len(opened) == len(set(opened)) == 11
 

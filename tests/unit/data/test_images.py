@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -20,7 +21,7 @@ def gradient(height: int = 24, width: int = 36) -> np.ndarray:
     return np.stack([rows * 9 % 256, columns * 7 % 256, (rows + columns) * 3 % 256], axis=2).astype(np.uint8)
 
 
-def build(images: Path, tmp_path: Path, **options: object) -> dict[str, object]:
+def build(images: Path, tmp_path: Path, **options: object) -> dict[str, Any]:
     path = tmp_path / "images.h5"
     dataset(str(images), str(path), **{"size": 16, **options})  # type: ignore[arg-type]
     with h5py.File(path) as file:

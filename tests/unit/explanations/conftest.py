@@ -1,6 +1,7 @@
 """Fixtures."""
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -34,7 +35,7 @@ def labeled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def assigned(small: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def assigned(small: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """All artifacts of the small network up to the assignments."""
     folder = tmp_path_factory.mktemp("assigned")
     names = ("activations", "relevances", "virtual_neurons", "assignments")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -21,7 +22,7 @@ from support.sums import spoiled
 
 
 def test_replacing_a_neuron_is_a_whole_pass_with_its_maps_shifted(
-    small: dict[str, str], run_stage: Callable[..., str]
+    small: dict[str, Any], run_stage: Callable[..., str]
 ) -> None:
     references = run_stage(activations, layer=LayerView("layer3"), n_references=5)
     network = load_network(*small["model"])
@@ -49,7 +50,7 @@ def test_replacing_a_neuron_is_a_whole_pass_with_its_maps_shifted(
             np.testing.assert_allclose(same, logits, atol=1e-6 * np.abs(logits).max())  # a perfect simulation
 
 
-def test_a_perfect_simulation_changes_no_loss(assigned: dict[str, str], tmp_path: Path) -> None:
+def test_a_perfect_simulation_changes_no_loss(assigned: dict[str, Any], tmp_path: Path) -> None:
     """An explanation by a concept that is the neuron itself scores 1, its mean 0."""
     with h5py.File(assigned["activations_h5"]) as file:
         alive = int(file["mean"][...].std(axis=0).argmax())
@@ -91,14 +92,15 @@ def test_losses_and_scales() -> None:
     assert scaled_like(x, np.ones(30)) == pytest.approx((0, x.mean()))
 
 
-def test_no_head_where_something_comes_between(small: dict[str, str]) -> None:
+def test_no_head_where_something_comes_between(small: dict[str, Any]) -> None:
     network = load_network(*small["model"])
     with open_images(small["images_h5"]) as images:
         pixels = network.prepare(images.take(np.arange(3)))
     assert find_head(network, LayerView("layer3.0"), pixels) is None
     weight = find_head(network, LayerView("layer3"), pixels)
     assert weight is not None
-    np.testing.assert_allclose(weight, network.module.linear.weight.numpy())
+    module: Any = network.module
+    np.testing.assert_allclose(weight, module.linear.weight.numpy())
 
 
 @pytest.mark.parametrize("wrong", ["missing", "extra"])

@@ -1,5 +1,7 @@
 """Assignments of images to virtual neurons, beside their definition."""
 
+from typing import Any
+
 import h5py
 import numpy as np
 
@@ -10,7 +12,7 @@ from purelens.networks.subnetwork import LayerView, Segment
 from purelens.storage.artifacts import strings
 
 
-def test_images_are_assigned_to_the_nearest_circuit(assigned: dict[str, str]) -> None:
+def test_images_are_assigned_to_the_nearest_circuit(assigned: dict[str, Any]) -> None:
     network = load_network(*assigned["model"])
     with (
         h5py.File(assigned["assignments_h5"]) as found,
@@ -38,7 +40,7 @@ def test_images_are_assigned_to_the_nearest_circuit(assigned: dict[str, str]) ->
         assert seen >= {0, 1}
 
 
-def test_references_are_assigned_to_their_virtual_neuron(assigned: dict[str, str]) -> None:
+def test_references_are_assigned_to_their_virtual_neuron(assigned: dict[str, Any]) -> None:
     """k-means ended with references at their nearest mean."""
     with h5py.File(assigned["assignments_h5"]) as found, h5py.File(assigned["virtual_neurons_h5"]) as clusters:
         method = strings(clusters["method"]).index("pure:layer2")

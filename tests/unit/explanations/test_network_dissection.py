@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -20,7 +21,7 @@ from purelens.storage.provenance import Execution
 
 
 def test_network_dissection_is_the_definition(
-    small: dict[str, str], run_stage: Callable[..., str], tmp_path: Path
+    small: dict[str, Any], run_stage: Callable[..., str], tmp_path: Path
 ) -> None:
     """Quantiles and overlaps of whole maps, neuron by neuron and concept by concept."""
     references = run_stage(activations, layer=LayerView("layer3"), n_references=5)
@@ -66,7 +67,7 @@ def test_network_dissection_is_the_definition(
 
 
 def test_images_without_masks_are_not_dissected(
-    small: dict[str, str], run_stage: Callable[..., str], tmp_path: Path
+    small: dict[str, Any], run_stage: Callable[..., str], tmp_path: Path
 ) -> None:
     references = run_stage(activations, layer=LayerView("layer3"), n_references=5)
     network_dissection(small["images_h5"], small["model"], references, str(tmp_path / "iou.h5"), LayerView("layer3"))

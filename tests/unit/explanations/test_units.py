@@ -1,12 +1,14 @@
 """TODO explanations.units"""
 
+from typing import Any
+
 import numpy as np
 
 from purelens.explanations.units import open_units
 from purelens.storage.artifacts import read
 
 
-def test_virtual_neurons_add_up_to_their_neuron(assigned: dict[str, str]) -> None:
+def test_virtual_neurons_add_up_to_their_neuron(assigned: dict[str, Any]) -> None:
     with (
         open_units(assigned["activations_h5"], assigned["assignments_h5"]) as units,
         read(assigned["activations_h5"], "activations") as file,

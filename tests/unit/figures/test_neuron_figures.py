@@ -1,6 +1,7 @@
 """TODO figures.neuron_figures"""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from support.layers import DEAD, RARE
 
 
 @pytest.mark.parametrize("neurons", [3, [0, DEAD, RARE]])
-def test_figures_are_drawn(study: dict[str, str], tmp_path: Path, neurons: int | list[int]) -> None:
+def test_figures_are_drawn(study: dict[str, Any], tmp_path: Path, neurons: int | list[int]) -> None:
     folder = tmp_path / "figures"
     paths = (study["images_h5"], study["patches"], study["virtual_neurons"], study["projections"])
     neuron_figures(*paths, str(folder), str(tmp_path / "g.html"), "title", neurons)
@@ -22,7 +23,7 @@ def test_figures_are_drawn(study: dict[str, str], tmp_path: Path, neurons: int |
 
 
 def test_a_neuron_that_is_not_in_the_layer_is_not_drawn(
-    study: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    study: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     paths = (study["images_h5"], study["patches"], study["virtual_neurons"], study["projections"])
     neuron_figures(*paths, str(tmp_path / "f"), str(tmp_path / "g.html"), "title", [1, 9])
@@ -30,7 +31,7 @@ def test_a_neuron_that_is_not_in_the_layer_is_not_drawn(
     assert "not drawn: 9" in caplog.text
 
 
-def test_more_clusters_than_colors(study: dict[str, str], tmp_path: Path) -> None:
+def test_more_clusters_than_colors(study: dict[str, Any], tmp_path: Path) -> None:
     out = str(tmp_path / "v.h5")
     virtual_neurons(study["relevances"], study["activations"], [study["embeddings"]], out, ["net"], [2, 11])
     paths = (study["images_h5"], study["patches"], out, study["projections"])

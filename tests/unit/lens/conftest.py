@@ -21,7 +21,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, clip: dict[str, Any]) -> dict[str, str]:
+def made(tmp_path_factory: pytest.TempPathFactory, clip: dict[str, Any]) -> dict[str, Any]:
     """All artifacts of one block."""
     folder = tmp_path_factory.mktemp("lens")
     (folder / "pool.txt").write_text("\n".join(POOL))

@@ -28,7 +28,9 @@ def test_prompts_are_drawn_and_scored(clip: dict[str, Any], tmp_path: Path, monk
     monkeypatch.setitem(sys.modules, "diffusers", SimpleNamespace(AutoPipelineForText2Image=pipeline))
     prompts = tmp_path / "prompts.csv"
     prompts.write_text("attack,kind,prompt\n007,lens,a\n007,lens,b\n007,random,c\n")
-    settings = {"007": {"source_class": "circle", "target_class": "square", "avoid": [], "images": None}}
+    settings: dict[str, Any] = {
+        "007": {"source_class": "circle", "target_class": "square", "avoid": [], "images": None}
+    }
     for _ in range(2):
         attack_images(
             str(prompts),

@@ -16,9 +16,11 @@ from purelens.storage.tables import read_table
 from support.lens import SIZE
 
 
-def test_attacks(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:
-    settings = {"first": {"source_class": "circle", "target_class": "square", "avoid": ["night"], "images": None}}
-    tables = [str(tmp_path / name) for name in ("attacks.csv", "prompts.csv")]
+def test_attacks(made: dict[str, Any], clip: dict[str, Any], tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "first": {"source_class": "circle", "target_class": "square", "avoid": ["night"], "images": None}
+    }
+    tables = (str(tmp_path / "attacks.csv"), str(tmp_path / "prompts.csv"))
     attacks([made["directions"]], [made["words"]], *tables, clip, settings)
     found, prompts = (read_table(table) for table in tables)
     assert not set(found.word) & {"a square", "night"}
@@ -47,11 +49,13 @@ def test_attacks(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> 
 
 
 def test_words_of_an_attack_do_not_name_what_it_aims_at(
-    made: dict[str, str], clip: dict[str, Any], tmp_path: Path
+    made: dict[str, Any], clip: dict[str, Any], tmp_path: Path
 ) -> None:
     """Even where the name of the source class contains it; and one attack does not change another."""
-    settings = {"a": {"source_class": "red circle", "target_class": "circle", "avoid": [], "images": None}}
-    tables = [str(tmp_path / name) for name in ("attacks.csv", "prompts.csv")]
+    settings: dict[str, Any] = {
+        "a": {"source_class": "red circle", "target_class": "circle", "avoid": [], "images": None}
+    }
+    tables = (str(tmp_path / "attacks.csv"), str(tmp_path / "prompts.csv"))
     attacks([made["directions"]], [made["words"]], *tables, clip, settings)
     before = [read_table(table) for table in tables]
     assert len(before[0])
@@ -64,12 +68,12 @@ def test_words_of_an_attack_do_not_name_what_it_aims_at(
 
 
 def test_random_neurons_are_others(
-    made: dict[str, str], clip: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: dict[str, Any], clip: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = Asked()
     monkeypatch.setattr("purelens.lens.attacks.N_NEURONS", 16)
     monkeypatch.setattr("purelens.lens.attacks._words_of", lambda _: (weights, ["a", "b"]))
-    settings = {"a": {"source_class": "circle", "target_class": "star", "avoid": [], "images": None}}
+    settings: dict[str, Any] = {"a": {"source_class": "circle", "target_class": "star", "avoid": [], "images": None}}
     attacks([made["directions"]], [made["words"]], f"{tmp_path}/a.csv", f"{tmp_path}/p.csv", clip, settings)
     pushing, random = weights.neurons
     assert sorted([*pushing, *random]) == list(range(32))

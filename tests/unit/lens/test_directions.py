@@ -16,7 +16,7 @@ from purelens.networks.embedders import build_clip
 from support.lens import BLOCK, N_IMAGES, SIZE, draw_images, effects_of, fitting_images
 
 
-def test_directions_are_singular_vectors_of_the_largest_effects(made: dict[str, str]) -> None:
+def test_directions_are_singular_vectors_of_the_largest_effects(made: dict[str, Any]) -> None:
     table = effects_of(made["effects"])[fitting_images()].astype(np.float64)
     with h5py.File(made["directions"]) as file:
         for neuron in (0, 7, 31):
@@ -36,7 +36,7 @@ def test_directions_are_singular_vectors_of_the_largest_effects(made: dict[str, 
             np.testing.assert_allclose(file["projection"][neuron], centered[order] @ direction, rtol=1e-3, atol=1e-4)
 
 
-def test_neurons_that_need_several_directions_are_split(made: dict[str, str]) -> None:
+def test_neurons_that_need_several_directions_are_split(made: dict[str, Any]) -> None:
     with h5py.File(made["directions"]) as file:
         cluster, silhouette = file["cluster"][...], file["silhouette"][...]
         share = file["cluster_explained"][...]
@@ -63,7 +63,7 @@ def test_principal_component_of_some_vectors_only() -> None:
     assert np.isnan(shares[1, 0])
 
 
-def test_too_few_images_for_the_directions(made: dict[str, str], tmp_path: Path) -> None:
+def test_too_few_images_for_the_directions(made: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"directions of 100 images \(lens.top_images\) are wanted, but there are only 48"
     ):

@@ -1,6 +1,7 @@
 """TODO lens.discovery"""
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -9,7 +10,7 @@ from purelens.lens.discovery import discovery
 from support.lens import N_IMAGES, effects_of
 
 
-def test_concepts_of_images(made: dict[str, str], tmp_path: Path) -> None:
+def test_concepts_of_images(made: dict[str, Any], tmp_path: Path) -> None:
     discovery([made["effects"]] * 2, [made["directions"]] * 2, [made["words"]] * 2, f"{tmp_path}/d.h5", [0, 1])
     with h5py.File(made["directions"]) as found, h5py.File(made["words"]) as described:
         centered = effects_of(made["effects"]) - found["mean"][...]

@@ -20,7 +20,7 @@ from purelens.storage.provenance import Execution, Provenance
 from support.lens import BLOCK, N_IMAGES, effects_of
 
 
-def test_effects_are_those_of_the_definition(made: dict[str, str], clip: dict[str, Any]) -> None:
+def test_effects_are_those_of_the_definition(made: dict[str, Any], clip: dict[str, Any]) -> None:
     torch.manual_seed(0)
     visual = build_clip(clip["architecture"], "random").visual.eval()
     preprocess = open_clip().get_model_preprocess_cfg(visual)
@@ -38,7 +38,7 @@ def test_effects_are_those_of_the_definition(made: dict[str, str], clip: dict[st
         np.testing.assert_allclose(np.linalg.norm(file["embedding"][...], axis=1), 100, rtol=1e-5)
 
 
-def test_parts_of_the_images_are_the_whole(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:
+def test_parts_of_the_images_are_the_whole(made: dict[str, Any], clip: dict[str, Any], tmp_path: Path) -> None:
     shards = []
     for number in (1, 2, 3):
         shards.append(f"{tmp_path}/{number}.h5")
@@ -49,7 +49,7 @@ def test_parts_of_the_images_are_the_whole(made: dict[str, str], clip: dict[str,
 
 
 def test_effects_that_are_not_complete_stop_the_run(
-    made: dict[str, str], clip: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: dict[str, Any], clip: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("purelens.lens.effects.completeness", lambda *_: torch.full((N_IMAGES,), 0.5))
     with pytest.raises(UserError, match="on image 0 the effects of all sources are 0.5 away from the direct effect"):
@@ -57,7 +57,7 @@ def test_effects_that_are_not_complete_stop_the_run(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_weights_that_are_not_finite(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:
+def test_weights_that_are_not_finite(made: dict[str, Any], clip: dict[str, Any], tmp_path: Path) -> None:
     model = build_clip(clip["architecture"], "random")
     with torch.no_grad():
         model.visual.proj[0, 0] = torch.nan

@@ -18,9 +18,11 @@ from purelens.storage.tables import read_table
 from support.lens import BLOCK, N_IMAGES, draw_images, effects_of, fitting_images
 
 
-def test_replacements_are_those_of_whole_tables(made: dict[str, str], tmp_path: Path) -> None:
+def test_replacements_are_those_of_whole_tables(made: dict[str, Any], tmp_path: Path) -> None:
     paths = [made[name] for name in ("images", "effects", "directions", "classes", "words")]
-    replacements(*paths, f"{tmp_path}/r.csv", intervals=Intervals(bootstrap=50))
+    images, effects_h5, directions_h5, classes_h5, words_h5 = paths
+    table_csv, intervals = f"{tmp_path}/r.csv", Intervals(bootstrap=50)
+    replacements(images, effects_h5, directions_h5, classes_h5, words_h5, table_csv, intervals)
     table = read_table(f"{tmp_path}/r.csv").set_index("replacement")
     assert list(table.index) == list(REPLACEMENTS)
     test = np.setdiff1d(np.arange(N_IMAGES), fitting_images())
@@ -54,7 +56,7 @@ def test_replacements_are_those_of_whole_tables(made: dict[str, str], tmp_path: 
         assert table.change[name] == pytest.approx(table.accuracy[name] - table.accuracy["none"])
 
 
-def test_images_without_classes_have_no_accuracy(made: dict[str, str], tmp_path: Path) -> None:
+def test_images_without_classes_have_no_accuracy(made: dict[str, Any], tmp_path: Path) -> None:
     images = draw_images(tmp_path / "images.h5", label=np.full(N_IMAGES, -1, dtype="i4"))
     replacements(
         images, made["effects"], made["directions"], made["classes"], made["words"], f"{tmp_path}/r.csv", Intervals()
@@ -62,10 +64,10 @@ def test_images_without_classes_have_no_accuracy(made: dict[str, str], tmp_path:
     assert len(read_table(f"{tmp_path}/r.csv")) == 0
 
 
-def test_images_without_any_class(clip: dict[str, Any], made: dict[str, str], tmp_path: Path) -> None:
+def test_images_without_any_class(clip: dict[str, Any], made: dict[str, Any], tmp_path: Path) -> None:
     images = draw_images(tmp_path / "images.h5", label=np.full(N_IMAGES, -1, dtype="i4"), class_name=[])
     classes(images, f"{tmp_path}/classes.h5", clip)
-    paths = [str(tmp_path / name) for name in ("s.csv", "summary.csv")]
+    paths = (str(tmp_path / "s.csv"), str(tmp_path / "summary.csv"))
     segmentation(images, [made["directions"]], f"{tmp_path}/classes.h5", *paths, clip, [BLOCK], 5, Intervals())
     heatmaps(images, [made["directions"]], f"{tmp_path}/classes.h5", f"{tmp_path}/h.h5", clip, [BLOCK], 5)
     with h5py.File(f"{tmp_path}/h.h5") as file:

@@ -21,7 +21,7 @@ from support.lens import BLOCK, N_IMAGES, SIZE, draw_images
 
 
 def test_segmentation_looks_where_the_neurons_are_active(
-    made: dict[str, str], clip: dict[str, Any], tmp_path: Path
+    made: dict[str, Any], clip: dict[str, Any], tmp_path: Path
 ) -> None:
     table, scores = tmp_path / "s.csv", tmp_path / "summary.csv"
     segmentation(
@@ -56,9 +56,9 @@ def test_segmentation_looks_where_the_neurons_are_active(
     most = np.argsort(-np.abs(direction @ of_classes[place]), kind="stable")[:5]
     nearest = np.argsort(-(direction @ (of_classes[place] - of_classes.mean(axis=0))), kind="stable")[:5]
     standard = (hidden - hidden.mean(axis=0)) / hidden.std(axis=0)
-    nearest = [neuron for neuron in nearest if direction[neuron] @ (of_classes[place] - of_classes.mean(axis=0)) > 0]
+    pushing = [neuron for neuron in nearest if direction[neuron] @ (of_classes[place] - of_classes.mean(axis=0)) > 0]
     for method, heat in (
-        ("towards", standard[:, nearest].clip(min=0).mean(axis=1)),
+        ("towards", standard[:, pushing].clip(min=0).mean(axis=1)),
         ("published", hidden[:, most].mean(axis=1)),
     ):
         grid = torch.from_numpy(heat.reshape(1, 1, 4, 4)).float()
@@ -69,10 +69,10 @@ def test_segmentation_looks_where_the_neurons_are_active(
     assert set(pd.read_csv(scores).method) == {"towards", "published", "center"}
 
 
-def test_images_without_masks_are_not_segmented(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:
+def test_images_without_masks_are_not_segmented(made: dict[str, Any], clip: dict[str, Any], tmp_path: Path) -> None:
     path = draw_images(tmp_path / "images.h5")
     with h5py.File(path, "r+") as file:
         del file["mask"]
-    paths = [str(tmp_path / name) for name in ("s.csv", "summary.csv")]
+    paths = (str(tmp_path / "s.csv"), str(tmp_path / "summary.csv"))
     segmentation(path, [made["directions"]], made["classes"], *paths, clip, [BLOCK], 5, Intervals())
     assert [len(read_table(name)) for name in paths] == [0, 0]

@@ -16,7 +16,7 @@ from purelens.networks.embedders import build_clip, encode_texts
 from support.lens import CLASSES, TEMPLATES
 
 
-def test_texts_are_told_once_and_classes_are_means(made: dict[str, str], clip: dict[str, Any]) -> None:
+def test_texts_are_told_once_and_classes_are_means(made: dict[str, Any], clip: dict[str, Any]) -> None:
     with h5py.File(made["texts"]) as file:
         assert [name.decode() for name in file["text"][...]] == [
             "a circle",
@@ -37,7 +37,7 @@ def test_texts_are_told_once_and_classes_are_means(made: dict[str, str], clip: d
     np.testing.assert_allclose(found, means / np.linalg.norm(means, axis=1, keepdims=True), rtol=1e-5, atol=1e-6)
 
 
-def test_texts_that_are_not_finite(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:
+def test_texts_that_are_not_finite(made: dict[str, Any], clip: dict[str, Any], tmp_path: Path) -> None:
     model = build_clip(clip["architecture"], "random")
     with torch.no_grad():
         model.text_projection[0, 0] = torch.nan

@@ -12,7 +12,7 @@ from purelens.lens.texts import texts
 from purelens.lens.words import words
 
 
-def test_words_reconstruct_directions(made: dict[str, str]) -> None:
+def test_words_reconstruct_directions(made: dict[str, Any]) -> None:
     with h5py.File(made["words"]) as file, h5py.File(made["texts"]) as known, h5py.File(made["directions"]) as found:
         pool = known["text_embedding"][...]
         atoms = pool - pool.mean(axis=0)
@@ -30,13 +30,13 @@ def test_words_reconstruct_directions(made: dict[str, str]) -> None:
         assert (file["cluster_word"][...][~split, 1:] == -1).all()
 
 
-def test_a_pool_smaller_than_the_words_wanted(made: dict[str, str], tmp_path: Path) -> None:
+def test_a_pool_smaller_than_the_words_wanted(made: dict[str, Any], tmp_path: Path) -> None:
     words(made["directions"], made["texts"], f"{tmp_path}/words.h5", n_words=50)
     with h5py.File(f"{tmp_path}/words.h5") as file:
         assert file["word"].shape[1] == 7
 
 
-def test_a_pool_of_one_text(made: dict[str, str], clip: dict[str, Any], tmp_path: Path) -> None:
+def test_a_pool_of_one_text(made: dict[str, Any], clip: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("red\n\nred\n")
     texts(f"{tmp_path}/texts.h5", clip, f"{tmp_path}/one.txt")
     with pytest.raises(UserError, match="has 1 text; texts are told apart by their differences"):

@@ -1,6 +1,7 @@
 """Embedding models beside the libraries that they come from, and files of embeddings."""
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -33,7 +34,7 @@ def test_tokens_are_the_last_hidden_state(clip_weights: str) -> None:
     settings = {"architecture": SCENE_CLIP, "weights": clip_weights, "output": "tokens"}
     embedder = load_embedder("open_clip", settings, CPU)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    visual = embedder.network.module.visual
+    visual: Any = embedder.network.module.visual
     hidden: list[torch.Tensor] = []
     handle = visual.transformer.register_forward_hook(lambda _, __, output: hidden.append(output))
     with torch.no_grad():
@@ -49,18 +50,25 @@ def test_timm_models_and_their_tokens() -> None:
     pooled = load_embedder("timm", settings, CPU, seed=1)
     tokens = load_embedder("timm", settings | {"output": "tokens"}, CPU, seed=1)
     with torch.no_grad():
-        hidden = tokens.network.module.forward_features(tokens.network.prepare(pixels))
+        module: Any = tokens.network.module
+        hidden = module.forward_features(tokens.network.prepare(pixels))
     assert pooled.embed(pixels).shape == (2, 192)
     torch.testing.assert_close(tokens.embed(pixels), hidden.mean(dim=1))
     assert pooled.geometry.resize == int(32 / 0.9)
 
 
-def test_a_layer_of_any_network(small: dict[str, str]) -> None:
-    settings = {"architecture": CIFAR_RESNET, "options": {"depth": 14, "num_classes": 2}, "layer": "layer2", "size": 32}
+def test_a_layer_of_any_network(small: dict[str, Any]) -> None:
+    settings: dict[str, Any] = {
+        "architecture": CIFAR_RESNET,
+        "options": {"depth": 14, "num_classes": 2},
+        "layer": "layer2",
+        "size": 32,
+    }
     embedder = load_embedder("network", settings | {"weights": small["model"][0]}, CPU)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     network = build_network(CIFAR_RESNET, settings["options"], small["model"][0])
-    module, images = network.module, network.prepare(pixels)
+    module: Any = network.module
+    images = network.prepare(pixels)
     wanted = module.layer2(module.layer1(torch.relu(module.bn1(module.conv1(images))))).mean(dim=(2, 3))
     torch.testing.assert_close(embedder.embed(pixels), wanted)
 
@@ -74,12 +82,12 @@ def test_a_layer_of_any_network(small: dict[str, str]) -> None:
         ({"architecture": SCENE_CLIP, "weights": "gone.safetensors"}, "there is no file gone.safetensors"),
     ],
 )
-def test_clips_that_are_none(settings: dict[str, str], message: str) -> None:
+def test_clips_that_are_none(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_embedder("open_clip", settings, CPU)
 
 
-def test_a_checkpoint_of_another_clip(small: dict[str, str]) -> None:
+def test_a_checkpoint_of_another_clip(small: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="are not of architecture .*scene_clip.json.*missing: .*unexpected: "):
         load_embedder("open_clip", {"architecture": SCENE_CLIP, "weights": small["model"][0]}, CPU)
 

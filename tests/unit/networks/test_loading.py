@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,8 @@ def state() -> dict[str, torch.Tensor]:
 
 
 def test_factories_of_the_users_own() -> None:
-    assert build_architecture(CIFAR_RESNET, {"depth": 8, "num_classes": 7}).linear.out_features == 7
+    network: Any = build_architecture(CIFAR_RESNET, {"depth": 8, "num_classes": 7})
+    assert network.linear.out_features == 7
 
 
 def test_libraries_by_name() -> None:
@@ -128,14 +130,13 @@ def test_lists_are_no_state_dict(tmp_path: Path) -> None:
 
 
 def test_random_weights_are_seeded() -> None:
-    one, same, other = (
-        build_network(CIFAR_RESNET, {"depth": 8}, "random", seed=seed).module.conv1.weight for seed in (1, 1, 2)
-    )
+    modules: list[Any] = [build_network(CIFAR_RESNET, {"depth": 8}, "random", seed=seed).module for seed in (1, 1, 2)]
+    one, same, other = (module.conv1.weight for module in modules)
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
 
-def test_the_stored_network_is_the_loaded_one(small: dict[str, str]) -> None:
+def test_the_stored_network_is_the_loaded_one(small: dict[str, Any]) -> None:
     network = load_network(*small["model"])
     pixels = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
     transformed = network.normalize(pixels)
@@ -152,7 +153,8 @@ def test_own_files_may_import_their_neighbors_and_use_dataclasses(tmp_path: Path
         "from purelens_test_neighbor import width\n\n@dataclass\nclass Options:\n    width: int = width\n\n"
         "def make():\n    return nn.Sequential(nn.Linear(1, Options().width))\n"
     )
-    assert build_architecture(f"{tmp_path}/network.py:make", {})[0].out_features == 3
+    network: Any = build_architecture(f"{tmp_path}/network.py:make", {})
+    assert network[0].out_features == 3
 
 
 def test_a_child_that_is_called_module(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Outputs of all layouts as maps of neurons, and segments of networks that overwrite their activations."""
 
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_tokens_of_a_transformer_are_positions() -> None:
 
 
 def test_units_of_linear_layers_are_neurons() -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 4)).requires_grad_(False)
+    network: Any = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 4)).requires_grad_(False)
     image = torch.randn(2, 3, 2, 2)
     with Segment(network, "3", ["2"]) as segment:
         attribution = Attribution(segment, LayerView("3"), normalize="none")

@@ -1,6 +1,7 @@
 """TODO reruns.code_digests"""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ FILES = {
 START = Definition("start", "inner.c")
 
 
-def digest(folder: Path, files: dict[str, str], start: Definition = START) -> str:
+def digest(folder: Path, files: dict[str, Any], start: Definition = START) -> str:
     """Digest ``inner.c.start`` of a package of these files."""
     package = folder / "pkg"
     for path in [*package.rglob("*.py")] if package.is_dir() else []:

@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -46,7 +47,7 @@ def results(tmp_path: Path) -> Path:
     return folder
 
 
-def problems_of(results: Path) -> dict[str, str]:
+def problems_of(results: Path) -> dict[str, Any]:
     return {problem.path.name: problem.what for problem in verify(results)[1]}
 
 

@@ -1,6 +1,7 @@
 """Estimated sizes beside those of artifacts."""
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import pytest
@@ -12,7 +13,7 @@ from purelens.networks.subnetwork import LayerView
 from purelens.workflow.estimates import Sizes, artifact_bytes, measured_seconds, memory_mb, minutes
 
 
-def test_sizes_of_artifacts_are_near_the_truth(small: dict[str, str], tmp_path: Path) -> None:
+def test_sizes_of_artifacts_are_near_the_truth(small: dict[str, Any], tmp_path: Path) -> None:
     sizes = Sizes(images=40, side=32, neurons=64, selected=64, references=20, lower_neurons=96)
     inputs = {**small, "layer": LayerView("layer3")}
     activations(**inputs, n_references=20, activations_h5=f"{tmp_path}/activations.h5")

@@ -64,7 +64,7 @@ class PixelHeatmaps:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._rules.__exit__(*error)  # type: ignore[arg-type]
+        self._rules.__exit__(*error)
 
     def forward(self, images: torch.Tensor) -> None:
         """Run a batch of normalized images (b, 3, H, W) forward; backward passes may follow."""

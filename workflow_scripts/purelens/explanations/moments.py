@@ -1,6 +1,6 @@
 """Accumulate means and covariances of concepts and activations: all that least squares need to know of the images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,10 +41,10 @@ class ConceptMoments:
     gram: np.ndarray
 
 
-Slabs = Iterator[tuple[np.ndarray, np.ndarray]]
+Slabs = Iterable[tuple[np.ndarray, np.ndarray]]
 
 
-def concept_moments(slabs: Iterator[np.ndarray], n_concepts: int) -> ConceptMoments:
+def concept_moments(slabs: Iterable[np.ndarray], n_concepts: int) -> ConceptMoments:
     """Accumulate the mean and the covariances of concepts whose values (b, M) come slab by slab."""
     n, total, product = 0, np.zeros(n_concepts), np.zeros((n_concepts, n_concepts))
     for slab in slabs:

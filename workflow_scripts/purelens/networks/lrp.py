@@ -121,7 +121,7 @@ class RelevanceSums(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if _is_sum_of_activations(func, args, kwargs):
-            return _Sum.apply(args[0], args[1], func is torch.Tensor.add_)  # type: ignore[no-untyped-call]
+            return _Sum.apply(args[0], args[1], func is torch.Tensor.add_)
         return func(*args, **(kwargs or {}))
 
 
@@ -391,6 +391,6 @@ class Propagation:
             if isinstance(rule, ZPlus) and not (inputs[0] < 0).any():
                 chosen = ZPlusOneBranch()
             input = self._inputs.pop(module)
-            return _Propagate.apply(input, output.detach(), module, chosen)  # type: ignore[no-untyped-call]
+            return _Propagate.apply(input, output.detach(), module, chosen)
 
         return hook

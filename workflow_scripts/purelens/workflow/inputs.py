@@ -12,8 +12,9 @@ from snakemake.iocontainers import Wildcards
 from snakemake.settings.enums import RerunTrigger
 
 from purelens.errors import UserError
-from purelens.reruns.staleness import Freshness, Marks, Step, check_not_in_the_future
+from purelens.reruns.staleness import Freshness, Marks, Step, check_not_in_the_future, planned
 from purelens.storage.paths import MEMORY
+from purelens.workflow.estimates import artifact_bytes, measured_seconds, memory_mb
 from purelens.workflow.job import CHANGED, input_paths
 from purelens.workflow.study import Names, Study
 
@@ -121,6 +122,20 @@ class Inputs:
         """Tell whether a job has nothing to make; a shard is not needed where its artifact is whole and fresh."""
         paths = {self.study.job_path(artifact), self.study.path(artifact)}
         return any(self.freshness.is_fresh(_filled_in(path, wildcards)) for path in paths)
+
+    def planned_jobs(self, targets: list[str]) -> list[dict[str, Any]]:
+        """List what a run would do to make some files (see `purelens.reruns.plan.plan`)."""
+        return [self._planned(step) for step in planned(self.freshness, self.steps.find, targets)]
+
+    def _planned(self, step: Step) -> dict[str, Any]:
+        sizes = self.study.sizes(step.rule, step.wildcards)
+        return {
+            "rule": step.rule,
+            "reasons": self.freshness.changes(step.outputs[0]) or ["missing"],
+            "bytes": artifact_bytes(step.rule, sizes),
+            "memory_mb": memory_mb(step.rule, sizes),
+            "seconds": measured_seconds(step.benchmark),
+        }
 
     def check_dates(self, paths: Iterable[str]) -> None:
         """Stop with one line where a file is dated in the future."""

@@ -1,5 +1,7 @@
 """A CIFAR ResNet whose sums are zennit modules, so that zennit's own canonizers and composites know all of it."""
 
+from typing import Any
+
 import torch
 from torch.nn import functional
 from zennit.layer import Sum
@@ -7,7 +9,7 @@ from zennit.layer import Sum
 from purelens.networks.loading import load_factory
 
 
-def with_sums(network: torch.nn.Module) -> torch.nn.Module:
+def with_sums(network: Any) -> torch.nn.Module:
     """Replace each block's sum and activations by modules, in place."""
     for stage in (network.layer1, network.layer2, network.layer3):
         for block in stage:
@@ -16,7 +18,7 @@ def with_sums(network: torch.nn.Module) -> torch.nn.Module:
     return network
 
 
-def _forward(self: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+def _forward(self: Any, x: torch.Tensor) -> torch.Tensor:
     out = self.relu1(self.bn1(self.conv1(x)))
     out = self.bn2(self.conv2(out))
     shortcut = x
