@@ -1,4 +1,4 @@
-"""TODO support.layers"""
+"""Names and images of the small networks."""
 
 import h5py
 import torch

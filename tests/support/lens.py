@@ -1,4 +1,4 @@
-"""TODO support.lens"""
+"""A small random CLIP, drawn images, and random vision towers."""
 
 from pathlib import Path
 from typing import Any

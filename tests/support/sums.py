@@ -1,4 +1,4 @@
-"""TODO support.sums"""
+"""Synthetic neurons that are sums of concepts."""
 
 import numpy as np
 

@@ -106,7 +106,7 @@ class Workplace:
         (self.folder / self.study_file).write_text(yaml.safe_dump(study, allow_unicode=True))
         command = [sys.executable, "-m", "snakemake", *arguments]
         command += ["--snakefile", f"{self.code}/Snakefile", "--directory", f"{self.folder}"]
-        command += ["--workflow-profile", f"{self.code}/profiles/{profile}"]
+        command += ["--workflow-profile", f"{self.code / 'profiles' / profile}"]
         return [*command, "--configfile", f"{self.folder}/{self.study_file}"]
 
     def start(self, study: dict[str, Any], *arguments: str) -> subprocess.Popen[str]:
@@ -117,9 +117,9 @@ class Workplace:
             command, cwd=self.folder, env=environment(), stdout=pipe, stderr=pipe, text=True, start_new_session=True
         )
 
-    def snakemake(self, study: dict[str, Any], *arguments: str) -> Run:
-        """Run Snakemake with a study, as a user does."""
-        command = [*self.command(study, *arguments), "--cores", "2", "--resources", "gpu=1"]
+    def snakemake(self, study: dict[str, Any], *arguments: str, profile: str = "default") -> Run:
+        """Run Snakemake with a study, as a user does; the profile is one of the checkout's, or any folder."""
+        command = [*self.command(study, *arguments, profile=profile), "--cores", "2", "--resources", "gpu=1"]
         with tempfile.NamedTemporaryFile("r") as output:
             zygote = _zygotes.get(block=True)
             try:

@@ -1,6 +1,8 @@
 """Mistakes of the user's: one clear line, before anything expensive, and nothing lost."""
 
+import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +176,32 @@ def test_a_pickle_is_refused(workplace: Workplace, own: dict[str, Any], tmp_path
     run = workplace.snakemake(own, f"{own['results']}/photos/net/model.safetensors")
     assert run.code != 0
     one_line(run.text, "is a pickle with more than tensors in it")
+
+
+def test_a_profile_without_the_settings_of_reruns(
+    finished: Path, workplace: Workplace, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    """Snakemake's own triggers would rerun what is fresh, and a failed job would take the old artifact with it."""
+    (tmp_path / "config.yaml").write_text("cores: 2\n")
+    run = workplace.snakemake(tiny, "-n", profile=str(tmp_path))
+    assert run.code != 0
+    settings = "rerun-triggers: [mtime], keep-incomplete: true, ignore-incomplete: true"
+    one_line(run.text, f"add to your profile, as in profiles/default/config.yaml: {settings}")
+    (tmp_path / "config.yaml").write_text("cores: 2\nrerun-triggers: [mtime]\n" + settings[25:].replace(", ", "\n"))
+    assert workplace.snakemake(tiny, "-n", profile=str(tmp_path)).jobs == {}
+
+
+def test_inputs_dated_in_the_future(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+    """Snakemake would fail the job when it is done; where no job has to run the date does not count."""
+    shutil.copytree(finished, tmp_path / "results")
+    workplace, weights = Workplace(tmp_path), tmp_path / "results/world/scene_cnn.safetensors"
+    os.utime(weights, (4e9, 4e9))
+    assert workplace.snakemake(tiny, "-n").jobs == {}
+    run = workplace.snakemake({**tiny, "seed": 1}, "results/scenes/scene_cnn/model.safetensors", "-n")
+    assert run.code != 0
+    one_line(run.text, "scene_cnn.safetensors is dated in the future; check the clock, and touch the file")
+
+
+def test_old_keys_name_the_new_ones(workplace: Workplace, tiny: dict[str, Any]) -> None:
+    tiny["explain"]["simulator"] = "truth"
+    one_line(workplace.snakemake(tiny).text, "key 'explain.simulator' is now called 'ground_truth'")

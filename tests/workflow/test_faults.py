@@ -373,7 +373,7 @@ def test_what_was_made_from_another_artifact_is_found(finished: Path, tiny: dict
     assert workplace.snakemake({**tiny, "references": 11}, f"{LAYER}/activations.h5").code == 0
     _, problems = verify(tmp_path / "results")
     assert {problem.path.name for problem in problems} >= {"relevances.h5", "patches.h5"}
-    assert all("is not the one from which it was made" in problem.what for problem in problems)
+    assert all("is not the file from which it was made" in problem.what for problem in problems)
 
 
 def test_images_deleted_after_they_were_decoded(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:

@@ -326,6 +326,12 @@ def test_single_rules(place: Place) -> None:
     assert place.planned("--until", "activations", references=11) == {"activations": 2}
 
 
+def test_a_pipeline_that_draws_is_watched(place: Place) -> None:
+    (place.folder / "pipeline").mkdir(exist_ok=True)
+    (place.folder / "pipeline" / "model_index.json").write_text("{}")
+    assert place.planned(**{"lens/pipeline": "pipeline"}) == {"attack_images": 1, **LENS_REPORT}
+
+
 def test_reasons_name_the_key(place: Place) -> None:
     run = place.workplace.snakemake(changed(place.study, {"patches/blur": 7}), "-n")
     assert "results/photos/net/layer3/patches.h5/blur" in run.text

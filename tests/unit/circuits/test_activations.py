@@ -1,4 +1,4 @@
-"""TODO circuits.activations"""
+"""Activations and references beside their definition; dead neurons, few images, NaN, little memory."""
 
 from collections.abc import Callable
 from pathlib import Path

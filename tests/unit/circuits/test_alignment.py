@@ -1,4 +1,4 @@
-"""TODO circuits.alignment"""
+"""Correlations of distances beside scipy."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""TODO circuits.boxes"""
+"""Boxes of heatmaps, as published and inclusive."""
 
 import pytest
 import torch

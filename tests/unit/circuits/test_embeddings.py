@@ -1,4 +1,4 @@
-"""TODO circuits.embeddings"""
+"""Patches are cut, stretched and embedded once; embeddings of whole images from a file."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO circuits.interpretability"""
+"""Distances within and between virtual neurons beside scipy."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""TODO circuits.pairs"""
+"""One backward pass for each pair, shared by pairs of different images."""
 
 from collections.abc import Callable
 from typing import Any

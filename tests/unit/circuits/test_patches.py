@@ -1,4 +1,4 @@
-"""TODO circuits.patches"""
+"""Patches beside zennit-crp, and by gradients where LRP has no rules."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO circuits.projections"""
+"""Maps of references are reproducible, and thumbnails do not cover each other."""
 
 from pathlib import Path
 

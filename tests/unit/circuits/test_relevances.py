@@ -1,4 +1,4 @@
-"""TODO circuits.relevances"""
+"""Relevances beside their definition; every image is forwarded once."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO circuits.virtual_neurons"""
+"""Virtual neurons, their circuits and missing references."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""TODO config.bench"""
+"""The benchmark of trained networks is a valid study."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""TODO config.reference"""
+"""Schema and README are in step with the configuration models."""
 
 import yaml
 

@@ -1,4 +1,4 @@
-"""TODO config.study"""
+"""Studies that are valid, and one line for each mistake in those that are not."""
 
 import copy
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO data.dataset"""
+"""Images are decoded once; bad ones are listed with a reason."""
 
 from pathlib import Path
 from typing import Any

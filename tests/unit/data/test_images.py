@@ -1,4 +1,4 @@
-"""TODO data.images"""
+"""Images of all formats, their geometry, and sources that are none."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO data.vocabulary"""
+"""Concept lists, superclasses and imported explanations, with awkward names and mistakes."""
 
 from pathlib import Path
 

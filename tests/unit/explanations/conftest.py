@@ -1,4 +1,4 @@
-"""Fixtures."""
+"""Images with known concepts, and a small network whose images are assigned to virtual neurons."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""TODO explanations.calibration"""
+"""The calibration beside scikit-learn's logistic regression."""
 
 import numpy as np
 import pytest

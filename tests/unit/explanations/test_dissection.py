@@ -1,4 +1,4 @@
-"""TODO explanations.dissection"""
+"""CLIP-Dissect beside its definition."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""TODO explanations.explain"""
+"""Known neurons are explained exactly; dead ones are not."""
 
 from pathlib import Path
 

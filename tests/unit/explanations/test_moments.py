@@ -1,4 +1,4 @@
-"""TODO explanations.moments"""
+"""Moments beside numpy."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""TODO explanations.ranking"""
+"""The elastic net beside scikit-learn."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""TODO explanations.scores"""
+"""Scores beside scipy and scikit-learn, and their sanity checks."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""TODO explanations.selection"""
+"""The greedy search beside its definition."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""TODO explanations.units"""
+"""Virtual neurons add up to their neuron."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""TODO figures.neuron_figures"""
+"""Figures of neurons are drawn, also of dead ones and of many virtual neurons."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Fixtures."""
+"""The artifacts of one block of a small CLIP."""
 
 import json
 from typing import Any

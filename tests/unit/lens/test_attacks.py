@@ -1,4 +1,4 @@
-"""TODO lens.attacks"""
+"""Words that mislead, and what they must not be."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""TODO lens.clip_shape"""
+"""Sizes of published CLIPs, and models that cannot be read."""
 
 import json
 from pathlib import Path

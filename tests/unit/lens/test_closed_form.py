@@ -1,4 +1,4 @@
-"""TODO lens.closed_form"""
+"""Second-order effects in closed form beside their definition."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""TODO lens.directions"""
+"""Directions are singular vectors of the largest effects; neurons that need several are clustered."""
 
 from pathlib import Path
 from typing import Any

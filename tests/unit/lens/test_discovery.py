@@ -1,4 +1,4 @@
-"""TODO lens.discovery"""
+"""Concepts of images beside whole tables of effects."""
 
 from pathlib import Path
 from typing import Any

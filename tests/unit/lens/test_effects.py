@@ -1,4 +1,4 @@
-"""TODO lens.effects"""
+"""The stage effects beside the definition, its shards, and CLIPs that are not what they seem."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""TODO lens.masks"""
+"""Masks of datasets and of the file of ImageNet-Segmentation."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""TODO lens.pursuit"""
+"""Orthogonal matching pursuit beside its definition and scikit-learn."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""TODO lens.texts"""
+"""Embeddings of the pool of texts and of classes."""
 
 from pathlib import Path
 from typing import Any

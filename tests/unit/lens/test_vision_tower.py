@@ -1,4 +1,4 @@
-"""TODO lens.vision_tower"""
+"""Towers that the closed form does not describe are refused."""
 
 from typing import Any
 

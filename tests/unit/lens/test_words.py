@@ -1,4 +1,4 @@
-"""TODO lens.words"""
+"""Words reconstruct directions."""
 
 from pathlib import Path
 from typing import Any

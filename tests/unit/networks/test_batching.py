@@ -1,4 +1,4 @@
-"""TODO networks.batching"""
+"""Batches are halved when memory ends, and devices that do not exist are refused."""
 
 import pytest
 import torch

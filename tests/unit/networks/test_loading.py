@@ -1,4 +1,4 @@
-"""TODO networks.loading"""
+"""Factories, libraries by name, and checkpoints in all their wrappings; nothing of a checkpoint is run."""
 
 import pickle
 from pathlib import Path

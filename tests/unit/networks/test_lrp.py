@@ -1,4 +1,4 @@
-"""TODO networks.lrp"""
+"""LRP beside zennit with its canonizers, conservation, and networks that it refuses."""
 
 from collections.abc import Callable
 

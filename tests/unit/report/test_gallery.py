@@ -1,4 +1,4 @@
-"""TODO report.gallery"""
+"""A gallery escapes its title."""
 
 from pathlib import Path
 

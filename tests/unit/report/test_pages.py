@@ -1,4 +1,4 @@
-"""TODO report.pages"""
+"""A dead neuron has a page."""
 
 from pathlib import Path
 

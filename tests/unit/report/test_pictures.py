@@ -1,4 +1,4 @@
-"""TODO report.pictures"""
+"""Pictures of patches are cut where the boxes are."""
 
 from pathlib import Path
 

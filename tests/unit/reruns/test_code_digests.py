@@ -1,4 +1,4 @@
-"""TODO reruns.code_digests"""
+"""Which edits change the digest of a function, and which do not."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""TODO reruns.digests"""
+"""Digests of bytes and of programs."""
 
 import os
 from pathlib import Path

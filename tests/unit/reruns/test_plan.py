@@ -1,4 +1,4 @@
-"""TODO reruns.plan"""
+"""The table of a plan."""
 
 from purelens.reruns.plan import duration, size, table
 

@@ -1,4 +1,4 @@
-"""TODO reruns.staleness"""
+"""What is stale and why: a small graph, one thing changed at a time."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TODO storage.artifacts"""
+"""Artifacts: xarray reads them, damage is noticed, and a failed write leaves the old one."""
 
 from pathlib import Path
 

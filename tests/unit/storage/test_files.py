@@ -1,4 +1,4 @@
-"""TODO storage.files"""
+"""Files and folders are replaced when the new ones are whole."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""TODO storage.resumable"""
+"""Interrupted work is resumed, with the same bytes; what does not fit is begun again."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""TODO workflow.preflight"""
+"""What the last jobs read is opened before the first."""
 
 from pathlib import Path
 from typing import Any

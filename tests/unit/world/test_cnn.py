@@ -1,4 +1,4 @@
-"""TODO world.cnn"""
+"""Batches of the training cover an epoch once."""
 
 import torch
 

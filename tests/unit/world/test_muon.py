@@ -1,4 +1,4 @@
-"""TODO world.muon"""
+"""Orthogonalized matrices keep their singular vectors."""
 
 import torch
 

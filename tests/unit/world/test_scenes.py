@@ -1,4 +1,4 @@
-"""TODO world.scenes"""
+"""Scenes are reproducible, and everything that is said of a scene fits together."""
 
 from pathlib import Path
 

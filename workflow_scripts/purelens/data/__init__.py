@@ -1,1 +1,1 @@
-"""Images, vocabularies and the split of the images, as users hand them in and as stages read them."""
+"""Images from all sources, lists of texts, and the split of the images."""

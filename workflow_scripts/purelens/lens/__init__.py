@@ -1,1 +1,1 @@
-"""The second-order lens: what the MLP neurons of a CLIP do to the image embedding (Gandelsman et al. 2024)."""
+"""The second-order lens: the effects of CLIP neurons on the image embedding (Gandelsman et al. 2024)."""

@@ -1,1 +1,1 @@
-"""Networks: built, loaded, inspected, cut into segments, explained by LRP; embedding models."""
+"""Networks: loading, inspection, segments, LRP, and embedding models."""

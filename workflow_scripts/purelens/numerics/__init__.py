@@ -1,1 +1,1 @@
-"""Arithmetic without networks or files: k-means of many small sets, bootstrap intervals."""
+"""Arithmetic without networks or files: k-means of many small sets, and bootstrap intervals."""

@@ -1,1 +1,1 @@
-"""The explorer: the data and pages on which people look at neurons."""
+"""The explorer: the data and pages of neurons."""

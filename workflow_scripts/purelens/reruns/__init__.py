@@ -1,1 +1,1 @@
-"""What is stale and why: digests of code and files, the comparison with what the study would make, the plan, the verifier."""
+"""Staleness: digests of code and files, the comparison of records with the study, the plan, and the verifier."""

@@ -1,1 +1,1 @@
-"""Files: where artifacts lie, what they hold, how they are written, checked, resumed and gathered."""
+"""Artifacts and other files: their paths, schemas and provenance records; writing, resuming and gathering them."""

@@ -1,1 +1,1 @@
-"""What stands between Snakemake and the library: jobs, estimates, checks before the first job, paths and targets of a study."""
+"""The interface to Snakemake: inputs of rules, jobs, checks before the first job, and estimates of resources."""
