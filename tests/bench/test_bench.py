@@ -83,10 +83,10 @@ def test_ratios() -> None:
 )
 def test_all_ways_give_the_same(setting: Setting, make: Callable[[Setting], Comparison], worst: float) -> None:
     records = run_comparison(make(setting), "small", 1)
-    found = {record["implementation"]: record["parity"] for record in records}
-    assert set(found) <= set(IMPLEMENTATIONS)
-    assert found["purelens"] is not None
-    assert max(value for value in found.values() if value is not None) <= worst
+    measured = {record["implementation"]: record["parity"] for record in records}
+    assert set(measured) <= set(IMPLEMENTATIONS)
+    assert measured["purelens"] is not None
+    assert max(value for value in measured.values() if value is not None) <= worst
 
 
 def test_all_ways_give_the_same_boxes(setting: Setting) -> None:
@@ -101,38 +101,38 @@ def test_all_ways_give_the_same_clusters(tmp_path: Path) -> None:
 
 
 def test_wrong_references_are_far_apart(setting: Setting) -> None:
-    (found, *_) = definitions.references(setting, 4, ["layer3"])
-    assert stages._references_difference([found], [found]) == 0
-    swapped = References(found.ids[:, ::-1], found.values, found.largest, found.mean)
-    assert stages._references_difference([swapped], [found]) > 0.01
-    assert found.mean is not None
-    blurred = References(found.ids, found.values, found.largest, found.mean * 1.1)
-    assert stages._references_difference([blurred], [found]) > 0.01
+    (measured, *_) = definitions.references(setting, 4, ["layer3"])
+    assert stages._references_difference([measured], [measured]) == 0
+    swapped = References(measured.ids[:, ::-1], measured.values, measured.largest, measured.mean)
+    assert stages._references_difference([swapped], [measured]) > 0.01
+    assert measured.mean is not None
+    blurred = References(measured.ids, measured.values, measured.largest, measured.mean * 1.1)
+    assert stages._references_difference([blurred], [measured]) > 0.01
 
 
 def test_other_clusters_or_distances_are_far_apart(tmp_path: Path) -> None:
     made = clustering.make_up(tmp_path, 2, 0)
-    wanted = clustering.by_definition(made)
-    assert clustering._difference(wanted, wanted) == 0
-    further = clustering.Evaluation(wanted.inertia, 1.1 * wanted.distances, wanted.correlation)
-    assert clustering._difference(further, wanted) == pytest.approx(0.1)
-    worse = wanted.inertia.copy()
+    by_definition = clustering.by_definition(made)
+    assert clustering._difference(by_definition, by_definition) == 0
+    further = clustering.Evaluation(by_definition.inertia, 1.1 * by_definition.distances, by_definition.correlation)
+    assert clustering._difference(further, by_definition) == pytest.approx(0.1)
+    worse = by_definition.inertia.copy()
     worse[0, 0, 0] *= 1.2
     assert clustering._difference(
-        clustering.Evaluation(worse, wanted.distances, wanted.correlation), wanted
+        clustering.Evaluation(worse, by_definition.distances, by_definition.correlation), by_definition
     ) == pytest.approx(0.2)
 
 
 def test_sizes_are_those_of_the_tables(tmp_path: Path) -> None:
-    found = {row["artifact"]: row for row in sizes.measure_sizes(SMALL, "small", tmp_path, seed=0)}
-    assert found["relevances"]["full_bytes"] == pytest.approx(512 * 100 * (256 * 2 + 4), rel=0.01)
-    assert found["activations"]["full_bytes"] == pytest.approx(50_000 * 512 * 4 + 512 * 100 * 12, rel=0.01)
-    assert found["embeddings"]["full_bytes"] == 2 * 512 * 100 * 768 * 2
+    measured = {row["artifact"]: row for row in sizes.measure_sizes(SMALL, "small", tmp_path, seed=0)}
+    assert measured["relevances"]["full_bytes"] == pytest.approx(512 * 100 * (256 * 2 + 4), rel=0.01)
+    assert measured["activations"]["full_bytes"] == pytest.approx(50_000 * 512 * 4 + 512 * 100 * 12, rel=0.01)
+    assert measured["embeddings"]["full_bytes"] == 2 * 512 * 100 * 768 * 2
     with h5py.File(tmp_path / "relevances.h5") as file:
         assert file["relevance/layer3"].dtype == np.float16
-    written = [row for row in found.values() if row["artifact"] != "embeddings"]
+    written = [row for row in measured.values() if row["artifact"] != "embeddings"]
     assert all(0 < row["bytes"] < row["data"] + 20_000 for row in written)  # whatever the size
-    assert sum(row["full_bytes"] for row in found.values()) < 1e9
+    assert sum(row["full_bytes"] for row in measured.values()) < 1e9
 
 
 def test_memory_does_not_grow_with_images_or_pairs(tmp_path: Path) -> None:
@@ -141,10 +141,10 @@ def test_memory_does_not_grow_with_images_or_pairs(tmp_path: Path) -> None:
         architecture="torchvision:squeezenet1_1", layer="features.12", lower_layer="features.9", batch_size=4,
         device="cpu", images_counted=100, neurons=8,
     )  # fmt: skip
-    found = growth.measure_growth(study, "small", tmp_path, seed=0)
-    assert len(found) == 9
+    measured = growth.measure_growth(study, "small", tmp_path, seed=0)
+    assert len(measured) == 9
     for stage in ("activations", "relevances", "patches"):
-        once, _, fourfold = (record for record in found if record.stage == stage)
+        once, _, fourfold = (record for record in measured if record.stage == stage)
         assert 4 * max(once.images * (stage == "activations"), once.pairs) == max(
             fourfold.images * (stage == "activations"), fourfold.pairs
         )
@@ -177,9 +177,9 @@ def test_explanations_are_the_same_in_every_way() -> None:
         "definition": 1, "published": 4, "purelens": 1,
     }  # fmt: skip
     ranking = run_comparison(compare_ranking(8, seed=1), "small", 1)
-    found = {record["implementation"]: record["parity"] for record in ranking}
-    assert found["purelens"] < 1e-6
-    assert found["published"] > 1e-3  # it does a fiftieth of its passes
+    measured = {record["implementation"]: record["parity"] for record in ranking}
+    assert measured["purelens"] < 1e-6
+    assert measured["published"] > 1e-3  # it does a fiftieth of its passes
 
 
 EXPLAIN = """

@@ -89,10 +89,10 @@ def test_search_sort_and_filter_are_in_the_link(watched: Watched, report: Path) 
     assert "no image activates it" in page.locator(".neuron").inner_text()
     table = read_data(report / "layers/photos/net/layer2/layer.js")["table"]
     page = watched.open(report / "index.html", "#net/layer2?sort=alignment")
-    wanted = sorted(
+    expected = sorted(
         (row for row in range(6) if table["alignment"][row] is not None), key=lambda row: -table["alignment"][row]
     )
-    assert numbers(page)[:5] == wanted
+    assert numbers(page)[:5] == expected
 
 
 @needs_browser

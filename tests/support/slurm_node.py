@@ -111,8 +111,8 @@ class SlurmNode:
             time.sleep(0.1)
 
     def _takes_jobs(self) -> bool:
-        found = subprocess.run(["sinfo", "-ho%T"], capture_output=True, text=True, check=False).stdout.strip()
-        return found in ("idle", "mixed", "allocated")
+        states = subprocess.run(["sinfo", "-ho%T"], capture_output=True, text=True, check=False).stdout.strip()
+        return states in ("idle", "mixed", "allocated")
 
     def start_node(self) -> None:
         """Bring the node up, again, and wait until it takes jobs."""

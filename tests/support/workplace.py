@@ -137,7 +137,7 @@ def _start_zygote() -> subprocess.Popen[str]:
 
 
 class Zygotes(queue.LifoQueue[subprocess.Popen[str]]):
-    """Processes that run Snakemake: started when more are wanted at the same time than there are."""
+    """Processes that run Snakemake: started when more are needed at the same time than there are."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> subprocess.Popen[str]:
         """Take one that is free, or a new one."""

@@ -149,16 +149,16 @@ def test_relevances_are_those_of_zennit_crp(made: tuple[Case, dict[str, Any]]) -
         for row, neuron in enumerate(case.neurons):
             ids = file["reference_id"][row]
             ids = ids[ids >= 0]
-            found = attribution(
+            result = attribution(
                 images[ids].requires_grad_(), [{case.layer: [neuron]}], Composite(), record_layer=case.lower,
                 start_layer=case.layer, init_rel=lambda a: a.clamp(min=0), exclude_parallel=True,
             )  # fmt: skip
             for lower in case.lower:
-                product = (found.activations[lower] * found.relevances[lower]).flatten(2).sum(dim=2)
-                wanted = (product / (product.abs().sum(dim=1, keepdim=True) + 1e-10)).detach().numpy()
+                product = (result.activations[lower] * result.relevances[lower]).flatten(2).sum(dim=2)
+                expected = (product / (product.abs().sum(dim=1, keepdim=True) + 1e-10)).detach().numpy()
                 mine = file[f"relevance/{lower}"][row][: len(ids)]
-                worst = max(worst, np.abs(mine - wanted).max())
-                largest = max(largest, np.abs(wanted).max())
+                worst = max(worst, np.abs(mine - expected).max())
+                largest = max(largest, np.abs(expected).max())
     assert worst <= 1e-5 * largest
 
 

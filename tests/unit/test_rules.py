@@ -27,14 +27,14 @@ def keywords(call: ast.Call) -> set[str]:
 
 def rules() -> dict[str, dict[str, set[str]]]:
     """Names of the inputs, outputs and params of every rule that runs a script."""
-    found: dict[str, dict[str, set[str]]] = {}
+    bound: dict[str, dict[str, set[str]]] = {}
     for node in ast.parse(program()).body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("__rule_"):
             calls = [call for call in node.decorator_list if isinstance(call, ast.Call)]
             named = {call.func.attr: keywords(call) for call in calls if isinstance(call.func, ast.Attribute)}
             if "script" in named:
-                found[node.name.removeprefix("__rule_")] = named
-    return found
+                bound[node.name.removeprefix("__rule_")] = named
+    return bound
 
 
 NAMES = rules()

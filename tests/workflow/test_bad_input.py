@@ -158,7 +158,7 @@ def test_fewer_good_images_than_references(workplace: Workplace, own: dict[str, 
     own["references"] = 15
     run = workplace.snakemake(own)
     assert run.code != 0
-    one_line(run.text, "15 wanted, but")
+    one_line(run.text, "15 requested, but")
 
 
 def test_weights_of_another_network(workplace: Workplace, own: dict[str, Any], tmp_path: Path) -> None:

@@ -44,10 +44,10 @@ def test_every_artifact_opens_in_xarray(finished: Path) -> None:
     artifacts = sorted(finished.rglob("*.h5"))
     assert len(artifacts) == 23
     for path in artifacts:
-        with xarray.open_dataset(path, engine="h5netcdf") as found:
-            assert found.attrs["fingerprint"]
-            assert found.attrs["code"]
-            for name, variable in found.data_vars.items():
+        with xarray.open_dataset(path, engine="h5netcdf") as dataset:
+            assert dataset.attrs["fingerprint"]
+            assert dataset.attrs["code"]
+            for name, variable in dataset.data_vars.items():
                 assert variable.attrs["description"], (path, name)
                 assert not any(str(dim).startswith("phony") for dim in variable.dims), (path, name)
 

@@ -69,12 +69,12 @@ def without_results(folder: Path, finished: Path) -> Workplace:
     return Workplace(folder)
 
 
-def complete_artifacts(results: Path, wanted: dict[str, dict[str, str]]) -> int:
+def complete_artifacts(results: Path, expected: dict[str, dict[str, str]]) -> int:
     """Every file that can be seen is whole: the bytes of its data are those of an undisturbed run."""
-    found = results_of(results)
-    for name, data in found.items():
-        assert data == wanted[name], name
-    return len(found)
+    results_found = results_of(results)
+    for name, data in results_found.items():
+        assert data == expected[name], name
+    return len(results_found)
 
 
 def kill(process: subprocess.Popen[str]) -> None:
@@ -105,7 +105,7 @@ def seconds_of(stage: str, finished: Path) -> float:
 
 def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
     """Each stage is killed, with Snakemake; then the same command goes on."""
-    wanted, rng = results_of(finished), random.Random(0)
+    expected, rng = results_of(finished), random.Random(0)
     workplace = without_results(tmp_path / "killed", finished)
     results = workplace.folder / "results"
     names = [*STAGES]
@@ -121,11 +121,11 @@ def test_kill_9_at_random_moments(finished: Path, tiny: dict[str, Any], tmp_path
         if process.poll() is None:
             killed.append(stage)
         kill(process)
-        complete_artifacts(results, wanted)
+        complete_artifacts(results, expected)
         assert workplace.snakemake(tiny, "--unlock").code == 0
     run = workplace.snakemake(tiny)
     assert run.code == 0, run.text
-    assert results_of(results) == wanted
+    assert results_of(results) == expected
     assert hidden(results) == set()
     assert verify(results)[1] == []
     assert 2 * len(killed) >= KILLS, killed
@@ -153,9 +153,9 @@ def test_a_rerun_that_is_killed_leaves_the_old_artifact(
         assert process.poll() is None
         time.sleep(0.01)
     kill(process)
-    found = results_of(tmp_path / "results")
+    results_found = results_of(tmp_path / "results")
     names = [str(path.relative_to(finished)) for pattern in patterns for path in finished.rglob(pattern)]
-    assert {name: found[name] for name in names} == {name: old[name] for name in names}
+    assert {name: results_found[name] for name in names} == {name: old[name] for name in names}
     assert names
     assert workplace.snakemake(tiny, "--unlock").code == 0
     assert workplace.snakemake(tiny, "-n").jobs == {}  # the study of the old artifact still finds it fresh
@@ -178,12 +178,12 @@ class Reader(threading.Thread):
 
     def __init__(self, paths: list[Path]) -> None:
         super().__init__(daemon=True)
-        self.found: dict[Path, Counter[str | None]] = {path: Counter() for path in paths}
+        self.results_found: dict[Path, Counter[str | None]] = {path: Counter() for path in paths}
         self.stopped = threading.Event()
 
     def run(self) -> None:
         while not self.stopped.wait(0.002):
-            for path, seen in self.found.items():
+            for path, seen in self.results_found.items():
                 seen[digest(path)] += 1
 
 
@@ -208,7 +208,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(
     reader.join()
     assert run.code == 0, run.text
     assert any(digest(path) != old[path] for path in paths)
-    for path, seen in reader.found.items():
+    for path, seen in reader.results_found.items():
         assert seen.keys() <= {old[path], digest(path)}, (path, seen)
         assert seen.total() > 100
 

@@ -70,12 +70,12 @@ def test_a_cluster_gives_the_local_results(
 
 
 def test_gpu_rules_ask_for_a_gpu(node: SlurmNode) -> None:
-    found = subprocess.run(
+    accounted = subprocess.run(
         ["scontrol", "show", "job", "--oneliner"], capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    with_gpu = [line for line in found if "gres/gpu=1" in line or "TresPerJob=gres:gpu" in line or "gpu:1" in line]
+    with_gpu = [line for line in accounted if "gres/gpu=1" in line or "TresPerJob=gres:gpu" in line or "gpu:1" in line]
     assert len(with_gpu) >= 5
-    assert len(with_gpu) < len(found)
+    assert len(with_gpu) < len(accounted)
 
 
 def test_a_node_that_dies(node: SlurmNode, finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_a_node_that_dies(node: SlurmNode, finished: Path, tiny: dict[str, Any],
     text, _ = process.communicate(timeout=300)
     assert process.returncode == 0, text
     assert len(re.findall(r"Job 0 has been submitted|SLURM jobid", text)) >= 4, text  # one of three jobs more than once
-    found, wanted = results_of(layer), results_of(finished / "scenes/scene_cnn/layer3")
-    assert found["activations.h5"] == wanted["activations.h5"]
+    accounted, expected = results_of(layer), results_of(finished / "scenes/scene_cnn/layer3")
+    assert accounted["activations.h5"] == expected["activations.h5"]
     assert hidden(workplace.folder / "results") == set()
 
 

@@ -28,8 +28,8 @@ def test_activations_and_references_are_the_definition(small: dict[str, Any], ru
     with h5py.File(path) as file:
         np.testing.assert_allclose(file["mean"][...], maps.mean(dim=(2, 3)), rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(file["max"][...], maps.amax(dim=(2, 3)), rtol=1e-5, atol=1e-6)
-        wanted = circuits.references(torch.from_numpy(file["max"][...]), 7)
-        assert file["reference_id"][...].tolist() == wanted
+        expected = circuits.references(torch.from_numpy(file["max"][...]), 7)
+        assert file["reference_id"][...].tolist() == expected
         ids, positions = file["reference_id"][...], file["reference_position"][...]
         flat = maps.flatten(2)
         for neuron, rank in np.argwhere(ids >= 0):
@@ -39,10 +39,10 @@ def test_activations_and_references_are_the_definition(small: dict[str, Any], ru
 
 def test_dead_and_rare_neurons_have_missing_references(study: dict[str, Any]) -> None:
     with h5py.File(study["activations"]) as file:
-        found = (file["reference_id"][...] >= 0).sum(axis=1)
-        assert found[DEAD] == 0
-        assert found[RARE] == 7
-        assert found[0] == 12
+        counts = (file["reference_id"][...] >= 0).sum(axis=1)
+        assert counts[DEAD] == 0
+        assert counts[RARE] == 7
+        assert counts[0] == 12
         assert (file["reference_value"][DEAD] == 0).all()
         assert (file["reference_position"][DEAD] == -1).all()
 
@@ -64,14 +64,14 @@ def test_activations_that_are_not_finite(small: dict[str, Any], tmp_path: Path, 
 
 
 def test_more_references_than_images(small: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="50 wanted, but .* has only 40 images"):
+    with pytest.raises(UserError, match="50 requested, but .* has only 40 images"):
         activations(**small, activations_h5=f"{tmp_path}/a.h5", layer=LayerView("layer3"), n_references=50)
 
 
 def test_memory_that_ends_halves_the_batch(run_stage: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run_stage(activations, layer=LayerView("layer3"), n_references=4, execution=Execution(batch_size=10))
     with h5py.File(whole) as file:
-        wanted = file["reference_id"][...], file["mean"][...]
+        expected = file["reference_id"][...], file["mean"][...]
     module_forward = torch.nn.Module.__call__
 
     def forward(self: torch.nn.Module, *args: torch.Tensor, **kwargs: object) -> torch.Tensor:
@@ -83,5 +83,5 @@ def test_memory_that_ends_halves_the_batch(run_stage: Callable[..., str], monkey
     with h5py.File(
         run_stage(activations, layer=LayerView("layer3"), n_references=4, execution=Execution(batch_size=10))
     ) as file:
-        np.testing.assert_array_equal(file["reference_id"][...], wanted[0])
-        np.testing.assert_allclose(file["mean"][...], wanted[1], rtol=1e-5)
+        np.testing.assert_array_equal(file["reference_id"][...], expected[0])
+        np.testing.assert_allclose(file["mean"][...], expected[1], rtol=1e-5)

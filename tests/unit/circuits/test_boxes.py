@@ -65,8 +65,8 @@ def test_no_relevance_gives_the_whole_image(rule: str) -> None:
 def test_blur_is_torchvisions(kernel: int) -> None:
     torch.manual_seed(0)
     heat = torch.randn(3, 64, 48)
-    wanted = torchvision().transforms.functional.gaussian_blur(heat.unsqueeze(1), kernel).squeeze(1).abs()
-    torch.testing.assert_close(blurred(heat, kernel), wanted / wanted.amax(dim=(1, 2), keepdim=True))
+    expected = torchvision().transforms.functional.gaussian_blur(heat.unsqueeze(1), kernel).squeeze(1).abs()
+    torch.testing.assert_close(blurred(heat, kernel), expected / expected.amax(dim=(1, 2), keepdim=True))
 
 
 def test_blur_keeps_an_empty_heatmap_empty() -> None:

@@ -54,16 +54,16 @@ def test_patches_are_cut_stretched_and_embedded(
             top, left, bottom, right = where["box"][row, rank]
             patch = images["pixels"][where["reference_id"][row, rank]][top:bottom, left:right]
             picture = Image.fromarray(stretched(patch))
-            wanted = embedder.embed(embedder.geometry.apply(picture)[None].copy())[0]
-            np.testing.assert_allclose(file["embedding"][row, rank], wanted, rtol=1e-3, atol=1e-4)
+            expected = embedder.embed(embedder.geometry.apply(picture)[None].copy())[0]
+            np.testing.assert_allclose(file["embedding"][row, rank], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_stretch_is_zennits() -> None:
     from zennit.image import imgify
 
     patch = np.random.default_rng(0).integers(40, 190, (9, 7, 3), dtype=np.uint8)
-    wanted = np.asarray(imgify(torch.from_numpy(patch).permute(2, 0, 1).float() / 255))
-    assert np.abs(stretched(patch).astype(int) - wanted).max() <= 1
+    expected = np.asarray(imgify(torch.from_numpy(patch).permute(2, 0, 1).float() / 255))
+    assert np.abs(stretched(patch).astype(int) - expected).max() <= 1
     assert stretched(np.full((3, 3, 3), 7, dtype=np.uint8)).max() == 0
 
 

@@ -93,8 +93,8 @@ def test_gradient_patches_of_a_transformer(small: dict[str, Any], tmp_path: Path
     relevances(**stage, relevances_h5=f"{tmp_path}/r.h5", lower_layers=["blocks.0.mlp.act"])
     patches(**stage, patches_h5=f"{tmp_path}/p.h5", attribution="gradient")
     with h5py.File(f"{tmp_path}/p.h5") as file, h5py.File(f"{tmp_path}/a.h5") as top:
-        found = file["reference_id"][...] >= 0
-        assert (file["box"][...][found][:, 2] > file["box"][...][found][:, 0]).all()
+        present = file["reference_id"][...] >= 0
+        assert (file["box"][...][present][:, 2] > file["box"][...][present][:, 0]).all()
         assert top["reference_position"][...].max() < 17
     with pytest.raises(UserError, match="attribution: gradient"):
         patches(**stage, patches_h5=f"{tmp_path}/q.h5")

@@ -38,13 +38,13 @@ def test_relevances_are_the_definition(small: dict[str, Any], run_stage: Callabl
         for row, neuron in enumerate(file["neuron"][...]):
             for rank, image in enumerate(file["reference_id"][row]):
                 for lower in LOWER:
-                    found = file[f"relevance/{lower}"][row, rank]
-                    wanted = (
+                    circuit = file[f"relevance/{lower}"][row, rank]
+                    expected = (
                         circuits.relevance(module, LAYER, lower, int(neuron), images[image][None])
                         if image >= 0
-                        else torch.zeros(len(found))
+                        else torch.zeros(len(circuit))
                     )
-                    np.testing.assert_allclose(found, wanted, atol=1e-6)
+                    np.testing.assert_allclose(circuit, expected, atol=1e-6)
 
 
 def test_every_image_is_forwarded_once_and_nothing_flows_below(

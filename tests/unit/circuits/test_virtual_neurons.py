@@ -65,8 +65,8 @@ def test_circuits_are_mean_relevances(study: dict[str, Any]) -> None:
         for number, lower in ((0, "layer2"), (1, "layer3.0")):
             label = clusters["label"][number, 1, 0]
             for virtual in range(3):
-                wanted = file[f"relevance/{lower}"][0][label == virtual].mean(axis=0)
-                np.testing.assert_allclose(clusters[f"circuit/{lower}"][1, 0, virtual], wanted, rtol=1e-4, atol=1e-7)
+                expected = file[f"relevance/{lower}"][0][label == virtual].mean(axis=0)
+                np.testing.assert_allclose(clusters[f"circuit/{lower}"][1, 0, virtual], expected, rtol=1e-4, atol=1e-7)
             assert np.isnan(clusters[f"circuit/{lower}"][1, 0, 3]).all()
 
 

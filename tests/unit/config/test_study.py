@@ -129,8 +129,8 @@ def test_files_that_are_no_configuration(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["0-3", 3])
 def test_one_neuron_or_range_needs_no_list(study: dict[str, Any], value: int | str) -> None:
-    found = load_config(change(study, "models/scene_cnn/layers/layer3/neurons", value))
-    assert found.models["scene_cnn"].layers["layer3"].neurons == [value]
+    loaded = load_config(change(study, "models/scene_cnn/layers/layer3/neurons", value))
+    assert loaded.models["scene_cnn"].layers["layer3"].neurons == [value]
 
 
 def test_a_study_of_nothing(study: dict[str, Any]) -> None:

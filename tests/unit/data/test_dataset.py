@@ -47,14 +47,14 @@ def messy(tmp_path: Path) -> Path:
 
 
 def test_bad_images_are_listed_and_left_out(messy: Path, tmp_path: Path) -> None:
-    found = build(messy, tmp_path)
-    assert found["pixels"].shape == (9, 16, 16, 3)
-    assert found["class_name"] == ["<script>", "große Bäume 🌳", 'it\'s a "class"']
-    assert found["label"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert found["path"][3] == "große Bäume 🌳/photo 0 'x' ü.png"
-    assert found["rejected_path"] == ["<script>/broken.jpg", "<script>/dot.png"]
-    assert found["rejected_reason"] == ["not an image", "1x1 pixels, a side is shorter than 8"]
-    assert found["source_index"].tolist() == [2, 3, 4, 5, 6, 7, 8, 9, 10]
+    built = build(messy, tmp_path)
+    assert built["pixels"].shape == (9, 16, 16, 3)
+    assert built["class_name"] == ["<script>", "große Bäume 🌳", 'it\'s a "class"']
+    assert built["label"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert built["path"][3] == "große Bäume 🌳/photo 0 'x' ü.png"
+    assert built["rejected_path"] == ["<script>/broken.jpg", "<script>/dot.png"]
+    assert built["rejected_reason"] == ["not an image", "1x1 pixels, a side is shorter than 8"]
+    assert built["source_index"].tolist() == [2, 3, 4, 5, 6, 7, 8, 9, 10]
 
 
 def test_a_bad_image_can_stop_the_run(messy: Path, tmp_path: Path) -> None:
@@ -92,11 +92,11 @@ def test_stack_of_images(tmp_path: Path) -> None:
         file["label"] = [0, 1, 1, 0, -1]
         file["class_name"] = ["no", "yes"]
         file["mask"] = np.ones((5, 16, 16), dtype=np.uint8)
-    found = build(stack, tmp_path)
-    np.testing.assert_array_equal(found["pixels"], pixels)
-    assert found["label"].tolist() == [0, 1, 1, 0, -1]
-    assert found["class_name"] == ["no", "yes"]
-    assert found["mask"].shape == (5, 16, 16)
+    built = build(stack, tmp_path)
+    np.testing.assert_array_equal(built["pixels"], pixels)
+    assert built["label"].tolist() == [0, 1, 1, 0, -1]
+    assert built["class_name"] == ["no", "yes"]
+    assert built["mask"].shape == (5, 16, 16)
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,8 @@ def test_grayscale_cmyk_palette_and_transparent_become_rgb(tmp_path: Path) -> No
 def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
     gray = (np.arange(24 * 36, dtype=np.uint16).reshape(24, 36) * 75).astype(np.uint16)
     Image.fromarray(gray).save(tmp_path / "deep.png")
-    found = np.asarray(decode(tmp_path / "deep.png"))[:, :, 0]
-    assert np.abs(found.astype(float) - gray / 257).max() <= 0.5
+    decoded = np.asarray(decode(tmp_path / "deep.png"))[:, :, 0]
+    assert np.abs(decoded.astype(float) - gray / 257).max() <= 0.5
 
 
 def test_first_frame_of_an_animation(tmp_path: Path) -> None:
@@ -93,9 +93,9 @@ def test_geometry_is_torchvisions(interpolation: str, size: int, resize: int) ->
     for shape in ((24, 36), (41, 17), (33, 33)):
         image = Image.fromarray(gradient(*shape))
         mode = transforms.InterpolationMode(interpolation)
-        wanted = transforms.CenterCrop(size)(transforms.Resize(resize, mode)(image))
-        found = Geometry(size, resize, interpolation, 1).apply(image)
-        np.testing.assert_array_equal(found, np.asarray(wanted))
+        expected = transforms.CenterCrop(size)(transforms.Resize(resize, mode)(image))
+        decoded = Geometry(size, resize, interpolation, 1).apply(image)
+        np.testing.assert_array_equal(decoded, np.asarray(expected))
 
 
 @pytest.fixture
@@ -129,10 +129,10 @@ def test_table_of_paths(tmp_path: Path) -> None:
     table.write_text(
         'path,label,caption\nphotos/0.png,10,"a, b"\nphotos/1.png,9,\nphotos/2.png,,c\nphotos/3.png,10,nan\n'
     )
-    found = build(table, tmp_path)
-    assert found["class_name"] == ["9", "10"]
-    assert found["label"].tolist() == [1, 0, -1, 1]
-    assert found["caption"] == ["a, b", "", "c", "nan"]
+    decoded = build(table, tmp_path)
+    assert decoded["class_name"] == ["9", "10"]
+    assert decoded["label"].tolist() == [1, 0, -1, 1]
+    assert decoded["caption"] == ["a, b", "", "c", "nan"]
 
 
 @pytest.mark.parametrize(

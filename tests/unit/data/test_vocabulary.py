@@ -67,10 +67,10 @@ def test_superclasses_name_classes(tmp_path: Path) -> None:
 def test_explanations_from_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / "milan.csv"
     path.write_text("neuron,concept,weight\n3,null,\n3,dog,0.5\n5,\n")
-    found = read_imported(str(path))
-    assert list(found) == [3]
-    assert found[3].names == ["null", "dog"]
-    assert found[3].weights.tolist() == [1.0, 0.5]
+    explanations = read_imported(str(path))
+    assert list(explanations) == [3]
+    assert explanations[3].names == ["null", "dog"]
+    assert explanations[3].weights.tolist() == [1.0, 0.5]
     path.write_text("neuron,concept\nx,dog\n")
     with pytest.raises(UserError, match="line 2"):
         read_imported(str(path))

@@ -33,7 +33,7 @@ def test_replacing_a_neuron_is_a_whole_pass_with_its_maps_shifted(
             ablation = Ablation(network, images, LayerView(layer), 5)
             assert (ablation.head_weight is not None) == has_head
             logits, values = ablation.logits(chosen), rng.random(len(chosen))
-            found = ablation.replaced(chosen, logits, 3, mean[chosen, 3], values)
+            ablated = ablation.replaced(chosen, logits, 3, mean[chosen, 3], values)
 
             def replace(_: object, __: object, output: torch.Tensor) -> torch.Tensor:
                 output = output.clone()
@@ -42,10 +42,10 @@ def test_replacing_a_neuron_is_a_whole_pass_with_its_maps_shifted(
 
             handle = network.module.get_submodule(layer).register_forward_hook(replace)
             with torch.no_grad():
-                wanted = network.module(network.prepare(images.take(chosen))).numpy()
+                expected = network.module(network.prepare(images.take(chosen))).numpy()
             handle.remove()
-            np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
-            assert np.abs(wanted - logits).max() > 1e-3
+            np.testing.assert_allclose(ablated, expected, atol=1e-5 * np.abs(expected).max())
+            assert np.abs(expected - logits).max() > 1e-3
             same = ablation.replaced(chosen, logits, 3, mean[chosen, 3], mean[chosen, 3])
             np.testing.assert_allclose(same, logits, atol=1e-6 * np.abs(logits).max())  # a perfect simulation
 
@@ -83,10 +83,10 @@ def test_a_perfect_simulation_changes_no_loss(assigned: dict[str, Any], tmp_path
 def test_losses_and_scales() -> None:
     rng = np.random.default_rng(0)
     logits, label = rng.normal(size=(20, 4)), rng.integers(0, 4, 20)
-    wanted = torch.nn.functional.cross_entropy(
+    expected = torch.nn.functional.cross_entropy(
         torch.from_numpy(logits) / 1.1, torch.from_numpy(label), reduction="none"
     )
-    np.testing.assert_allclose(losses(logits, label, 1.1), wanted, atol=1e-12)
+    np.testing.assert_allclose(losses(logits, label, 1.1), expected, atol=1e-12)
     x = rng.random(30)
     assert scaled_like(3 * x - 1, x) == pytest.approx((3, -1))
     assert scaled_like(x, np.ones(30)) == pytest.approx((0, x.mean()))

@@ -11,7 +11,7 @@ from purelens.explanations.dissection import concept_shares, log_likelihood, sof
 def test_soft_wpmi_is_the_definition() -> None:
     rng = np.random.default_rng(0)
     cosine, activations = rng.uniform(-0.2, 0.4, (60, 15)), rng.random((60, 7))
-    wanted = definition.soft_wpmi(cosine, activations, 20)
+    expected = definition.soft_wpmi(cosine, activations, 20)
     order = np.argsort(-activations, axis=0, kind="stable")[:20].T
     likelihood = log_likelihood(concept_shares(cosine)[order])
 
@@ -20,5 +20,5 @@ def test_soft_wpmi_is_the_definition() -> None:
         yield likelihood[3:]
 
     best, score = soft_wpmi(slabs, 7)
-    assert best.tolist() == wanted.argmax(axis=1).tolist()
-    np.testing.assert_allclose(score, wanted.max(axis=1), atol=1e-6)
+    assert best.tolist() == expected.argmax(axis=1).tolist()
+    np.testing.assert_allclose(score, expected.max(axis=1), atol=1e-6)

@@ -90,10 +90,10 @@ def test_dissection_of_dead_neurons(labeled: Path, tmp_path: Path) -> None:
         "all",
         "x",
     )
-    found = [explanation(tmp_path / "explanations.h5", "clip_dissect:t", neuron) for neuron in range(5)]
-    assert found[CONSTANT] == found[DEAD] == {}
-    assert found[SINGLE] == {"a <b>": 1.0}
-    assert len(found[NOISE]) == 1
+    explained = [explanation(tmp_path / "explanations.h5", "clip_dissect:t", neuron) for neuron in range(5)]
+    assert explained[CONSTANT] == explained[DEAD] == {}
+    assert explained[SINGLE] == {"a <b>": 1.0}
+    assert len(explained[NOISE]) == 1
 
 
 def test_explanations_from_elsewhere_are_scored(labeled: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_network_dissection_is_the_definition(
     with (
         open_images(masked) as images,
         Segment(network.module, "layer3") as segment,
-        h5py.File(tmp_path / "iou.h5") as found,
+        h5py.File(tmp_path / "iou.h5") as scores,
     ):
         maps = segment.forward(network.prepare(images.take(chosen)))[0].detach()
         concept, mask = images.file["concept"][...][chosen], images.file["mask"][...][chosen].astype(bool)
@@ -61,9 +61,9 @@ def test_network_dissection_is_the_definition(
                 for threshold in (edge - 2 * bins, edge + 2 * bins):
                     active = large[:, neuron] >= threshold
                     bounds.append((active & where).sum() / (active | where).sum())
-                assert min(bounds) - 2e-3 <= found["iou"][neuron, number] <= max(bounds) + 2e-3
-        assert strings(found["concept_label"]) == ["a", "b", "c"]
-        assert found["iou"][...].max() > 0.001
+                assert min(bounds) - 2e-3 <= scores["iou"][neuron, number] <= max(bounds) + 2e-3
+        assert strings(scores["concept_label"]) == ["a", "b", "c"]
+        assert scores["iou"][...].max() > 0.001
 
 
 def test_images_without_masks_are_not_dissected(
@@ -71,23 +71,23 @@ def test_images_without_masks_are_not_dissected(
 ) -> None:
     references = run_stage(activations, layer=LayerView("layer3"), n_references=5)
     network_dissection(small["images_h5"], small["model"], references, str(tmp_path / "iou.h5"), LayerView("layer3"))
-    with h5py.File(tmp_path / "iou.h5") as found:
-        assert found["iou"].shape == (64, 0)
+    with h5py.File(tmp_path / "iou.h5") as scores:
+        assert scores["iou"].shape == (64, 0)
 
 
 @pytest.mark.parametrize(
     ("shape", "channels"), [((2, 3, 4, 4), "auto"), ((2, 4, 4, 3), "last"), ((2, 16, 3), "auto"), ((2, 17, 3), "auto")]
 )
 def test_maps_of_all_layouts_lie_on_the_image(shape: tuple[int, ...], channels: str) -> None:
-    wanted = torch.arange(2 * 3 * 16).reshape(2, 3, 4, 4).float()
+    expected = torch.arange(2 * 3 * 16).reshape(2, 3, 4, 4).float()
     if shape == (2, 3, 4, 4):
-        output = wanted
+        output = expected
     elif channels == "last":
-        output = wanted.permute(0, 2, 3, 1)
+        output = expected.permute(0, 2, 3, 1)
     else:
-        output = wanted.flatten(2).transpose(1, 2)
+        output = expected.flatten(2).transpose(1, 2)
         if shape[1] == 17:
             output = torch.cat([torch.full((2, 1, 3), -1.0), output], dim=1)
-    torch.testing.assert_close(in_rows(LayerView("layer", channels), output), wanted)
+    torch.testing.assert_close(in_rows(LayerView("layer", channels), output), expected)
     with pytest.raises(UserError, match="the 15 tokens of layer 'layer' are no square"):
         in_rows(LayerView("layer"), torch.zeros(2, 15, 3))

@@ -12,8 +12,8 @@ from support.sums import covariances, made_up
 @pytest.mark.parametrize("l1", [0.3, 0.05, 0.005])
 def test_the_sparse_fit_is_the_optimum(seed: int, l1: float) -> None:
     concepts, neuron, _ = made_up(seed, m=60)
-    found = covariances(concepts, neuron)
-    weights, marginal = rank_concepts(found.gram, found.cross, found.variance, len(concepts), l1, 0.99)
+    moments = covariances(concepts, neuron)
+    weights, marginal = rank_concepts(moments.gram, moments.cross, moments.variance, len(concepts), l1, 0.99)
     x = (concepts - concepts.mean(axis=0)) / concepts.std(axis=0, ddof=1)
     y = (neuron - neuron.mean()) / neuron.std(ddof=1)
     # the conditions of the optimum (Karush, Kuhn and Tucker)
@@ -29,17 +29,17 @@ def test_the_sparse_fit_is_the_optimum(seed: int, l1: float) -> None:
 
 def test_a_penalty_above_every_correlation_leaves_nothing() -> None:
     concepts, neuron, _ = made_up(1)
-    found = covariances(concepts, neuron)
-    largest = np.abs(found.cross).max()
-    assert not elastic_net(found.gram, found.cross, 1.001 * largest, 0.0).any()
-    assert elastic_net(found.gram, found.cross, 0.999 * largest, 0.0).any()
+    moments = covariances(concepts, neuron)
+    largest = np.abs(moments.cross).max()
+    assert not elastic_net(moments.gram, moments.cross, 1.001 * largest, 0.0).any()
+    assert elastic_net(moments.gram, moments.cross, 0.999 * largest, 0.0).any()
 
 
 def test_concepts_that_are_the_same_do_not_stop_the_sparse_fit() -> None:
     concepts, neuron, _ = made_up(2)
     twice = np.concatenate([concepts, concepts], axis=1)
-    found = covariances(twice, neuron)
-    weights, _ = rank_concepts(found.gram, found.cross, found.variance, len(twice), 0.05, 1.0)
+    moments = covariances(twice, neuron)
+    weights, _ = rank_concepts(moments.gram, moments.cross, moments.variance, len(twice), 0.05, 1.0)
     assert np.isfinite(weights).all()
     assert weights.any()
 

@@ -12,14 +12,14 @@ from support.sums import covariances, made_up
 
 def test_fits_are_least_squares() -> None:
     concepts, neuron, _ = made_up(3)
-    found = covariances(concepts, neuron)
+    selected = covariances(concepts, neuron)
     sets = np.array([[0, 5, 7], [1, 2, 3], [4, 4, 9]])  # the last has a concept twice
-    for chosen, weights in zip(sets, fits(found, sets), strict=True):
-        wanted, constant = definition.fit(concepts[:, chosen], neuron)
+    for chosen, weights in zip(sets, fits(selected, sets), strict=True):
+        expected, constant = definition.fit(concepts[:, chosen], neuron)
         np.testing.assert_allclose(
-            concepts[:, chosen] @ weights - neuron.mean() + neuron.mean(), concepts[:, chosen] @ wanted, atol=1e-6
+            concepts[:, chosen] @ weights - neuron.mean() + neuron.mean(), concepts[:, chosen] @ expected, atol=1e-6
         )
-        assert constant == pytest.approx(found.mean_y - weights @ found.mean[chosen], abs=1e-6)
+        assert constant == pytest.approx(selected.mean_y - weights @ selected.mean[chosen], abs=1e-6)
 
 
 def test_the_selection_is_that_of_the_paper() -> None:
@@ -34,19 +34,19 @@ def test_the_selection_is_that_of_the_paper() -> None:
         )
         weights, marginal = rank_concepts(of_train.gram, of_train.cross, of_train.variance, 150, 0.05, 0.99)
         order = ranked(weights, marginal)
-        found = select(of_train, of_validation, order)
-        assert found is not None
-        wanted, reached = definition.greedy(
+        selected = select(of_train, of_validation, order)
+        assert selected is not None
+        expected, reached = definition.greedy(
             concepts[train], neuron[train], concepts[validation], neuron[validation], order.tolist()
         )
-        same = sorted(found.concepts.tolist()) == sorted(wanted)
+        same = sorted(selected.concepts.tolist()) == sorted(expected)
         equal += same
         if same:
-            assert found.correlation == pytest.approx(reached, abs=1e-9)
-            assert (np.diff(found.weights) <= 0).all()
-            best, constant = definition.fit(concepts[train][:, found.concepts], neuron[train])
-            np.testing.assert_allclose(found.weights, best, rtol=1e-6, atol=1e-9)
-            assert found.intercept == pytest.approx(constant, abs=1e-8)
+            assert selected.correlation == pytest.approx(reached, abs=1e-9)
+            assert (np.diff(selected.weights) <= 0).all()
+            best, constant = definition.fit(concepts[train][:, selected.concepts], neuron[train])
+            np.testing.assert_allclose(selected.weights, best, rtol=1e-6, atol=1e-9)
+            assert selected.intercept == pytest.approx(constant, abs=1e-8)
     assert equal >= 99
 
 
@@ -55,25 +55,25 @@ def test_the_name_of_the_last_concept_is_that_which_was_chosen() -> None:
     rng = np.random.default_rng(0)
     concepts = rng.normal(size=(400, 12))
     neuron = concepts @ np.array([1.0] * 10 + [0.9, 0.8])
-    found = select(
+    selected = select(
         covariances(concepts[:300], neuron[:300]), covariances(concepts[300:], neuron[300:]), np.arange(12), 5, 10, 0.0
     )
-    assert found is not None
-    assert len(found.concepts) == 5
-    wanted, _ = definition.greedy(
+    assert selected is not None
+    assert len(selected.concepts) == 5
+    expected, _ = definition.greedy(
         concepts[:300], neuron[:300], concepts[300:], neuron[300:], list(range(12)), 5, 10, 0.0
     )
-    assert sorted(found.concepts.tolist()) == sorted(wanted)
+    assert sorted(selected.concepts.tolist()) == sorted(expected)
 
 
 def test_a_known_sum_of_concepts_is_recovered() -> None:
     concepts, neuron, weights = made_up(4, n=500, noise=0.0)
     train, validation = covariances(concepts[:400], neuron[:400]), covariances(concepts[400:], neuron[400:])
     sparse, marginal = rank_concepts(train.gram, train.cross, train.variance, 400, 0.01, 0.99)
-    found = select(train, validation, ranked(sparse, marginal), tolerance=0.0005)
-    assert found is not None
-    np.testing.assert_allclose(found.weights, np.sort(weights[weights > 0])[::-1], rtol=0.05)
-    assert set(found.concepts.tolist()) == set(np.flatnonzero(weights).tolist())
+    selected = select(train, validation, ranked(sparse, marginal), tolerance=0.0005)
+    assert selected is not None
+    np.testing.assert_allclose(selected.weights, np.sort(weights[weights > 0])[::-1], rtol=0.05)
+    assert set(selected.concepts.tolist()) == set(np.flatnonzero(weights).tolist())
 
 
 def test_nothing_explains_noise_that_no_concept_follows() -> None:
@@ -91,10 +91,10 @@ def test_equal_correlations_are_decided_by_the_ranking() -> None:
         train = concept_moments([x], 2)
         moments = with_activations(train, [(x, y[:, None])], 1)
         of_both = Covariances(moments.gram, moments.cross[0], moments.variance[0], moments.mean, moments.mean_y[0])
-        found = select(of_both, of_both, np.array([1, 0]))
-        assert found is not None
-        assert found.concepts.tolist() == [1]
-        assert found.weights[0] > 0
+        selected = select(of_both, of_both, np.array([1, 0]))
+        assert selected is not None
+        assert selected.concepts.tolist() == [1]
+        assert selected.weights[0] > 0
 
 
 def test_the_unit_of_a_neuron_does_not_matter() -> None:
@@ -105,7 +105,7 @@ def test_the_unit_of_a_neuron_does_not_matter() -> None:
     for unit in (1.0, 1e-7, 1e6):
         moments = with_activations(concept_moments([x], 5), [(x, unit * y[:, None])], 1)
         of_both = Covariances(moments.gram, moments.cross[0], moments.variance[0], moments.mean, moments.mean_y[0])
-        found = select(of_both, of_both, np.arange(5))
-        assert found is not None
-        chosen.append((found.concepts.tolist(), round(found.correlation, 9)))
+        selected = select(of_both, of_both, np.arange(5))
+        assert selected is not None
+        chosen.append((selected.concepts.tolist(), round(selected.correlation, 9)))
     assert chosen[0] == chosen[1] == chosen[2]

@@ -22,10 +22,10 @@ def test_attacks(made: dict[str, Any], clip: dict[str, Any], tmp_path: Path) -> 
     }
     tables = (str(tmp_path / "attacks.csv"), str(tmp_path / "prompts.csv"))
     attacks([made["directions"]], [made["words"]], *tables, clip, settings)
-    found, prompts = (read_table(table) for table in tables)
-    assert not set(found.word) & {"a square", "night"}
-    assert set(found.kind) <= {"lens", "random"}
-    assert (found.score > 0).all()
+    allowed, prompts = (read_table(table) for table in tables)
+    assert not set(allowed.word) & {"a square", "night"}
+    assert set(allowed.kind) <= {"lens", "random"}
+    assert (allowed.score > 0).all()
     assert prompts.prompt.str.startswith("a photo of a circle with ").all()
     before = Path(tables[0]).read_bytes()
     attacks([made["directions"]], [made["words"]], *tables, clip, settings)
@@ -80,7 +80,7 @@ def test_random_neurons_are_others(
 
 
 class Asked:
-    """Weights, all 0, that remember of which neurons they were wanted."""
+    """Weights, all 0, that record for which neurons they were asked."""
 
     def __init__(self) -> None:
         self.neurons: list[list[int]] = []
@@ -92,5 +92,5 @@ class Asked:
 
 def test_words_of_an_attack() -> None:
     names = ["Heart shape", "red", "blue", "green", "hearty"]
-    found = allowed_words(names, np.array([9.0, 2.0, 3.0, -1.0, 1.0]), ["heart", ""])
-    assert found == [("blue", 3.0), ("red", 2.0), ("hearty", 1.0)]
+    allowed = allowed_words(names, np.array([9.0, 2.0, 3.0, -1.0, 1.0]), ["heart", ""])
+    assert allowed == [("blue", 3.0), ("red", 2.0), ("hearty", 1.0)]

@@ -18,10 +18,11 @@ def test_closed_form(name: str, dtype: torch.dtype, tolerance: float) -> None:
         tower = Tower(visual, layer)
         with torch.inference_mode():
             seen = tower.forward(images)
-            found = effects_of(tower, seen)
+            effects = effects_of(tower, seen)
             heads = basis(tower)
         fast = (
-            found.scale[:, None, None] * torch.einsum("bjn,jnd->bnd", found.head_scalar, heads) + found.shared[:, None]
+            effects.scale[:, None, None] * torch.einsum("bjn,jnd->bnd", effects.head_scalar, heads)
+            + effects.shared[:, None]
         )
         slow = torch.stack([definition.second_order(visual, image, layer) for image in images])
         assert (fast - slow).norm() / slow.norm() <= tolerance
@@ -31,7 +32,7 @@ def test_closed_form(name: str, dtype: torch.dtype, tolerance: float) -> None:
             )
             < 1e-3
         )
-        assert float(completeness(tower, seen, found, heads).max()) <= tolerance
+        assert float(completeness(tower, seen, effects, heads).max()) <= tolerance
 
 
 def test_completeness_of_the_definition() -> None:
@@ -47,7 +48,7 @@ def test_an_effect_is_what_a_later_attention_adds() -> None:
     visual = random_tower("two blocks")
     tower = Tower(visual, 0)
     seen = tower.forward(images_for(visual, 1))
-    found, heads = effects_of(tower, seen), basis(tower)
+    effects, heads = effects_of(tower, seen), basis(tower)
     block, neuron = visual.transformer.resblocks[1], 5
     written = seen.hidden[:, :, neuron, None] * visual.transformer.resblocks[0].mlp.c_proj.weight[:, neuron]
     deviation = torch.sqrt(seen.above[1].stream.var(-1, unbiased=False, keepdim=True) + block.ln_1.eps)
@@ -57,6 +58,6 @@ def test_an_effect_is_what_a_later_attention_adds() -> None:
     part = (values[0] - values[1]).unflatten(1, (2, 8))
     mixed = torch.einsum("bht,bhst->bhs", seen.above[1].attention, part).flatten(1)
     change = (mixed @ block.attn.out_proj.weight.T) * visual.ln_post.weight @ visual.proj
-    expected = found.scale[:, None] * change
-    fast = found.scale[:, None] * torch.einsum("bj,jd->bd", found.head_scalar[:, :, neuron], heads[:, neuron])
+    expected = effects.scale[:, None] * change
+    fast = effects.scale[:, None] * torch.einsum("bj,jd->bd", effects.head_scalar[:, :, neuron], heads[:, neuron])
     torch.testing.assert_close(fast, expected)

@@ -65,7 +65,7 @@ def test_principal_component_of_some_vectors_only() -> None:
 
 def test_too_few_images_for_the_directions(made: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"directions of 100 images \(lens.top_images\) are wanted, but there are only 48"
+        UserError, match=r"directions of 100 images \(lens.top_images\) are requested, but there are only 48"
     ):
         directions(made["effects"], f"{tmp_path}/d.h5")
     assert list(tmp_path.iterdir()) == []

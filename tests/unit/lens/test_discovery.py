@@ -12,10 +12,10 @@ from support.lens import N_IMAGES, effects_of
 
 def test_concepts_of_images(made: dict[str, Any], tmp_path: Path) -> None:
     discovery([made["effects"]] * 2, [made["directions"]] * 2, [made["words"]] * 2, f"{tmp_path}/d.h5", [0, 1])
-    with h5py.File(made["directions"]) as found, h5py.File(made["words"]) as described:
-        centered = effects_of(made["effects"]) - found["mean"][...]
-        active = np.linalg.norm(centered, axis=2) >= found["threshold"][...]
-        moved = np.einsum("ind,nd->in", centered, found["direction"][...]) * active
+    with h5py.File(made["directions"]) as directions, h5py.File(made["words"]) as described:
+        centered = effects_of(made["effects"]) - directions["mean"][...]
+        active = np.linalg.norm(centered, axis=2) >= directions["threshold"][...]
+        moved = np.einsum("ind,nd->in", centered, directions["direction"][...]) * active
         weights = np.zeros((32, 7))
         np.put_along_axis(weights, described["word"][...], described["weight"][...], axis=1)
     score = 2 * moved @ weights

@@ -29,8 +29,8 @@ def test_effects_are_those_of_the_definition(made: dict[str, Any], clip: dict[st
     mean, std = (torch.tensor(preprocess[key])[:, None, None] for key in ("mean", "std"))
     with torch.inference_mode():
         slow = torch.stack([definition.second_order(visual, image, BLOCK) for image in (pixels - mean) / std])
-    found = effects_of(made["effects"])[:3]
-    assert np.linalg.norm(found - slow.numpy()) / np.linalg.norm(slow.numpy()) < 1e-5
+    computed = effects_of(made["effects"])[:3]
+    assert np.linalg.norm(computed - slow.numpy()) / np.linalg.norm(slow.numpy()) < 1e-5
     with h5py.File(made["effects"]) as file:
         error = file["completeness"][...]
         assert np.isfinite(error).tolist() == [n % 64 == 0 for n in range(N_IMAGES)]

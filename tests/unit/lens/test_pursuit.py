@@ -18,10 +18,10 @@ def test_two_hundred_directions_beside_scikit_learn() -> None:
     targets = torch.randn(200, 48, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     chosen, weights = pursue(atoms, targets, 12)
     expected = orthogonal_mp(atoms.numpy().T, targets.numpy().T, n_nonzero_coefs=12).T
-    found = np.zeros_like(expected)
-    np.put_along_axis(found, chosen.numpy(), weights.numpy(), axis=1)
-    assert ((found != 0) == (expected != 0)).all()
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    reconstruction = np.zeros_like(expected)
+    np.put_along_axis(reconstruction, chosen.numpy(), weights.numpy(), axis=1)
+    assert ((reconstruction != 0) == (expected != 0)).all()
+    np.testing.assert_allclose(reconstruction, expected, atol=1e-5)
 
 
 def test_order_and_weights_of_the_definition() -> None:

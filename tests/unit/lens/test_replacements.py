@@ -27,12 +27,12 @@ def test_replacements_are_those_of_whole_tables(made: dict[str, Any], tmp_path: 
     assert list(table.index) == list(REPLACEMENTS)
     test = np.setdiff1d(np.arange(N_IMAGES), fitting_images())
     with (
-        h5py.File(made["directions"]) as found,
+        h5py.File(made["directions"]) as directions,
         h5py.File(made["words"]) as described,
         h5py.File(made["effects"]) as file,
     ):
-        centered = effects_of(made["effects"])[test] - found["mean"][...]
-        large = (np.linalg.norm(centered, axis=2) >= found["threshold"][...])[..., None]
+        centered = effects_of(made["effects"])[test] - directions["mean"][...]
+        large = (np.linalg.norm(centered, axis=2) >= directions["threshold"][...])[..., None]
         rebuilt = described["reconstruction"][...]
         z = file["embedding"][...][test].astype(np.float64)
         unit = rebuilt / np.linalg.norm(rebuilt, axis=1, keepdims=True)
@@ -45,7 +45,7 @@ def test_replacements_are_those_of_whole_tables(made: dict[str, Any], tmp_path: 
             "all": z - centered.sum(axis=1),
             "large": z - (centered * large).sum(axis=1),
             "small": z - (centered * ~large).sum(axis=1),
-            "direction": z - centered.sum(axis=1) + along(found["direction"][...]),
+            "direction": z - centered.sum(axis=1) + along(directions["direction"][...]),
             "words": z - centered.sum(axis=1) + along(unit),
             "words_released": z - centered.sum(axis=1) + along(rebuilt),
         }

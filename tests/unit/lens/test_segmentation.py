@@ -35,9 +35,9 @@ def test_segmentation_looks_where_the_neurons_are_active(
         5,
         Intervals(bootstrap=20),
     )
-    found = pd.read_csv(table)
-    assert len(found) == 3 * N_IMAGES
-    assert (found.labeled == SIZE**2).all()
+    table_rows = pd.read_csv(table)
+    assert len(table_rows) == 3 * N_IMAGES
+    assert (table_rows.labeled == SIZE**2).all()
     torch.manual_seed(0)
     visual = build_clip(clip["architecture"], "random").visual.eval()
     cfg = open_clip().get_model_preprocess_cfg(visual)
@@ -64,7 +64,7 @@ def test_segmentation_looks_where_the_neurons_are_active(
         grid = torch.from_numpy(heat.reshape(1, 1, 4, 4)).float()
         large = torch.nn.functional.interpolate(grid, size=(SIZE, SIZE), mode="bilinear")
         expected = counts(rescaled(large[0].numpy()), mask[None])
-        row = found[(found.method == method) & (found.image == 4)].iloc[0]
+        row = table_rows[(table_rows.method == method) & (table_rows.image == 4)].iloc[0]
         assert {name: int(row[name]) for name in COUNTS} == {name: int(values[0]) for name, values in expected.items()}
     assert set(pd.read_csv(scores).method) == {"towards", "published", "center"}
 

@@ -18,9 +18,9 @@ def test_patches_that_do_not_cover_the_image(tmp_path: Path) -> None:
     clip = load_clip({"source": "open_clip", "architecture": str(path), "weights": "random"}, torch.device("cpu"))
     segmenter = Segmenter(clip, [BLOCK], np.eye(32, 12, dtype="f4"), np.eye(3, 12, dtype="f4"), 4)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 19, 19, 3), dtype=np.uint8)
-    found, maps = segmenter(pixels)
+    classes, maps = segmenter(pixels)
     again, grids = segmenter.grids(pixels)
-    assert found.tolist() == again.tolist()
+    assert classes.tolist() == again.tolist()
     for method, grid in grids.items():
         large = torch.nn.functional.interpolate(torch.from_numpy(grid)[:, None], size=(16, 16), mode="bilinear")
         expected = rescaled(np.pad(large[:, 0].numpy(), ((0, 0), (0, 3), (0, 3)), mode="edge"))

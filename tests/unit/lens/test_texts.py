@@ -28,13 +28,13 @@ def test_texts_are_told_once_and_classes_are_means(made: dict[str, Any], clip: d
             "night",
         ]
         np.testing.assert_allclose(np.linalg.norm(file["text_embedding"][...], axis=1), 1, rtol=1e-5)
-    names, found = read_classes(made["classes"])
+    names, embeddings = read_classes(made["classes"])
     assert names == CLASSES
     sentences = [template.format(name) for name in CLASSES for template in TEMPLATES]
     vectors = encode_texts(clip["architecture"], "random", sentences)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     means = vectors.reshape(len(CLASSES), len(TEMPLATES), -1).mean(axis=1)
-    np.testing.assert_allclose(found, means / np.linalg.norm(means, axis=1, keepdims=True), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(embeddings, means / np.linalg.norm(means, axis=1, keepdims=True), rtol=1e-5, atol=1e-6)
 
 
 def test_texts_that_are_not_finite(made: dict[str, Any], clip: dict[str, Any], tmp_path: Path) -> None:

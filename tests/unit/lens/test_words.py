@@ -13,7 +13,11 @@ from purelens.lens.words import words
 
 
 def test_words_reconstruct_directions(made: dict[str, Any]) -> None:
-    with h5py.File(made["words"]) as file, h5py.File(made["texts"]) as known, h5py.File(made["directions"]) as found:
+    with (
+        h5py.File(made["words"]) as file,
+        h5py.File(made["texts"]) as known,
+        h5py.File(made["directions"]) as directions,
+    ):
         pool = known["text_embedding"][...]
         atoms = pool - pool.mean(axis=0)
         atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
@@ -22,10 +26,10 @@ def test_words_reconstruct_directions(made: dict[str, Any]) -> None:
         assert (np.diff(np.abs(weight), axis=1) <= 0).all()
         reconstruction = np.einsum("nm,nmd->nd", weight, atoms[word])
         np.testing.assert_allclose(file["reconstruction"][...], reconstruction, atol=1e-5)
-        direction = found["direction"][...]
+        direction = directions["direction"][...]
         cosine = (reconstruction * direction).sum(axis=1) / np.linalg.norm(reconstruction, axis=1)
         np.testing.assert_allclose(file["cosine_similarity"][...], cosine, atol=1e-5)
-        split = found["cluster"][...].max(axis=1) > 0
+        split = directions["cluster"][...].max(axis=1) > 0
         np.testing.assert_array_equal(file["cluster_word"][...][~split, 0], word[~split])
         assert (file["cluster_word"][...][~split, 1:] == -1).all()
 

@@ -26,8 +26,8 @@ def test_a_local_clip_gives_open_clips_embeddings(clip_weights: str) -> None:
     model, _, preprocess = library.create_model_and_transforms("scene_clip", pretrained=clip_weights)
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
     pixels = embedder.geometry.apply(picture)[None].copy()
-    wanted = model.eval().encode_image(preprocess(picture)[None]).detach()
-    torch.testing.assert_close(embedder.embed(pixels), wanted, rtol=1e-4, atol=1e-4)
+    expected = model.eval().encode_image(preprocess(picture)[None]).detach()
+    torch.testing.assert_close(embedder.embed(pixels), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_tokens_are_the_last_hidden_state(clip_weights: str) -> None:
@@ -69,8 +69,8 @@ def test_a_layer_of_any_network(small: dict[str, Any]) -> None:
     network = build_network(CIFAR_RESNET, settings["options"], small["model"][0])
     module: Any = network.module
     images = network.prepare(pixels)
-    wanted = module.layer2(module.layer1(torch.relu(module.bn1(module.conv1(images))))).mean(dim=(2, 3))
-    torch.testing.assert_close(embedder.embed(pixels), wanted)
+    expected = module.layer2(module.layer1(torch.relu(module.bn1(module.conv1(images))))).mean(dim=(2, 3))
+    torch.testing.assert_close(embedder.embed(pixels), expected)
 
 
 @pytest.mark.parametrize(

@@ -140,9 +140,9 @@ def test_the_stored_network_is_the_loaded_one(small: dict[str, Any]) -> None:
     network = load_network(*small["model"])
     pixels = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
     transformed = network.normalize(pixels)
-    wanted = (pixels[1, 3, 5, 2] / 255 - 0.406) / 0.225
+    expected = (pixels[1, 3, 5, 2] / 255 - 0.406) / 0.225
     assert transformed.shape == (2, 3, 32, 32)
-    assert transformed[1, 2, 3, 5] == pytest.approx(wanted.item(), rel=1e-5)
+    assert transformed[1, 2, 3, 5] == pytest.approx(expected.item(), rel=1e-5)
     assert not any(parameter.requires_grad for parameter in network.module.parameters())
 
 

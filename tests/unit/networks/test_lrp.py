@@ -31,13 +31,13 @@ def ours(network: nn.Module, layer: str, images: torch.Tensor, seed: Callable[[t
 def zennits(network: nn.Module, layer: str, images: torch.Tensor, seed, canonizers, composite=None) -> torch.Tensor:  # type: ignore[no-untyped-def]
     from zennit.composites import EpsilonPlusFlat
 
-    found: list[torch.Tensor] = []
+    relevances: list[torch.Tensor] = []
     images = images.clone().requires_grad_()
     with (composite or EpsilonPlusFlat(canonizers)).context(network):
-        handle = network.get_submodule(layer).register_forward_hook(lambda _, __, out: found.append(out))
+        handle = network.get_submodule(layer).register_forward_hook(lambda _, __, out: relevances.append(out))
         network(images)
         handle.remove()
-        (relevance,) = torch.autograd.grad(found[0], images, seed(found[0].detach()))
+        (relevance,) = torch.autograd.grad(relevances[0], images, seed(relevances[0].detach()))
     return relevance
 
 
@@ -57,9 +57,9 @@ def test_torchvision_resnets_are_those_of_zennits_canonizer(name: str) -> None:
     torch.manual_seed(0)
     network = randomize(build_architecture(f"torchvision:{name}", {}))
     images = torch.randn(2, 3, 64, 64)
-    found = ours(network, "layer3", images, one_unit)
-    wanted = zennits(network, "layer3", images, one_unit, [ResNetCanonizer()])
-    torch.testing.assert_close(found, wanted, atol=1e-4 * wanted.abs().max().item(), rtol=1e-3)
+    relevances = ours(network, "layer3", images, one_unit)
+    expected = zennits(network, "layer3", images, one_unit, [ResNetCanonizer()])
+    torch.testing.assert_close(relevances, expected, atol=1e-4 * expected.abs().max().item(), rtol=1e-3)
 
 
 def test_a_timm_resnet_is_that_of_torchvision() -> None:
@@ -77,8 +77,8 @@ def test_squeezenet_without_canonizers_is_zennits() -> None:
     torch.manual_seed(0)
     network = build_architecture("torchvision:squeezenet1_1", {})
     images = torch.randn(2, 3, 64, 64)
-    found = ours(network, "features.12", images, one_unit)
-    torch.testing.assert_close(found, zennits(network, "features.12", images, one_unit, []), rtol=1e-3, atol=1e-6)
+    relevances = ours(network, "features.12", images, one_unit)
+    torch.testing.assert_close(relevances, zennits(network, "features.12", images, one_unit, []), rtol=1e-3, atol=1e-6)
 
 
 def test_negative_inputs_use_both_branches_of_z_plus() -> None:
@@ -213,8 +213,8 @@ def test_relevance_passes_a_batch_norm_and_the_zeros_of_a_relu_before_it() -> No
     images = torch.randn(2, 3, 12, 12)
     rules = [*LAYER_MAP_BASE, (BatchNorm, Pass()), (Convolution, ZPlus())]
     composite = SpecialFirstLayerMapComposite(rules, [(Convolution, Flat())])
-    wanted = zennits(network, "4", images, one_unit, [], composite)
-    torch.testing.assert_close(ours(network, "4", images, one_unit), wanted)
+    expected = zennits(network, "4", images, one_unit, [], composite)
+    torch.testing.assert_close(ours(network, "4", images, one_unit), expected)
 
 
 def test_batch_norms_with_an_activation_inside_are_merged() -> None:

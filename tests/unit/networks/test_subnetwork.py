@@ -67,8 +67,8 @@ def test_relevance_through_in_place_operations_is_the_definition(lower: str) -> 
     with Segment(network, "second", [lower]) as segment:
         attribution = Attribution(segment, LayerView("second"))
         attribution.forward(image)
-        found = attribution.backward(np.array([0]), np.array([2]))[lower][0]
-    torch.testing.assert_close(found, circuits.relevance(clean, "second", lower, 2, image))
+        relevances = attribution.backward(np.array([0]), np.array([2]))[lower][0]
+    torch.testing.assert_close(relevances, circuits.relevance(clean, "second", lower, 2, image))
 
 
 def test_tokens_of_a_transformer_are_positions() -> None:
@@ -81,7 +81,7 @@ def test_tokens_of_a_transformer_are_positions() -> None:
     with Segment(network, layer, [lower]) as segment:
         attribution = Attribution(segment, LayerView(layer))
         attribution.forward(image)
-        found = attribution.backward(np.array([0]), np.array([5]))[lower][0]
+        relevances = attribution.backward(np.array([0]), np.array([5]))[lower][0]
     output = circuits.outputs(network, [lower], image)[lower]
     assert output.shape[1:] == (17, 768)
     captured: dict[str, torch.Tensor] = {}
@@ -90,8 +90,8 @@ def test_tokens_of_a_transformer_are_positions() -> None:
     network(image.requires_grad_())
     objective = 0.5 * captured["layer"][0, :, 5].clamp(min=0).square().sum()
     (gradient,) = torch.autograd.grad(objective, captured["lower"])
-    wanted = (gradient * captured["lower"]).sum(dim=1)[0].detach()
-    torch.testing.assert_close(found, wanted / wanted.abs().sum())
+    expected = (gradient * captured["lower"]).sum(dim=1)[0].detach()
+    torch.testing.assert_close(relevances, expected / expected.abs().sum())
 
 
 def test_units_of_linear_layers_are_neurons() -> None:
@@ -100,7 +100,7 @@ def test_units_of_linear_layers_are_neurons() -> None:
     with Segment(network, "3", ["2"]) as segment:
         attribution = Attribution(segment, LayerView("3"), normalize="none")
         attribution.forward(image)
-        found = attribution.backward(np.array([1]), np.array([2]))["2"][0]
+        relevances = attribution.backward(np.array([1]), np.array([2]))["2"][0]
     hidden = network[:3](image)[1]
     value = network(image)[1, 2].clamp(min=0)
-    torch.testing.assert_close(found, hidden * network[3].weight[2] * value)
+    torch.testing.assert_close(relevances, hidden * network[3].weight[2] * value)

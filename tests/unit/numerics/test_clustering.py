@@ -93,16 +93,18 @@ def test_silhouettes_are_scikit_learns(k: int) -> None:
     labels, _ = cluster(vectors, k)
     labels[0] = [0] + [1] * 29
     distances = np.stack([cdist(v, v) for v in vectors])
-    found = clustering.silhouettes(distances, labels)
-    np.testing.assert_allclose(found, [silhouette_score(v, s) for v, s in zip(vectors, labels, strict=True)], rtol=1e-9)
+    values = clustering.silhouettes(distances, labels)
+    np.testing.assert_allclose(
+        values, [silhouette_score(v, s) for v, s in zip(vectors, labels, strict=True)], rtol=1e-9
+    )
 
 
 def test_silhouette_ignores_missing_references() -> None:
     vectors, _ = blobs(1, 30, 2, 1.0, seed=4)
     labels, _ = cluster(vectors, 2)
     labels[0, 25:] = -1
-    found = clustering.silhouettes(np.stack([cdist(vectors[0], vectors[0])]), labels)
-    assert found[0] == pytest.approx(silhouette_score(vectors[0, :25], labels[0, :25]))
+    values = clustering.silhouettes(np.stack([cdist(vectors[0], vectors[0])]), labels)
+    assert values[0] == pytest.approx(silhouette_score(vectors[0, :25], labels[0, :25]))
 
 
 def test_distances_from_gram_matrices_are_scipys() -> None:

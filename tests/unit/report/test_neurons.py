@@ -21,7 +21,7 @@ def neuron(label: list[int]) -> Neuron:
 
 
 @pytest.mark.parametrize(
-    ("label", "n", "wanted"),
+    ("label", "n", "expected"),
     [
         ([0, 0, 0, 0, 1, 1], 4, [0, 1, 2, 4]),  # the best two, then the best that is left of each
         ([0, 0, 0, 0, 0, 1], 4, [0, 1, 2, 5]),
@@ -31,8 +31,8 @@ def neuron(label: list[int]) -> Neuron:
         ([], 4, []),
     ],
 )
-def test_every_virtual_neuron_is_shown(label: list[int], n: int, wanted: list[int]) -> None:
-    assert shown(neuron(label), np.array(label, dtype=int), n).tolist() == wanted
+def test_every_virtual_neuron_is_shown(label: list[int], n: int, expected: list[int]) -> None:
+    assert shown(neuron(label), np.array(label, dtype=int), n).tolist() == expected
 
 
 def test_no_virtual_neuron_of_any_clustering_is_without_a_picture() -> None:

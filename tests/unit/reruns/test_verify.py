@@ -103,9 +103,9 @@ def test_an_older_schema(results: Path) -> None:
 def test_edited_tables_and_figures(results: Path) -> None:
     (results / "table.csv").write_text("a\n2\n")
     (results / "figures" / "b.png").write_text("png")
-    found = problems_of(results)
-    assert set(found) == {"table.csv", "figures"}
-    assert all(what == "its bytes are not those that were recorded" for what in found.values())
+    reported = problems_of(results)
+    assert set(reported) == {"table.csv", "figures"}
+    assert all(what == "its bytes are not those that were recorded" for what in reported.values())
 
 
 def test_dangling_and_unknown_files(results: Path) -> None:
@@ -113,11 +113,11 @@ def test_dangling_and_unknown_files(results: Path) -> None:
     (results / "table.csv").unlink()
     (results / "mine.csv").write_text("a\n")
     (results / ".x.h5.part").write_text("")
-    found = problems_of(results)
-    assert "dangling" in found["it's second.h5"]
-    assert "dangling" in found["table.csv"]
-    assert "left by an interrupted job" in found[".x.h5.part"]
-    assert found["mine.csv"] == "it has no provenance record"
+    reported = problems_of(results)
+    assert "dangling" in reported["it's second.h5"]
+    assert "dangling" in reported["table.csv"]
+    assert "left by an interrupted job" in reported[".x.h5.part"]
+    assert reported["mine.csv"] == "it has no provenance record"
     text = report(*verify(results))
     assert ".part" not in text.split("--force")[1]
 

@@ -24,13 +24,13 @@ def write(path: Path, **provenance: object) -> None:
 
 def test_xarray_reads_what_was_written(tmp_path: Path) -> None:
     write(tmp_path / "a.h5", params={"seed": 4, "size": 3}, code="abc")
-    with xarray.open_dataset(tmp_path / "a.h5", engine="h5netcdf") as found:
-        assert found["embedding"].dims == ("neuron", "reference", "component")
-        assert found["embedding"].sel(neuron=7, reference=2, component=1) == 31
-        assert found["embedding"].attrs["description"].startswith("embedding of the patch")
-        assert found.attrs["schema"] == "embeddings"
-        assert found.attrs["params"] == '{"seed": 4, "size": 3}'
-        assert found.attrs["seed"] == 4
+    with xarray.open_dataset(tmp_path / "a.h5", engine="h5netcdf") as stored:
+        assert stored["embedding"].dims == ("neuron", "reference", "component")
+        assert stored["embedding"].sel(neuron=7, reference=2, component=1) == 31
+        assert stored["embedding"].attrs["description"].startswith("embedding of the patch")
+        assert stored.attrs["schema"] == "embeddings"
+        assert stored.attrs["params"] == '{"seed": 4, "size": 3}'
+        assert stored.attrs["seed"] == 4
 
 
 def test_every_dataset_has_a_checksum_and_a_description(tmp_path: Path) -> None:
@@ -127,9 +127,9 @@ def test_half_precision_is_read_in_single(tmp_path: Path) -> None:
         with h5py.File(tmp_path / storage) as file:
             assert file["mean"].dtype.itemsize == (2 if storage == "half" else 4)
             assert storage_of(file) == storage
-            found = Rows(file, "mean")[0:3]
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, values, rtol=2**-11 if storage == "half" else 0)
+            stored = Rows(file, "mean")[0:3]
+        assert stored.dtype == np.float32
+        np.testing.assert_allclose(stored, values, rtol=2**-11 if storage == "half" else 0)
 
 
 def test_scattered_rows_are_read_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,9 +61,9 @@ def test_rows_in_any_order(tmp_path: Path) -> None:
         rows = Rows(file, "embedding")
         np.testing.assert_array_equal(rows[0:3].reshape(12, 5), VALUES)
         np.testing.assert_array_equal(rows[np.array([0, 2])], VALUES.reshape(3, 4, 5)[[0, 2]])
-    with xarray.open_dataset(tmp_path / "a.h5", engine="h5netcdf") as found:
-        assert found["embedding"].dims == ("neuron", "reference", "component")
-        assert found["embedding"].sel(neuron=5, reference=1, component=0) == VALUES[5, 0]
+    with xarray.open_dataset(tmp_path / "a.h5", engine="h5netcdf") as dataset:
+        assert dataset["embedding"].dims == ("neuron", "reference", "component")
+        assert dataset["embedding"].sel(neuron=5, reference=1, component=0) == VALUES[5, 0]
 
 
 def test_it_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:

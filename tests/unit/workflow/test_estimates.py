@@ -22,10 +22,10 @@ def test_sizes_of_artifacts_are_near_the_truth(small: dict[str, Any], tmp_path: 
     patches(**inputs, patches_h5=f"{tmp_path}/patches.h5")
     for rule in ("activations", "relevances", "patches"):
         overhead = 16_000  # of the file's structure
-        found = (tmp_path / f"{rule}.h5").stat().st_size
+        size = (tmp_path / f"{rule}.h5").stat().st_size
         estimate = artifact_bytes(rule, sizes)
         assert estimate is not None
-        assert abs(found - estimate) < 0.15 * estimate + overhead, rule
+        assert abs(size - estimate) < 0.15 * estimate + overhead, rule
     with h5py.File(small["images_h5"]) as file:
         assert abs(file["pixels"].nbytes - artifact_bytes("dataset", sizes)) < 0.1 * file["pixels"].nbytes
 

@@ -6,6 +6,6 @@ from purelens.world.world_cnn import batches
 
 
 def test_batches_cover_an_epoch_once() -> None:
-    found = list(batches(20, 2, 8))
-    assert len(found) == 4
-    assert len(torch.cat(found[:2]).unique()) == 16
+    batched = list(batches(20, 2, 8))
+    assert len(batched) == 4
+    assert len(torch.cat(batched[:2]).unique()) == 16

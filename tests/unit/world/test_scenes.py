@@ -65,8 +65,8 @@ def test_scenes_for_training_know_their_attributes(tmp_path: Path) -> None:
     world_scenes(str(tmp_path / "s.h5"), "test", 12, execution=Execution(threads=1))
     scenes = Scenes(str(tmp_path / "s.h5"))
     for number in range(12):
-        wanted = list(draw_scene(2, number).attributes.values())
-        assert scenes.attributes[number].tolist() == wanted
+        expected = list(draw_scene(2, number).attributes.values())
+        assert scenes.attributes[number].tolist() == expected
     accuracy = zero_shot_accuracy(build_model().eval(), scenes)
     assert set(accuracy) == set(ATTRIBUTES)
     assert [len(tokens) for tokens in prompts()] == [8, 6, 4, 4]

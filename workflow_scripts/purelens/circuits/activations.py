@@ -63,7 +63,7 @@ def activations(
         resume(activations_h5, "activations", execution.provenance, str(device), storage) as work,
     ):
         if len(images) < n_references:
-            raise UserError(f"references: {n_references} wanted, but {images_h5} has only {len(images)} images")
+            raise UserError(f"references: {n_references} requested, but {images_h5} has only {len(images)} images")
         image_ids = shard_of(np.arange(len(images)), execution.shard)
         n_neurons = segment.n_neurons(layer, images.size)[layer.name]
         work.define(lambda out: _define(out, image_ids, n_neurons, n_references))

@@ -74,7 +74,7 @@ def project(vectors: np.ndarray, neighbors: int, min_dist: float, seed: int) -> 
     from umap import UMAP  # takes seconds to import
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns that a seed makes it run on one core, which is wanted
+        warnings.simplefilter("ignore")  # umap-learn warns that a seed limits it to one core; a seed is required here
         return UMAP(n_neighbors=neighbors, min_dist=min_dist, random_state=seed).fit_transform(vectors)
 
 

@@ -154,7 +154,7 @@ class Config(Section):
     def _check_references(self) -> None:
         if self.models and self.world.probe_scenes < self.references:
             raise ValueError(
-                f"references: {self.references} wanted, but world.probe_scenes is {self.world.probe_scenes}"
+                f"references: {self.references} requested, but world.probe_scenes is {self.world.probe_scenes}"
             )
         most = max(self.virtual_neurons.n_clusters)
         if self.models and most >= self.references:

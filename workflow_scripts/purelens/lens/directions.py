@@ -76,7 +76,7 @@ def directions(
         images = fitted_images(len(file["image"]), seed)
         if images.sum() <= top_images:
             raise UserError(
-                f"lens: the directions of {top_images} images (lens.top_images) are wanted, but there are only "
+                f"lens: the directions of {top_images} images (lens.top_images) are requested, but there are only "
                 f"{images.sum()} to choose them from; take fewer, or more images"
             )
         finder = Finder(top_images, significant_fraction, min_explained_variance, tuple(n_directions), seed)

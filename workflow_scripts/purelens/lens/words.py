@@ -114,7 +114,7 @@ def _check_pool(pool: np.ndarray, texts_h5: str, n_words: int) -> None:
     if not atoms_differ(pool):
         raise UserError(f"lens: {texts_h5}: the CLIP knows no difference between the {len(pool)} texts; give others")
     if n_words > len(pool):
-        logger.warning("lens.words: %d are wanted, but the pool has only %d different texts", n_words, len(pool))
+        logger.warning("lens.words: %d words requested, but the pool has only %d different texts", n_words, len(pool))
 
 
 def atoms_differ(pool: np.ndarray) -> bool:
