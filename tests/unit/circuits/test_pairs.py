@@ -57,7 +57,5 @@ def test_one_backward_pass_for_each_pair(
     assert set(inside) == (set() if stage is relevances else {1})
     if stage is patches:
         module = load_network(*small["model"]).module
-        n_convolutions = sum(
-            isinstance(part, torch.nn.Conv2d) for part in module.modules()
-        )  # all are below the layer's end
+        n_convolutions = sum(isinstance(part, torch.nn.Conv2d) for part in module.modules())  # all are below the layer
         assert len(inside) == n_convolutions * len(passes)

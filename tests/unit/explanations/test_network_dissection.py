@@ -20,21 +20,26 @@ from purelens.storage.artifacts import strings
 from purelens.storage.provenance import Execution
 
 
+def masked_images(images_h5: str, folder: Path) -> str:
+    """Give the images random concepts and masks."""
+    rng = np.random.default_rng(0)
+    with h5py.File(images_h5) as file, h5py.File(folder / "source.h5", "w") as out:
+        out["pixels"] = file["pixels"][...]
+        out["concept"] = rng.integers(0, 2, (40, 3), dtype=np.uint8)
+        out["concept_label"] = ["a", "b", "c"]
+        out["mask"] = rng.integers(0, 2, (40, 32, 32), dtype=np.uint8)
+    dataset(str(folder / "source.h5"), str(folder / "masked.h5"), 32)
+    return str(folder / "masked.h5")
+
+
 def test_network_dissection_is_the_definition(
     small: dict[str, Any], run_stage: Callable[..., str], tmp_path: Path
 ) -> None:
     """Quantiles and overlaps of whole maps, neuron by neuron and concept by concept."""
     references = run_stage(activations, layer=LayerView("layer3"), n_references=5)
-    rng = np.random.default_rng(0)
-    masked = tmp_path / "masked.h5"
-    with h5py.File(small["images_h5"]) as file, h5py.File(tmp_path / "source.h5", "w") as out:
-        out["pixels"] = file["pixels"][...]
-        out["concept"] = rng.integers(0, 2, (40, 3), dtype=np.uint8)
-        out["concept_label"] = ["a", "b", "c"]
-        out["mask"] = rng.integers(0, 2, (40, 32, 32), dtype=np.uint8)
-    dataset(str(tmp_path / "source.h5"), str(masked), 32)
+    masked = masked_images(small["images_h5"], tmp_path)
     network_dissection(
-        str(masked),
+        masked,
         small["model"],
         references,
         str(tmp_path / "iou.h5"),

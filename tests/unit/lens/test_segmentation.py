@@ -24,27 +24,15 @@ def test_segmentation_looks_where_the_neurons_are_active(
     made: dict[str, Any], clip: dict[str, Any], tmp_path: Path
 ) -> None:
     table, scores = tmp_path / "s.csv", tmp_path / "summary.csv"
-    segmentation(
-        made["images"],
-        [made["directions"]],
-        made["classes"],
-        str(table),
-        str(scores),
-        clip,
-        [BLOCK],
-        5,
-        Intervals(bootstrap=20),
-    )
+    inputs = (made["images"], [made["directions"]], made["classes"])
+    segmentation(*inputs, str(table), str(scores), clip, [BLOCK], 5, Intervals(bootstrap=20))
     table_rows = pd.read_csv(table)
     assert len(table_rows) == 3 * N_IMAGES
     assert (table_rows.labeled == SIZE**2).all()
     torch.manual_seed(0)
     visual = build_clip(clip["architecture"], "random").visual.eval()
     cfg = open_clip().get_model_preprocess_cfg(visual)
-    with (
-        h5py.File(made["images"]) as file,
-        h5py.File(made["directions"]) as directed,
-    ):
+    with h5py.File(made["images"]) as file, h5py.File(made["directions"]) as directed:
         mean, std = (torch.tensor(cfg[key])[:, None, None] for key in ("mean", "std"))
         image = (torch.from_numpy(file["pixels"][4]).permute(2, 0, 1) / 255 - mean) / std
         mask, direction = file["mask"][4], directed["direction"][...]

@@ -8,12 +8,12 @@ import torch
 from purelens.bench.published import canonizers
 from purelens.bench.reference import circuits, clusters, explanations, heatmaps, lens
 from purelens.bench.reference.boxes import published_box
-from purelens.bench.setting import References, Setting
+from purelens.bench.setting import ReferenceResult, Setting
 
 __all__ = ["boxes", "clusters", "explanations", "lens", "references", "relevances"]
 
 
-def references(setting: Setting, n_references: int, layers: Sequence[str]) -> list[References]:
+def references(setting: Setting, n_references: int, layers: Sequence[str]) -> list[ReferenceResult]:
     """Find the references of all neurons of some layers, with a whole forward pass for each image.
 
     Parameters
@@ -36,10 +36,10 @@ def references(setting: Setting, n_references: int, layers: Sequence[str]) -> li
     return [_ranked(largest, mean, n_references) for largest, mean in pooled.values()]
 
 
-def _ranked(largest: torch.Tensor, mean: torch.Tensor, n_references: int) -> References:
+def _ranked(largest: torch.Tensor, mean: torch.Tensor, n_references: int) -> ReferenceResult:
     ids = np.array(circuits.references(largest, n_references))
     values = np.take_along_axis(largest.numpy().T, np.maximum(ids, 0), axis=1)
-    return References(ids, np.where(ids >= 0, values, 0), largest.numpy(), mean.numpy())
+    return ReferenceResult(ids, np.where(ids >= 0, values, 0), largest.numpy(), mean.numpy())
 
 
 def relevances(setting: Setting) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch.nn import functional
 
-from purelens.bench.setting import References, Setting
+from purelens.bench.setting import ReferenceResult, Setting
 from purelens.circuits.boxes import boxes
 from purelens.networks.imports import torchvision
 from purelens.networks.loading import Network
@@ -72,7 +72,7 @@ def views(setting: Setting, folder: Path, layers: Sequence[str]) -> Any:
     )  # fmt: skip
 
 
-def references(setting: Setting, folder: Path, n_references: int, layers: Sequence[str]) -> list[References]:
+def references(setting: Setting, folder: Path, n_references: int, layers: Sequence[str]) -> list[ReferenceResult]:
     """Find the references of all neurons of some layers by `FeatureVisualization.run`.
 
     Parameters
@@ -90,7 +90,7 @@ def references(setting: Setting, folder: Path, n_references: int, layers: Sequen
     composite = EpsilonPlusFlat(canonizers(setting.study.architecture))
     visualization.run(composite, 0, len(visualization.dataset), setting.batch_size, 500)
     collected = [load_maximization(visualization.ActMax.PATH, layer) for layer in layers]
-    return [References(np.asarray(ids).T, np.asarray(values).T) for ids, values, _ in collected]
+    return [ReferenceResult(np.asarray(ids).T, np.asarray(values).T) for ids, values, _ in collected]
 
 
 def relevances(setting: Setting) -> np.ndarray:

@@ -10,7 +10,7 @@ from purelens.circuits.relevances import relevances
 from purelens.circuits.virtual_neurons import Baselines, virtual_neurons
 from purelens.networks.subnetwork import LayerView
 from purelens.storage.artifacts import SINGLE
-from purelens.storage.shards import WHOLE
+from purelens.storage.shards import NO_SHARDS
 
 PUBLISHED_CUT = Cut(crop_rule="published")
 CIRCUITS_ONLY = Baselines(activations_baseline=False, random_baseline=False)
@@ -21,7 +21,7 @@ def run_activations(
     path: Path,
     n_references: int,
     storage: str = SINGLE,
-    shard: str = WHOLE,
+    shard: str = NO_SHARDS,
     layer: str | None = None,
 ) -> None:
     """Run the stage ``activations``.

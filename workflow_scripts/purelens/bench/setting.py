@@ -17,14 +17,14 @@ from purelens.networks.loading import Network, build_network, load_network
 from purelens.networks.model import model
 from purelens.networks.subnetwork import LayerView
 from purelens.storage.provenance import Execution
-from purelens.storage.shards import WHOLE
+from purelens.storage.shards import NO_SHARDS
 
 PICTURE = (500, 375)
 """Width and height of a drawn image: the most frequent ones in ImageNet."""
 
 
 @dataclass(frozen=True)
-class References:
+class ReferenceResult:
     """References of the neurons of a layer, as an implementation found them.
 
     Attributes
@@ -79,7 +79,7 @@ class Setting:
         """The layer whose neurons are split."""
         return LayerView(self.study.layer)
 
-    def execution(self, shard: str = WHOLE) -> Execution:
+    def execution(self, shard: str = NO_SHARDS) -> Execution:
         """Return how stages compute: in the batches of all implementations."""
         return Execution(self.study.device, self.batch_size, shard)
 

@@ -13,7 +13,7 @@ from purelens.bench import definitions, floors, published
 from purelens.bench.comparison import Comparison
 from purelens.bench.published_figure import published_figure
 from purelens.bench.runs import run_activations, run_patches, run_relevances, split
-from purelens.bench.setting import References, Setting, pictures_of
+from purelens.bench.setting import ReferenceResult, Setting, pictures_of
 from purelens.circuits.projections import projections
 from purelens.config.bench import BenchStudy
 from purelens.data.dataset import dataset
@@ -110,13 +110,13 @@ def compare_one_layer(setting: Setting, n_references: int) -> Comparison:
     )
 
 
-def _references_of(setting: Setting, layer: str, n_references: int) -> References:
+def _references_of(setting: Setting, layer: str, n_references: int) -> ReferenceResult:
     """Run the stage ``activations`` and read its result."""
     path = setting.folder / "compared_activations.h5"
     run_activations(setting, path, n_references, layer=layer)
     with h5py.File(path) as file:
         names = ("reference_id", "reference_value", "max", "mean")
-        return References(*(file[name][...] for name in names))
+        return ReferenceResult(*(file[name][...] for name in names))
 
 
 def compare_relevances(setting: Setting) -> Comparison:
@@ -237,12 +237,12 @@ def _relative_difference(result: np.ndarray, expected: np.ndarray) -> float:
     return _largest_difference(result, expected) / float(np.abs(expected).max())
 
 
-def _references_difference(result: Sequence[References], expected: Sequence[References]) -> float:
+def _references_difference(result: Sequence[ReferenceResult], expected: Sequence[ReferenceResult]) -> float:
     """Return the largest difference of all layers; images with equal values may come in any order."""
     return max(_layer_difference(*layers) for layers in zip(result, expected, strict=True))
 
 
-def _layer_difference(result: References, expected: References) -> float:
+def _layer_difference(result: ReferenceResult, expected: ReferenceResult) -> float:
     assert expected.largest is not None
     assert expected.mean is not None
     on_references = np.take_along_axis(expected.largest.T, np.maximum(result.ids, 0), axis=1)

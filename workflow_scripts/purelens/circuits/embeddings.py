@@ -78,7 +78,7 @@ def embeddings(
 
 
 @dataclass(frozen=True)
-class References:
+class PatchTable:
     """The references of some neurons, and their patches.
 
     Attributes
@@ -96,11 +96,11 @@ class References:
     box: np.ndarray
 
 
-def _read_references(patches: Any, shard: str) -> References:
+def _read_references(patches: Any, shard: str) -> PatchTable:
     refuse_dead(patches["reference_id"][...])
     selected = shard_of(np.arange(len(patches["neuron"])), shard)
     rows = slice(int(selected[0]), int(selected[-1]) + 1)
-    return References(patches["neuron"][rows], patches["reference_id"][rows], Rows(patches, "box")[rows])
+    return PatchTable(patches["neuron"][rows], patches["reference_id"][rows], Rows(patches, "box")[rows])
 
 
 def unique_patches(reference_id: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -166,7 +166,7 @@ def stretched(patch: np.ndarray) -> np.ndarray:
 def _embed(
     work: Work,
     images: Images,
-    references: References,
+    references: PatchTable,
     embedder: Embedder,
     contrast_stretch: bool,
     batch_size: int | None,
@@ -191,13 +191,13 @@ def _embed(
             progress.advance(stop - start)
 
 
-def _define(out: Writer, references: References, n_components: int) -> None:
+def _define(out: Writer, references: PatchTable, n_components: int) -> None:
     out.references(references.neurons, references.reference_id)
     out.coordinate("component", n_components)
     out.rows("embedding")
 
 
-def _copy_rows(work: Work, images: Images, references: References, path: str) -> None:
+def _copy_rows(work: Work, images: Images, references: PatchTable, path: str) -> None:
     """Take the embeddings of whole images from a file."""
     values = read_embeddings_of(images, path)
     work.define(lambda out: _define(out, references, values.shape[1]))

@@ -9,7 +9,7 @@ import numpy as np
 from purelens.circuits.selection import neuron_ids
 from purelens.errors import UserError
 from purelens.storage.artifacts import Rows
-from purelens.storage.shards import WHOLE, shard_of
+from purelens.storage.shards import NO_SHARDS, shard_of
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def refuse_dead(reference_id: np.ndarray) -> None:
         raise UserError("no selected neuron has any reference: all of them are dead; select others")
 
 
-def select_pairs(activations: h5py.File, neurons: str | list[int | str], layer: str, shard: str = WHOLE) -> Pairs:
+def select_pairs(activations: h5py.File, neurons: str | list[int | str], layer: str, shard: str = NO_SHARDS) -> Pairs:
     """Read the pairs of some neurons from an artifact of the rule ``activations``.
 
     Parameters

@@ -17,8 +17,8 @@ from purelens.data.splits import TEST, VALIDATION
 from purelens.explanations.methods import SHUFFLED
 from purelens.explanations.simulation import Explanations, open_explanations, shuffled, simulations
 from purelens.explanations.table import open_concepts
-from purelens.explanations.units import WHOLE
-from purelens.networks.batching import choose_device, first_batch_size
+from purelens.explanations.units import WHOLE_NEURON
+from purelens.networks.batching import choose_device, in_batches
 from purelens.networks.loading import Network, load_network
 from purelens.networks.subnetwork import LayerView, find_layer
 from purelens.numerics.bootstrap import Intervals, estimate
@@ -83,8 +83,7 @@ def ablate(
             explanations_h5, activations_h5, assignments_h5[0] if assignments_h5 else None, ground_truth
         ) as explanations,
     ):
-        batch_size = execution.batch_size or first_batch_size(network.device, images.size)
-        ablation = Ablation(network, images, layer, batch_size)
+        ablation = Ablation(network, images, layer, execution.batch_size)
         label = images.file["label"][...]
         splits = {split: np.flatnonzero((ground_truth.split == split) & (label >= 0)) for split in (VALIDATION, TEST)}
         rows: list[dict[str, Any]] = []
@@ -112,7 +111,7 @@ class Ablation:
     network, images, layer
         The network, the images and the layer.
     batch_size
-        Images per batch.
+        Images per batch at first; None: what the device is given.
 
     Attributes
     ----------
@@ -122,7 +121,7 @@ class Ablation:
         Number of the network's outputs; None if they are not one per class.
     """
 
-    def __init__(self, network: Network, images: Images, layer: LayerView, batch_size: int) -> None:
+    def __init__(self, network: Network, images: Images, layer: LayerView, batch_size: int | None) -> None:
         self._network, self._images, self._layer, self._batch_size = network, images, layer, batch_size
         self.head_weight = find_head(network, layer, self._prepared(np.arange(min(4, len(images)))))
         outputs = self.logits(np.arange(1))
@@ -148,25 +147,25 @@ class Ablation:
         numpy.ndarray
             (n, classes).
         """
-        logits = []
-        for start in range(0, len(images), self._batch_size):
-            batch = images[start : start + self._batch_size]
 
-            def replace(_: object, __: object, output: torch.Tensor, start: int = start) -> torch.Tensor | None:
+        def forward(start: int, stop: int, _: int) -> np.ndarray:
+            def shift(_: object, __: object, output: torch.Tensor) -> torch.Tensor | None:
                 if change is None:
                     return None
                 changed = output.clone()
-                shift = torch.from_numpy(change[start : start + self._batch_size]).to(output)
-                self._layer.maps(changed)[:, neuron] += shift[:, None]  # maps are a view of the output
+                by = torch.from_numpy(change[start:stop]).to(output)
+                self._layer.maps(changed)[:, neuron] += by[:, None]  # maps are a view of the output
                 return changed
 
-            handle = find_layer(self._network.module, self._layer.name).register_forward_hook(replace)
+            handle = find_layer(self._network.module, self._layer.name).register_forward_hook(shift)
             try:
                 with torch.inference_mode():
-                    logits.append(self._network.module(self._prepared(batch)).float().cpu().numpy())
+                    return self._network.module(self._prepared(images[start:stop])).float().cpu().numpy()
             finally:
                 handle.remove()
-        return np.concatenate(logits)
+
+        batches = in_batches(forward, len(images), self._network.device, self._images.size, self._batch_size)
+        return np.concatenate([logits for _, _, logits in batches])
 
     def replaced(
         self, images: np.ndarray, logits: np.ndarray, neuron: int, true: np.ndarray, values: np.ndarray
@@ -304,7 +303,7 @@ class _Scorer:
     def rows(self, n_neurons: int, seed: int) -> list[dict[str, Any]]:
         """Score every method, and its shuffled control, on the neurons that are replaced."""
         units = self.explanations.units
-        whole = np.flatnonzero(units.virtual_neuron == WHOLE)
+        whole = np.flatnonzero(units.virtual_neuron == WHOLE_NEURON)
         has_head = self.ablation.head_weight is not None
         chosen = whole if has_head else whole[:: max(1, len(whole) // max(n_neurons, 1))][:n_neurons]
         rows = []

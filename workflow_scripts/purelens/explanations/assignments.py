@@ -54,10 +54,7 @@ def assignments(
     device = choose_device(execution.device)
     network = load_network(*model, device)
     with read(virtual_neurons_h5, "virtual_neurons") as file:
-        rows = _best_separated(file, lower_layer, n_clusters, neurons)
-        numbers = file["neuron"][...][rows]
-        position = file["n_clusters"][...].tolist().index(n_clusters)
-        circuits = file[f"circuit/{lower_layer}"][position][rows][:, :n_clusters].astype(np.float32)
+        numbers, circuits = _best_separated(file, lower_layer, n_clusters, neurons)
     with (
         open_images(images_h5) as images,
         read(activations_h5, "activations") as file,
@@ -83,13 +80,16 @@ def assignments(
         out.attribute("lower_layer", lower_layer)
 
 
-def _best_separated(file: h5py.File, lower_layer: str, n_clusters: int, n_neurons: int) -> np.ndarray:
-    """Find the rows of the neurons with the highest silhouettes, ascending."""
+def _best_separated(
+    file: h5py.File, lower_layer: str, n_clusters: int, n_neurons: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read the neurons with the highest silhouettes: their (G,) numbers, ascending, and (G, n_clusters, M) circuits."""
     method = strings(file["method"]).index(PURE + lower_layer)
     position = file["n_clusters"][...].tolist().index(n_clusters)
     silhouette = file["silhouette"][method, position]
     order = np.argsort(-np.nan_to_num(silhouette, nan=-np.inf), kind="stable")
-    return np.sort(order[: min(n_neurons, int(np.isfinite(silhouette).sum()))])
+    rows = np.sort(order[: min(n_neurons, int(np.isfinite(silhouette).sum()))])
+    return file["neuron"][...][rows], file[f"circuit/{lower_layer}"][position][rows][:, :n_clusters].astype(np.float32)
 
 
 def nearest_circuits(

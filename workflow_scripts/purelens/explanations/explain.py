@@ -16,7 +16,7 @@ from purelens.explanations.moments import Moments, concept_moments, with_activat
 from purelens.explanations.ranking import rank_concepts, ranked
 from purelens.explanations.selection import Covariances, Explanation, select
 from purelens.explanations.table import ConceptTable, open_concepts
-from purelens.explanations.units import WHOLE, Units, open_units
+from purelens.explanations.units import WHOLE_NEURON, Units, open_units
 from purelens.progress import Progress
 from purelens.storage.artifacts import create, read, strings
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution, Provenance
@@ -269,7 +269,7 @@ def _best_images(units: Units, images: np.ndarray, n_best: int) -> dict[int, np.
     for block in units.blocks():
         values = np.concatenate([units.activations(block, slab) for slab in _slabs(images)])
         order = np.argsort(-values, axis=0, kind="stable")[:n_best]
-        for column in np.flatnonzero((np.ptp(values, axis=0) > 0) & (units.virtual_neuron[block] == WHOLE)):
+        for column in np.flatnonzero((np.ptp(values, axis=0) > 0) & (units.virtual_neuron[block] == WHOLE_NEURON)):
             best[block.start + int(column)] = images[order[:, column]]
     return best
 
@@ -279,7 +279,7 @@ def _best_overlaps(path: str, units: Units, vocabulary: Vocabulary) -> Explanati
     with read(path, "iou") as file:
         iou, names = file["iou"][...], strings(file["concept_label"])
     explanations: Explanations = {}
-    for unit in np.flatnonzero(units.virtual_neuron == WHOLE).tolist() if names else []:
+    for unit in np.flatnonzero(units.virtual_neuron == WHOLE_NEURON).tolist() if names else []:
         best = int(iou[units.neuron[unit]].argmax())
         if iou[units.neuron[unit], best] >= MIN_IOU:
             explanations[unit] = Explanation(vocabulary.numbers([names[best]]), np.ones(1), 0.0, float("nan"))
@@ -288,7 +288,7 @@ def _best_overlaps(path: str, units: Units, vocabulary: Vocabulary) -> Explanati
 
 def _imported(path: str, units: Units, vocabulary: Vocabulary, layer: str) -> Explanations:
     given = read_imported(path)
-    whole = np.flatnonzero(units.virtual_neuron == WHOLE).tolist()
+    whole = np.flatnonzero(units.virtual_neuron == WHOLE_NEURON).tolist()
     place = {int(units.neuron[unit]): unit for unit in whole}
     unknown = sorted(set(given) - set(place))
     if unknown:

@@ -12,7 +12,7 @@ from purelens.explanations.methods import SHUFFLED
 from purelens.explanations.scores import auprc_columns, pearson_columns
 from purelens.explanations.simulation import Explanations, open_explanations, shuffled, simulations
 from purelens.explanations.table import open_concepts
-from purelens.explanations.units import WHOLE
+from purelens.explanations.units import WHOLE_NEURON
 from purelens.numerics.bootstrap import Intervals, estimate
 from purelens.storage.tables import write_table
 
@@ -125,7 +125,7 @@ def _shuffled_scores(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing are NaN
         correlation, auprc = np.nanmean(scores, axis=1) if len(givers) else np.full((2, len(places)), np.nan)
-    columns = {"method": SHUFFLED + name, "neuron": units.neuron[places], "virtual_neuron": WHOLE}
+    columns = {"method": SHUFFLED + name, "neuron": units.neuron[places], "virtual_neuron": WHOLE_NEURON}
     table = pd.DataFrame(columns | {"correlation": correlation, "auprc": auprc}).sort_values("neuron")
     table.insert(3, "n_concepts", np.nan)
     table.insert(4, "validation_correlation", np.nan)
@@ -135,7 +135,7 @@ def _shuffled_scores(
 def _summary(table: pd.DataFrame, intervals: Intervals) -> pd.DataFrame:
     """Estimate means over the whole neurons that are not constant."""
     rows = []
-    whole = table[table["virtual_neuron"] == WHOLE]
+    whole = table[table["virtual_neuron"] == WHOLE_NEURON]
     for name, group in whole.groupby("method", sort=False):
         for quantity in QUANTITIES:
             values = group[quantity].to_numpy(dtype=float)
@@ -150,9 +150,9 @@ def _beside_their_neurons(
     """Compare each neuron with its virtual neurons: their scores, their number of concepts, and the score of their sum."""
     units = explanations.units
     rows: list[Mapping[str, object]] = []
-    for neuron in dict.fromkeys(units.neuron[units.virtual_neuron != WHOLE].tolist()):
-        (parent,) = np.flatnonzero((units.neuron == neuron) & (units.virtual_neuron == WHOLE))
-        children = np.flatnonzero((units.neuron == neuron) & (units.virtual_neuron != WHOLE))
+    for neuron in dict.fromkeys(units.neuron[units.virtual_neuron != WHOLE_NEURON].tolist()):
+        (parent,) = np.flatnonzero((units.neuron == neuron) & (units.virtual_neuron == WHOLE_NEURON))
+        children = np.flatnonzero((units.neuron == neuron) & (units.virtual_neuron != WHOLE_NEURON))
         of_parent, of_children = scores.iloc[parent], scores.iloc[children]
         if of_children["correlation"].isna().any() or np.isnan(of_parent["correlation"]):
             continue  # what has no explanation adds up to nothing

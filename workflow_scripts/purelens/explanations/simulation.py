@@ -10,7 +10,7 @@ import numpy as np
 
 from purelens.errors import listed
 from purelens.explanations.table import ConceptTable
-from purelens.explanations.units import WHOLE, Units, open_units
+from purelens.explanations.units import WHOLE_NEURON, Units, open_units
 from purelens.storage.artifacts import read, strings
 
 logger = logging.getLogger("purelens")
@@ -85,7 +85,7 @@ def open_explanations(
     """
     with read(explanations_h5, "explanations") as file:
         neuron, virtual_neuron = file["unit_neuron"][...], file["unit_virtual_neuron"][...]
-        with open_units(activations_h5, assignments_h5, neuron[virtual_neuron == WHOLE]) as units:
+        with open_units(activations_h5, assignments_h5, neuron[virtual_neuron == WHOLE_NEURON]) as units:
             column_of = {name: column for column, name in enumerate(ground_truth.names)}
             names = strings(file["concept_label"])
             column = np.array([*(column_of.get(name, -1) for name in names), -1])
@@ -147,7 +147,7 @@ def shuffled(simulated: np.ndarray, units: Units, n_repeats: int, seed: int) -> 
     givers : numpy.ndarray
         (repeats, G) places of the neurons whose explanation each is given.
     """
-    usable = np.flatnonzero((units.virtual_neuron == WHOLE) & ~np.isnan(simulated).any(axis=0))
+    usable = np.flatnonzero((units.virtual_neuron == WHOLE_NEURON) & ~np.isnan(simulated).any(axis=0))
     order = np.random.default_rng([seed, len(usable)]).permutation(usable)
     n_repeats = max(0, min(n_repeats, len(order) - 1))
     givers = np.zeros((n_repeats, len(order)), dtype=int)

@@ -9,7 +9,7 @@ import numpy as np
 
 from purelens.storage.artifacts import Rows, read
 
-WHOLE = -1
+WHOLE_NEURON = -1
 """The virtual neuron of a whole neuron."""
 
 UNITS_AT_A_TIME = 256
@@ -24,7 +24,7 @@ class Units:
     neuron
         (U,) number of the neuron.
     virtual_neuron
-        (U,) number of the virtual neuron, ``WHOLE`` for the whole neuron.
+        (U,) number of the virtual neuron, ``WHOLE_NEURON`` for the whole neuron.
     """
 
     neuron: np.ndarray
@@ -61,7 +61,7 @@ class Units:
         values = self._mean.take(images, self.neuron[units]).astype(np.float64)
         numbers = zip(self.neuron[units], self.virtual_neuron[units], strict=True)
         for column, (neuron, virtual_neuron) in enumerate(numbers):
-            if virtual_neuron != WHOLE:
+            if virtual_neuron != WHOLE_NEURON:
                 values[:, column] *= self._assignment[self._assigned[int(neuron)], images] == virtual_neuron
         return values
 
@@ -87,7 +87,9 @@ def open_units(activations_h5: str, assignments_h5: str | None, neurons: np.ndar
             n_virtual = int(of_images.attrs["n_clusters"])
         yield Units(
             np.concatenate([whole, np.repeat(assigned, n_virtual)]).astype(int),
-            np.concatenate([np.full(len(whole), WHOLE), np.tile(np.arange(n_virtual), len(assigned))]).astype(int),
+            np.concatenate([np.full(len(whole), WHOLE_NEURON), np.tile(np.arange(n_virtual), len(assigned))]).astype(
+                int
+            ),
             Rows(file, "mean"),
             assignment,
             {int(number): row for row, number in enumerate(assigned)},

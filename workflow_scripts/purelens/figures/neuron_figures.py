@@ -85,7 +85,7 @@ def neuron_figures(
 
 
 @dataclass(frozen=True)
-class Neuron:
+class NeuronData:
     """A neuron and all its references, best first.
 
     Attributes
@@ -141,7 +141,7 @@ def choose_neurons(clusters: h5py.File, neurons: int | list[int], n_clusters: in
 
 def collect(
     images: Images, patches: h5py.File, clusters: h5py.File, plane: h5py.File, row: int, n_clusters: int
-) -> Neuron:
+) -> NeuronData:
     """Read a neuron and cut its patches.
 
     Parameters
@@ -162,7 +162,7 @@ def collect(
     label = images.file["label"][...][ids]
     pixels = images.take(ids)
     boxes = Rows(patches, "box")[row : row + 1][0, : len(ids)]
-    return Neuron(
+    return NeuronData(
         number=int(clusters["neuron"][row]),
         lower_layer=lower_layer,
         patches=[cut(image, box, THUMBNAIL) for image, box in zip(pixels, boxes, strict=True)],
@@ -172,7 +172,7 @@ def collect(
     )
 
 
-def draw_umap(neuron: Neuron, n_patches: int) -> Figure:
+def draw_umap(neuron: NeuronData, n_patches: int) -> Figure:
     """Draw all references as points over their density, and the best patches of each virtual neuron."""
     figure, axes = plt.subplots(figsize=(6.4, 5.8), layout="constrained")
     low, size = neuron.points.min(axis=0), np.maximum(np.ptp(neuron.points, axis=0), 1e-6)
@@ -205,7 +205,7 @@ def draw_umap(neuron: Neuron, n_patches: int) -> Figure:
     return figure
 
 
-def best_of_each(neuron: Neuron, n_patches: int) -> np.ndarray:
+def best_of_each(neuron: NeuronData, n_patches: int) -> np.ndarray:
     """Choose the best references of each virtual neuron: the same number of each, as far as they go."""
     share = max(1, n_patches // max(len(neuron.virtual_neurons), 1))
     numbers = neuron.virtual_neurons or [-1]
@@ -216,7 +216,7 @@ def _color(number: int) -> Any:
     return color(number) if number >= 0 else "0.6"
 
 
-def describe(neuron: Neuron, number: int, width: int = 60) -> str:
+def describe(neuron: NeuronData, number: int, width: int = 60) -> str:
     """Describe a virtual neuron: its number, its share of the references, and their most frequent classes.
 
     Parameters
@@ -233,7 +233,7 @@ def describe(neuron: Neuron, number: int, width: int = 60) -> str:
     return text + (f" · {textwrap.shorten(top, width, placeholder='…')}" if top else "")
 
 
-def draw_sheet(neuron: Neuron, n_patches: int) -> Figure:
+def draw_sheet(neuron: NeuronData, n_patches: int) -> Figure:
     """Draw the best references, then a row with the best of each virtual neuron."""
     first = np.arange(min(n_patches, len(neuron.patches)))
     rows: list[tuple[str, np.ndarray, Any]] = [

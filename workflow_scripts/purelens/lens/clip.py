@@ -1,4 +1,4 @@
-"""Load CLIPs for the lens, and check what it relies on."""
+"""Load CLIPs for the lens."""
 
 import logging
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from purelens.errors import UserError
+from purelens.lens.clip_checks import check_activations, check_tower, uses_quick_gelu
 from purelens.lens.clip_shape import trained_with_quick_gelu
-from purelens.lens.vision_tower import check_activations, check_tower, uses_quick_gelu
 from purelens.networks.embedders import Embedder, load_embedder
 
 logger = logging.getLogger("purelens")

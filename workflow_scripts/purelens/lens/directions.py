@@ -111,7 +111,7 @@ class Directions:
     mean, direction
         (n, d) mean effect, and unit vector.
     explained
-        (n, s) shares that the first components explain; NaN where a neuron has no effect.
+        (n, s) share that each of the s first principal components explains; NaN where a neuron has no effect.
     threshold
         (n,) length above which an effect is significant.
     top

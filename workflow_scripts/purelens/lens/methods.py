@@ -1,8 +1,8 @@
 """Name what the tables of the lens compare: replacements, ways to segment, and kinds of attack words."""
 
-WHOLE = "none"
+NOTHING_REPLACED = "none"
 REPLACEMENTS = {
-    WHOLE: "nothing is replaced",
+    NOTHING_REPLACED: "nothing is replaced",
     "all": "every effect by its mean",
     "large": "significant effects by their means",
     "small": "effects that are not significant by their means",

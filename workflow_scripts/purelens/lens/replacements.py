@@ -11,7 +11,7 @@ import torch
 from purelens.data.dataset import open_images
 from purelens.lens.classes import read_classes
 from purelens.lens.effect_reader import centered_effects, fitted_images
-from purelens.lens.methods import REPLACEMENTS, WHOLE
+from purelens.lens.methods import NOTHING_REPLACED, REPLACEMENTS
 from purelens.lens.texts import unit
 from purelens.networks.batching import choose_device
 from purelens.numerics.bootstrap import Intervals, estimate
@@ -117,7 +117,7 @@ def _rows(right: Mapping[str, np.ndarray], intervals: Intervals) -> list[dict[st
     rows = []
     for name, hits in right.items():
         accuracy = estimate(100.0 * hits, intervals)
-        change = estimate(100.0 * hits - 100.0 * right[WHOLE], intervals)
+        change = estimate(100.0 * hits - 100.0 * right[NOTHING_REPLACED], intervals)
         rows.append(
             {
                 "replacement": name, "accuracy": accuracy.mean, "low": accuracy.low, "high": accuracy.high,

@@ -235,6 +235,7 @@ def _load_timm(
     geometry = Geometry(side, math.floor(side / settings["crop_pct"]), interpolation, 1)
 
     def tokens(images: torch.Tensor) -> torch.Tensor:
+        # The layer is the whole network, which errors call by its name.
         return LayerView(architecture).maps(model.forward_features(images)).mean(dim=-1)
 
     network = Network(model, tuple(settings["mean"]), tuple(settings["std"]))

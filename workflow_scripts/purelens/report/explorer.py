@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from purelens.report.data import as_script, data_script, read_data
 from purelens.report.overview import benchmarks, lenses, overview, ratios
-from purelens.report.templates import OPENS_WITHIN_A_PAGE, TEMPLATES, render
+from purelens.report.templates import OPENS_WITHIN_A_PAGE, TEMPLATES_FOLDER, render
 from purelens.storage.files import replace_folder_when_whole, replace_when_whole
 
 SCRIPTS = ("core.js", "overview.js", "grid.js", "neuron.js", "lens.js", "main.js")
@@ -61,7 +61,7 @@ def explorer(
         "benchmarks": benchmarks(here / benchmarks_folder),
         "ratios": ratios(here / ratios_csv),
     }
-    sources = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in (*SCRIPTS, STYLE)}
+    sources = {name: (TEMPLATES_FOLDER / name).read_text(encoding="utf-8") for name in (*SCRIPTS, STYLE)}
     sources[PLOTLY] = plotly.offline.get_plotlyjs()
     with replace_folder_when_whole(assets) as made:
         for name, source in sources.items():

@@ -164,7 +164,7 @@ def neuron_data(
 def _in_unit_square(points: np.ndarray) -> np.ndarray:
     if not len(points):
         return points
-    return (points - points.min(axis=0)) / np.maximum(np.ptp(points, axis=0), 1e-9)
+    return (points - points.min(axis=0)) / np.maximum(np.ptp(points, axis=0), 1e-9)  # all points may be one
 
 
 def _clustering(neuron: Neuron, files: LayerFiles, method: int, place: int, n_circuit: int) -> dict[str, Any]:

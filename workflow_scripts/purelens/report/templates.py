@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
-TEMPLATES = Path(__file__).parents[2] / "report"
+TEMPLATES_FOLDER = Path(__file__).parents[2] / "report"
 OPENS_WITHIN_A_PAGE = 1_400_000
 """Bytes of a page that Chromium still opens within another one: as base64 they are 2 MB."""
 
@@ -13,6 +13,6 @@ OPENS_WITHIN_A_PAGE = 1_400_000
 def render(template: str, **values: Any) -> str:
     """Fill in a template; what is not marked as HTML is escaped."""
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES_FOLDER), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
     )
     return environment.get_template(template).render(**values)

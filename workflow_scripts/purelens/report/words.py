@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from purelens.explanations.methods import LINEAR
-from purelens.explanations.units import WHOLE
+from purelens.explanations.units import WHOLE_NEURON
 from purelens.report.data import number, rounded
 from purelens.storage.artifacts import read, strings
 from purelens.storage.tables import read_table
@@ -34,7 +34,7 @@ def words_of(explanations_h5: str, scores_csv: str, virtual_csv: str) -> Words:
             concepts, weights = file["concept_number"][place], file["weight"][place]
             for unit in np.flatnonzero((concepts >= 0).any(axis=1)):
                 slots = np.flatnonzero(concepts[unit] >= 0)
-                whole = virtual_neuron[unit] == WHOLE
+                whole = virtual_neuron[unit] == WHOLE_NEURON
                 score = scores.loc[(method, int(neuron[unit]), int(virtual_neuron[unit]))]
                 of_sum = sums.get((method, int(neuron[unit]))) if whole else None
                 words.setdefault(int(neuron[unit]), []).append(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-WHOLE = "*"
+WHOLE_MODULE = "*"
 """The name of a definition that stands for all of a module, where the module itself is used as a value."""
 
 UNSTABLE_FIELDS = ("ctx", "kind", "type_comment", "type_ignores", "type_params")
@@ -28,7 +28,7 @@ class Definition:
     Attributes
     ----------
     name
-        The name, or ``WHOLE``.
+        The name, or ``WHOLE_MODULE``.
     module
         Dotted name of the module inside its package.
     """
@@ -119,7 +119,7 @@ class Package:
 
     def resolve(self, token: Token) -> Token:
         """Follow re-exports to the module that defines a name; a name that no module defines becomes a text."""
-        if isinstance(token, str) or token.name == WHOLE or token.module in self.opaque:
+        if isinstance(token, str) or token.name == WHOLE_MODULE or token.module in self.opaque:
             return token
         module = self.module(token.module)
         if token.name in module.statements:
@@ -136,7 +136,7 @@ class Package:
             dotted = alias.name if alias.asname else alias.name.partition(".")[0]
             package, _, inner = dotted.partition(".")
             own = package == self.folder.name
-            names[alias.asname or dotted] = Definition(WHOLE, inner) if own else f"library {dotted}"
+            names[alias.asname or dotted] = Definition(WHOLE_MODULE, inner) if own else f"library {dotted}"
         return names
 
     def member(self, dotted: str, name: str) -> Token:
@@ -145,7 +145,7 @@ class Package:
         if package != self.folder.name:
             return f"library {dotted}.{name}"
         nested = f"{inner}.{name}".lstrip(".")
-        return Definition(WHOLE, nested) if self.path_of(nested).is_file() else Definition(name, inner)
+        return Definition(WHOLE_MODULE, nested) if self.path_of(nested).is_file() else Definition(name, inner)
 
     def tokens(self, definition: Definition) -> Iterator[Token]:
         """Write a definition as tokens.
@@ -164,17 +164,17 @@ class Package:
             yield "opaque"
             return
         module = self.module(definition.module)
-        if definition.name == WHOLE:
+        if definition.name == WHOLE_MODULE:
             for name in sorted(module.statements):
                 yield name
                 yield Definition(name, definition.module)
             return
-        writer = Writer(self, definition)
+        writer = TokenWriter(self, definition)
         for statement in [*module.statements[definition.name], *module.effects]:
             yield from writer.write(statement, [])
 
 
-class Writer:
+class TokenWriter:
     """Write the syntax tree of a definition as tokens.
 
     Parameters
@@ -228,7 +228,7 @@ class Writer:
 
     def _attribute(self, node: ast.Attribute, scopes: list[Scope]) -> Iterator[Token]:
         owner = self._meaning(node.value.id, scopes) if isinstance(node.value, ast.Name) else ""
-        if isinstance(owner, Definition) and owner.name == WHOLE:
+        if isinstance(owner, Definition) and owner.name == WHOLE_MODULE:
             dotted = f"{self._package.folder.name}.{owner.module}"
             yield self._package.resolve(self._package.member(dotted, node.attr))
         else:

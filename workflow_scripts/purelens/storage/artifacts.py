@@ -33,7 +33,7 @@ GROWING_CHUNK = 4096
 HALF, SINGLE = "half", "single"
 """How large tables of real numbers are stored: in 16 or in 32 bits."""
 
-LIBRARIES = (
+RECORDED_LIBRARIES = (
     "purelens", "numpy", "torch", "torchvision", "zennit", "open_clip_torch", "timm", "scikit-learn", "h5py", "pillow",
 )  # fmt: skip
 """Libraries that decide the last digits of a result."""
@@ -192,7 +192,7 @@ def _chunks(shape: tuple[int, ...], dtype: np.dtype, growing: bool) -> tuple[int
 def versions() -> dict[str, str]:
     """List the versions of Python and of the libraries that decide the numbers."""
     installed = {"python": platform.python_version()}
-    for name in LIBRARIES:
+    for name in RECORDED_LIBRARIES:
         try:
             installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

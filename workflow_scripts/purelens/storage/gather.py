@@ -24,7 +24,7 @@ OVER_IMAGES = ("activations", "effects")
 COMMON = ("basis", "head_block", "head_number")
 """Variables of ``effects`` that are equal in all shards."""
 
-REFERENCES = ("reference_id", "reference_value", "reference_position")
+REFERENCE_TABLES = ("reference_id", "reference_value", "reference_position")
 
 
 def gather(shards: Sequence[str], gathered_h5: str, execution: Execution = DEFAULT_EXECUTION) -> None:
@@ -93,7 +93,7 @@ def _define(out: Writer, name: str, shards: Sequence[h5py.File], tables: Sequenc
     if along == "neuron":
         out.variable("reference_id", data=np.concatenate([shard["reference_id"][...] for shard in shards]))
     elif name == "activations":
-        for table in REFERENCES:
+        for table in REFERENCE_TABLES:
             out.rows(table)
     else:
         for variable in COMMON:
@@ -115,7 +115,7 @@ def _copy(work: Work, shards: Sequence[h5py.File], table: str) -> None:
 def _write_references(work: Work, shards: Sequence[h5py.File]) -> None:
     """Merge the references of shards of the images: value descending, equal values by image id."""
     every = slice(None)
-    merged = {name: np.concatenate([Rows(shard, name)[every] for shard in shards], axis=1) for name in REFERENCES}
+    merged = {name: np.concatenate([Rows(shard, name)[every] for shard in shards], axis=1) for name in REFERENCE_TABLES}
     # a stable sort keeps the images of earlier shards before those of later ones
     order = np.argsort(-merged["reference_value"], axis=1, kind="stable")[:, : len(shards[0]["reference"])]
     for name, values in merged.items():

@@ -8,7 +8,7 @@ MEMORY = Path(".snakemake") / "purelens"
 LAYER = "{dataset}/{model}/{layer}"
 LENS = "{dataset}/lens/{embedder}"
 
-TEMPLATES = {
+PATH_TEMPLATES = {
     "scenes": "world/{part}.h5",
     "scene_cnn": "world/scene_cnn.safetensors",
     "scene_clip": "world/scene_clip.safetensors",
@@ -81,11 +81,11 @@ def artifact_path(results: str, artifact: str, **names: str) -> str:
     results
         The results folder.
     artifact
-        A key of ``TEMPLATES``.
+        A key of ``PATH_TEMPLATES``.
     names
         Values of the placeholders: ``dataset``, ``model``, ``layer``, ``embedder``, ... Those left out stay wildcards.
     """
-    template = TEMPLATES[artifact]
+    template = PATH_TEMPLATES[artifact]
     for key, value in names.items():
         template = template.replace("{" + key + "}", value)
     return str(PurePosixPath(results) / template)
@@ -119,4 +119,4 @@ def is_of_the_world(results: str, path: str | Path) -> bool:
 
 def is_log(results: Path, folder: Path) -> bool:
     """Tell whether a folder holds what Snakemake writes of jobs, not results."""
-    return folder in (results / TEMPLATES["logs"], results / TEMPLATES["benchmarks"])
+    return folder in (results / PATH_TEMPLATES["logs"], results / PATH_TEMPLATES["benchmarks"])

@@ -16,7 +16,7 @@ import h5py
 
 from purelens.errors import UserError
 from purelens.storage.files import digest_of, write_json
-from purelens.storage.shards import WHOLE
+from purelens.storage.shards import NO_SHARDS
 
 RECORD = ".provenance.json"
 REBUILD = "snakemake --cores all --resources gpu=1 --force"
@@ -81,7 +81,7 @@ class Execution:
 
     device: str = "auto"
     batch_size: int | None = None
-    shard: str = WHOLE
+    shard: str = NO_SHARDS
     threads: int = 1
     provenance: Provenance = field(default_factory=Provenance)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from purelens.errors import UserError
 
-WHOLE = "1/1"
+NO_SHARDS = "1/1"
 """The only shard of a stage that is one job."""
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MEGABYTE = 2**20
-LIBRARIES = {"torch": 900, "plain": 400}
+IMPORTS_MB = {"torch": 900, "plain": 400}
 """Memory of a job before it computes anything, by what it imports, in megabytes."""
 
 USES_TORCH = (
@@ -174,7 +174,7 @@ def artifact_bytes(rule: str, sizes: Sizes) -> int | None:
 
 def memory_mb(rule: str, sizes: Sizes) -> int:
     """Estimate the memory of a job, in megabytes."""
-    base = LIBRARIES["torch" if rule in USES_TORCH else "plain"]
+    base = IMPORTS_MB["torch" if rule in USES_TORCH else "plain"]
     batch = AT_224_PIXELS.get(rule, 300) * min(1.0, max(sizes.side / 224, 0.3) ** 2)
     table = max(artifact_bytes("relevances", sizes) or 0, 0) / max(sizes.selected, 1) * 64 / MEGABYTE
     return 100 * math.ceil((base + batch + (table if rule not in USES_TORCH else 0)) / 100)

@@ -13,7 +13,7 @@ from purelens.config.study import Config, load_config
 from purelens.data.images import open_source
 from purelens.reruns.digests import Digests, architecture_digest, folder_digest, source_digest
 from purelens.storage.paths import artifact_path, is_of_the_world, shard_path
-from purelens.storage.shards import WHOLE
+from purelens.storage.shards import NO_SHARDS
 from purelens.workflow.estimates import Sizes, memory_mb, minutes
 from purelens.workflow.preflight import LayerFacts, check_lens_models, check_study
 
@@ -97,7 +97,7 @@ class Study:
     def shard_of(self, stage: str) -> Callable[[Names], str]:
         """Return a param function: which shard of a stage a job makes."""
         n_shards = self.n_shards(stage)
-        return lambda w: WHOLE if n_shards == 1 else f"{w.shard}/{n_shards}"
+        return lambda w: NO_SHARDS if n_shards == 1 else f"{w.shard}/{n_shards}"
 
     def shards_of(self, w: Names) -> list[str]:
         """List the paths of all shards of a stage of a layer."""
@@ -185,7 +185,7 @@ class Study:
             real_bytes=self._real_bytes,
             heat_size=self.config.patches.heat_size,
             n_clusters=len(self.config.virtual_neurons.n_clusters),
-            methods=len(facts.lower_layers) + len(self.config.patch_embedders) + 2,
+            methods=len(facts.lower_layers) + len(self.config.patch_embedders) + 2,  # at most: activations and random
             shards=self.n_shards(rule),
         )
 

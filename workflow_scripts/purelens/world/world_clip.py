@@ -27,7 +27,7 @@ from purelens.world.world_cnn import batches
 logger = logging.getLogger("purelens")
 
 MODEL_CONFIG = Path(__file__).with_name("scene_clip.json")
-TEMPLATES = {"shape": "a {}", "color": "a {} object", "texture": "a {} object", "background": "an object on {}"}
+CAPTION_TEMPLATES = {"shape": "a {}", "color": "a {} object", "texture": "a {} object", "background": "an object on {}"}
 BATCH_SIZE = 32
 MUON_LEARNING_RATE = 0.01
 ADAM_LEARNING_RATE = 1e-3
@@ -135,7 +135,9 @@ def tokenize(texts: Sequence[str]) -> torch.Tensor:
 
 def prompts() -> list[torch.Tensor]:
     """Tokenize the captions that name one value of one attribute, for each attribute."""
-    return [tokenize([TEMPLATES[name].format(value) for value in values]) for name, values in ATTRIBUTES.items()]
+    return [
+        tokenize([CAPTION_TEMPLATES[name].format(value) for value in values]) for name, values in ATTRIBUTES.items()
+    ]
 
 
 def learning_rate(step: int, steps: int) -> float:
