@@ -11,7 +11,10 @@ from purelens.reruns.definitions import Definition, Package
 
 FILES = {
     "a.py": '"""Doc."""\nimport numpy as np\nfrom pkg.b import f\n\n\ndef g(x):\n    """Doc."""\n    return f(np.abs(x))\n',
-    "b.py": "LIMIT = 3\n\n\ndef f(x):\n    return x + LIMIT\n\n\ndef unused(x):\n    return x\n",
+    "b.py": (
+        "import logging\n\nlog = logging.getLogger()\nLIMIT = 3\n\n\ndef f(x):\n    return x + LIMIT\n\n\n"
+        "def unused(x):\n    return x\n"
+    ),
     "errors.py": "class UserError(Exception):\n    pass\n",
     "inner/__init__.py": "",
     "inner/c.py": "from pkg.a import g\n\n\ndef start(x):\n    return g(x)\n",
@@ -44,6 +47,18 @@ SAME = {
     "a library's function imported by its name": {
         "a.py": FILES["a.py"].replace("import numpy as np", "import numpy").replace("np.", "numpy.")
     },
+    "a library's function imported from its module": {
+        "a.py": FILES["a.py"].replace("import numpy as np", "from numpy import abs as size").replace("np.abs", "size")
+    },
+    "an annotation of a constant": {"b.py": FILES["b.py"].replace("LIMIT =", "LIMIT: int =")},
+    "an import for annotations": {
+        "b.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import os\n" + FILES["b.py"]
+    },
+    "a logger renamed": {
+        "b.py": FILES["b.py"]
+        .replace("log =", "notes =")
+        .replace("    return x + L", "    notes.info(x)\n    return x + L")
+    },
     "an import inside the function": {
         "a.py": "import numpy as np\n\ndef g(x):\n    from pkg.b import f\n    return f(np.abs(x))\n"
     },
@@ -64,7 +79,7 @@ SAME = {
         "a.py": FILES["a.py"].replace("from pkg.b import f", "from pkg import b").replace("f(np", "b.f(np")
     },
     "a message in the log": {
-        "b.py": FILES["b.py"].replace("    return x + LIMIT", "    logger.info('%s', x)\n    return x + LIMIT")
+        "b.py": FILES["b.py"].replace("    return x + LIMIT", "    log.info('%s', x)\n    return x + LIMIT")
     },
     "what only runs as a program": {"b.py": FILES["b.py"] + '\n\nif __name__ == "__main__":\n    print(f(1))\n'},
 }
@@ -88,6 +103,12 @@ DIFFERENT = {
     "a decorator": {"b.py": FILES["b.py"].replace("def f", "@str\ndef f")},
     "another function of the same name": {"a.py": FILES["a.py"].replace("from pkg.b import f", "from math import f")},
     "a library's function of the same name": {"a.py": FILES["a.py"].replace("import numpy", "import torch")},
+    "what a quoted annotation names": {
+        "b.py": FILES["b.py"].replace("f(x)", "f(x: 'Box')") + "\n\nclass Box:\n    def get(self):\n        return 1\n"
+    },
+    "a branch of the module": {"b.py": FILES["b.py"] + "\nif LIMIT:\n    LIMIT = 9\n"},
+    "a loop of the module": {"b.py": FILES["b.py"] + "\nfor name in 'ab':\n    globals()[name] = 1\n"},
+    "an item that is set later": {"b.py": FILES["b.py"] + "\nunused.limit = 1\n"},
     "what an annotation names": {
         "b.py": FILES["b.py"].replace("f(x)", "f(x: Box)") + "\n\nclass Box:\n    def get(self):\n        return 1\n"
     },
@@ -107,6 +128,19 @@ def test_the_words_of_an_error_do_not_count(tmp_path: Path) -> None:
         digest(tmp_path, FILES | {"inner/c.py": text, "errors.py": "class UserError(OSError):\n    pass\n"}) == before
     )
     assert digest(tmp_path, FILES | {"inner/c.py": text.replace("if x:", "if not x:")}) != before
+
+
+def test_the_annotation_of_a_local_variable_does_not_count(tmp_path: Path) -> None:
+    text = "from pkg.a import g\n\ndef start(x):\n    y = g(x)\n    return y\n"
+    before = digest(tmp_path, FILES | {"inner/c.py": text})
+    assert digest(tmp_path, FILES | {"inner/c.py": text.replace("y =", "y: int =")}) == before
+    assert digest(tmp_path, FILES | {"inner/c.py": text.replace("    y =", "    z: int\n    y =")}) == before
+
+
+def test_the_annotations_of_a_class_are_its_fields(tmp_path: Path) -> None:
+    text = "class Box:\n    x: int\n\ndef start(x):\n    return Box()\n"
+    before = digest(tmp_path, FILES | {"inner/c.py": text})
+    assert digest(tmp_path, FILES | {"inner/c.py": text.replace("x: int", "x: str")}) != before
 
 
 LOCAL = "from pkg.b import f\n\ndef start(x):\n    {binding}\n    return f(x)\n"
@@ -142,6 +176,35 @@ def test_a_function_that_calls_itself_may_be_renamed(tmp_path: Path) -> None:
     before = digest(tmp_path, FILES | {"inner/c.py": text})
     renamed = FILES | {"inner/c.py": text.replace("start", "begin")}
     assert digest(tmp_path, renamed, Definition("begin", "inner.c")) == before
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("if LIMIT:\n    A = 1\nelse:\n    A = 2\n", "if not LIMIT:\n    A = 1\nelse:\n    A = 2\n"),
+        (
+            "try:\n    A = int('1')\nexcept ValueError:\n    A = 2\n",
+            "try:\n    A = int('1')\nexcept ValueError:\n    A = 3\n",
+        ),
+        (
+            "try:\n    from math import exp as A\nexcept ImportError:\n    A = 2\n",
+            "try:\n    from math import log as A\nexcept ImportError:\n    A = 2\n",
+        ),
+        ("A = {}\nfor key in 'ab':\n    A[key] = 1\n", "A = {}\nfor key in 'ab':\n    A[key] = 2\n"),
+    ],
+    ids=["condition", "except", "import", "loop"],
+)
+def test_all_of_a_compound_statement_counts(tmp_path: Path, before: str, after: str) -> None:
+    text = "LIMIT = 1\n{}\ndef start(x):\n    return A\n"
+    first = digest(tmp_path, FILES | {"inner/c.py": text.format(before)})
+    assert digest(tmp_path, FILES | {"inner/c.py": text.format(after)}) != first
+
+
+def test_what_a_function_inside_imports_is_its_own(tmp_path: Path) -> None:
+    inner = "    def inner():\n        from math import f\n        return f\n"
+    files = FILES | {"inner/c.py": f"from pkg.b import f\n\ndef start(x):\n{inner}    return f(x), inner()\n"}
+    before = digest(tmp_path, files)
+    assert digest(tmp_path, files | {"b.py": "def f(x):\n    return 7\n"}) != before
 
 
 def test_names_that_are_bound_together_are_told_apart(tmp_path: Path) -> None:

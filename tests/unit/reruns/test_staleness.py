@@ -101,6 +101,13 @@ def test_what_is_missing_is_made_if_something_needs_it(study: Study) -> None:
     assert study.stale() == ["middle", "last"]
 
 
+def test_what_is_made_from_a_job_that_runs_is_made_again(study: Study) -> None:
+    """As Snakemake does where a target is missing that others are made from."""
+    study.path("middle.h5").unlink()
+    targets = [str(study.path("last.csv")), str(study.path("middle.h5"))]
+    assert [step.rule for step in planned(study.freshness(), study.find_step, targets)] == ["middle", "last"]
+
+
 @pytest.mark.parametrize("damage", [b"", b"text", None])
 def test_damaged_and_foreign_files_are_made_anew(study: Study, damage: bytes | None) -> None:
     path = study.path("middle.h5")

@@ -3,7 +3,10 @@
 A definition is what binds a name at the top of a module: a function, a class or an assignment. Its tokens are its syntax tree
 in order, without anything that decides no result: comments, docstrings, imports, function annotations, log messages and the
 arguments of ``UserError``. A name that stands for another definition of the package becomes a reference to it. A name that was
-imported from a library becomes its full dotted name, whatever it was imported as.
+imported from a library becomes its full dotted name, whatever it was imported as. Where a statement's effect is not known, it
+counts for all definitions of its module: a digest may change too often, but never too rarely.
+
+See invariant 1 (fingerprints) in ``docs/reruns.md``.
 """
 
 import ast
@@ -75,15 +78,13 @@ class Module:
             self.imports.update(self._package.imported(statement))
         elif _is_main(statement) or _is_docstring(statement):
             return
-        elif isinstance(statement, ast.If | ast.Try | ast.With):  # such as ``if TYPE_CHECKING``
-            for child in ast.iter_child_nodes(statement):
-                if isinstance(child, ast.stmt):
-                    self._add(child)
         else:
-            names = bound([statement])
-            for name in names:
+            for inner in within([statement]):
+                if isinstance(inner, ast.Import | ast.ImportFrom):  # such as that of ``if TYPE_CHECKING``
+                    self.imports.update(self._package.imported(inner))
+            for name in bound([statement]):
                 self.statements.setdefault(name, []).append(statement)
-            if not names:
+            if not _only_binds(statement):
                 self.effects.append(statement)
 
 
@@ -170,6 +171,8 @@ class Package:
                 yield Definition(name, definition.module)
             return
         writer = TokenWriter(self, definition)
+        if definition.name in module.imports:  # bound in one branch, imported in another
+            yield module.imports[definition.name]
         for statement in [*module.statements[definition.name], *module.effects]:
             yield from writer.write(statement, [])
 
@@ -201,7 +204,10 @@ class TokenWriter:
             yield from self._fields(node, [*scopes, scope])
         elif isinstance(node, ast.Raise) and _is_user_error(node.exc):
             yield "Raise UserError"
-        elif not (isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node) or _is_log(node)):
+        elif isinstance(node, ast.AnnAssign):
+            if node.value:
+                yield from self._fields(ast.Assign([node.target], node.value), scopes)
+        elif not (isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node) or self._is_log(node, scopes)):
             yield from self._fields(node, scopes)
 
     def _fields(self, node: ast.AST, scopes: list[Scope]) -> Iterator[Token]:
@@ -227,12 +233,33 @@ class TokenWriter:
         return "binds itself" if own else f"binds {name}"
 
     def _attribute(self, node: ast.Attribute, scopes: list[Scope]) -> Iterator[Token]:
-        owner = self._meaning(node.value.id, scopes) if isinstance(node.value, ast.Name) else ""
+        known = self._member(node, scopes)
+        if known is None:
+            yield from self._fields(node, scopes)
+        else:
+            yield known
+
+    def _member(self, node: ast.expr, scopes: list[Scope]) -> Token | None:
+        """What a dotted name stands for: ``torch.autograd.grad`` is ``grad``, imported from there; None: not known."""
+        if isinstance(node, ast.Name):
+            return self._meaning(node.id, scopes)
+        owner = self._member(node.value, scopes) if isinstance(node, ast.Attribute) else None
+        if owner is None or not isinstance(node, ast.Attribute):
+            return None
         if isinstance(owner, Definition) and owner.name == WHOLE_MODULE:
             dotted = f"{self._package.folder.name}.{owner.module}"
-            yield self._package.resolve(self._package.member(dotted, node.attr))
-        else:
-            yield from self._fields(node, scopes)
+            return self._package.resolve(self._package.member(dotted, node.attr))
+        return f"{owner}.{node.attr}" if isinstance(owner, str) and owner.startswith("library ") else None
+
+    def _is_log(self, node: ast.AST, scopes: list[Scope]) -> bool:
+        """Whether a statement only writes to a logger of a module."""
+        call = node.value if isinstance(node, ast.Expr) else None
+        owner = call.func.value if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) else None
+        token = self._meaning(owner.id, scopes) if isinstance(owner, ast.Name) else None
+        if not isinstance(token, Definition) or token.name == WHOLE_MODULE or token.module in self._package.opaque:
+            return False
+        made = [getattr(s, "value", None) for s in self._package.module(token.module).statements.get(token.name, [])]
+        return bool(made) and all(isinstance(v, ast.Call) and ast.unparse(v.func) == "logging.getLogger" for v in made)
 
     def _function(self, node: Function, scopes: list[Scope]) -> Iterator[Token]:
         yield f"function {node.name}" if scopes and not isinstance(node, ast.Lambda) else "function"
@@ -248,13 +275,13 @@ class TokenWriter:
             yield from self.write(statement, [*scopes, scope])
         # what an annotation names may be what the function is given, so its methods count; how it is spelled does not
         annotations = [argument.annotation for argument in arguments if argument] + [getattr(node, "returns", None)]
-        named = [token for part in annotations if part for token in self.write(part, scopes)]
+        named = [token for part in annotations if part for token in self.write(_unquoted(part), scopes)]
         yield from sorted({token for token in named if isinstance(token, Definition)})
 
     def _scope_of(self, node: Function, arguments: Sequence[str]) -> Scope:
         body = _body(node)
         scope: Scope = dict.fromkeys([*arguments, *bound(body)])
-        for inner in ast.walk(node):
+        for inner in within(body):
             if isinstance(inner, ast.Import | ast.ImportFrom):
                 scope.update(self._package.imported(inner))
             elif isinstance(inner, ast.Global | ast.Nonlocal):
@@ -268,25 +295,50 @@ class TokenWriter:
             yield from self.write(part, scopes)
         # functions do not see the names of the class body: its scope is empty, and only says that we are no longer at the top
         for statement in node.body:
-            yield from self.write(statement, [*scopes, {}])
+            if isinstance(statement, ast.AnnAssign):  # of a class, annotations make fields
+                yield from self._fields(statement, [*scopes, {}])
+            else:
+                yield from self.write(statement, [*scopes, {}])
+
+
+def within(nodes: Sequence[ast.AST]) -> Iterator[ast.AST]:
+    """Walk through statements, and not into the functions and classes inside them, which have scopes of their own."""
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, Function | ast.ClassDef | Comprehension):
+            waiting.extend(ast.iter_child_nodes(node))
 
 
 def bound(nodes: Sequence[ast.AST]) -> set[str]:
     """Collect the names that statements bind in their own scope, not in those of functions and classes inside them."""
     names: set[str] = set()
-    waiting = list(nodes)
-    while waiting:
-        node = waiting.pop()
+    for node in within(nodes):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
-            continue
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
         elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
             names.add(node.name)
-        if not isinstance(node, Comprehension | ast.Lambda):
-            waiting.extend(ast.iter_child_nodes(node))
     return names
+
+
+def _only_binds(statement: ast.stmt) -> bool:
+    """Whether a statement of a module does nothing but bind names (or import)."""
+    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        return all(isinstance(target, ast.Name | ast.Tuple) for target in targets)
+    if isinstance(statement, ast.If):  # such as ``if TYPE_CHECKING``
+        return all(isinstance(inner, ast.Import | ast.ImportFrom) for inner in [*statement.body, *statement.orelse])
+    return isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+
+
+def _unquoted(annotation: ast.expr) -> ast.expr:
+    """Parse an annotation that is written as a text."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return ast.parse(annotation.value, mode="eval").body
+    return annotation
 
 
 def _body(node: Function) -> list[ast.AST]:
@@ -297,15 +349,8 @@ def _is_docstring(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _is_log(node: ast.AST) -> bool:
-    """Whether a statement only writes to the log."""
-    call = node.value if isinstance(node, ast.Expr) else None
-    owner = call.func.value if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) else None
-    return isinstance(owner, ast.Name) and owner.id == "logger"
-
-
 def _is_user_error(raised: ast.expr | None) -> bool:
-    return isinstance(raised, ast.Call) and isinstance(raised.func, ast.Name) and raised.func.id == "UserError"
+    return isinstance(raised, ast.Call) and ast.unparse(raised.func).rpartition(".")[2] == "UserError"
 
 
 def _is_main(node: ast.stmt) -> bool:

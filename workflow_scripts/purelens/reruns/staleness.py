@@ -119,6 +119,10 @@ class Freshness:
         assert shard is not None, "every shard is made by a rule"
         return shard
 
+    def sources(self, step: Step) -> list[str]:
+        """List the files that a step is made from: not the shards of an artifact, but what these are made from."""
+        return list(self._maker(step).inputs.values())
+
     def is_fresh(self, path: str) -> bool:
         """Tell whether all files of the step that makes a file are there and as the study would make them."""
         step = self._find_step(path)
@@ -272,21 +276,45 @@ def planned(freshness: Freshness, find_step: Callable[[str], Step | None], targe
     targets
         Files that the run is to make.
     """
-    steps: dict[str, Step] = {}
-    visited: dict[str, bool] = {}
+    run = _Run(freshness, find_step, set(targets))
+    n_needed = 0
+    while len(run.needed) > n_needed:  # until no step is visited before it is known to be needed
+        n_needed = len(run.needed)
+        run.steps.clear()
+        for target in targets:
+            run.visit(target)
+    return [step for step in run.steps.values() if step is not None]
 
-    def visit(path: str, needed: bool) -> None:
-        step = find_step(path)
-        if step is None or visited.get(path, False) or (path in visited and not needed):
-            return
-        runs = (step.is_begun and bool(freshness.changes(path))) or (needed and not step.is_done)
-        visited[path] = runs
-        if runs or step.rule != GATHER:  # shards of another study may lie beside an artifact that is whole and fresh
-            for source in step.inputs.values():
-                visit(source, runs)
-        if runs:
-            steps.setdefault(json.dumps(step.outputs), step)
 
-    for target in targets:
-        visit(target, needed=True)
-    return list(steps.values())
+@dataclass(frozen=True)
+class _Run:
+    """The steps of a run, as Snakemake chooses them."""
+
+    freshness: Freshness
+    find_step: Callable[[str], Step | None]
+    needed: set[str]
+    """Files that the user or a step that runs asks for."""
+    steps: dict[str, Step | None] = field(default_factory=dict)
+    """Each visited step by its outputs; None if it does not run."""
+
+    def visit(self, path: str) -> bool:
+        """Tell whether the step that makes a file runs, after visiting those that it depends on."""
+        step = self.find_step(path)
+        if step is None:
+            return False
+        key = json.dumps(step.outputs)
+        if key not in self.steps:
+            # what is made from the outputs of a step that runs is made again, whether those were stale or missing
+            above = [self.visit(source) for source in self.freshness.sources(step)]
+            runs = any(above) or self._is_due(step, path)
+            if runs:
+                self.needed.update(step.inputs.values())
+                for source in step.inputs.values():
+                    self.visit(source)
+            self.steps[key] = step if runs else None
+        return self.steps[key] is not None
+
+    def _is_due(self, step: Step, path: str) -> bool:
+        if step.is_begun and self.freshness.changes(path):
+            return True
+        return not self.needed.isdisjoint(step.outputs) and not step.is_done

@@ -3,6 +3,7 @@
 See invariants 2 (staleness) and 3 (marks) in ``docs/reruns.md``.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -63,8 +64,8 @@ class Steps:
 
     def is_forced(self, step: Step) -> bool:
         """Tell whether the user asked to run a step again, with ``--forcerun``."""
-        forced = set(self._workflow.dag_settings.forcerun)
-        return step.rule in forced or not forced.isdisjoint(step.outputs)
+        forced = {os.path.normpath(name) for name in self._workflow.dag_settings.forcerun}
+        return step.rule in forced or not forced.isdisjoint(map(os.path.normpath, step.outputs))
 
 
 def _filled_in(value: Any, wildcards: Any) -> Any:
