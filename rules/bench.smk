@@ -29,6 +29,7 @@ rule comparisons:
             name: bench.model_dump() for name, bench in settings.bench.studies.items()
         },
         repeats=settings.bench.repeats,
+        watch=bundled_digests("report/gallery.html"),
         seed=settings.seed,
         code=code_digest("comparisons"),
     message:

@@ -7,7 +7,12 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
 from purelens.errors import UserError
 from purelens.reruns.code_digests import code_digest
-from purelens.reruns.digests import Digests, architecture_digest, file_digest
+from purelens.reruns.digests import (
+    Digests,
+    architecture_digest,
+    bundled_digests,
+    file_digest,
+)
 from purelens.storage.paths import MEMORY
 from purelens.workflow.preflight import check_files, check_inputs_of_the_lens
 from purelens.workflow.study import Names, one_of, open_study

@@ -68,6 +68,7 @@ rule neuron_figures:
         neurons=settings.figures.neurons,
         n_references=settings.figures.references,
         n_clusters=settings.figures.n_clusters,
+        watch=bundled_digests("report/gallery.html"),
         code=code_digest("neuron_figures"),
     message:
         "drawing neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"

@@ -128,8 +128,15 @@ rule explorer:
         ratios_csv=study.path_from("explorer", "bench_ratios"),
         watch={
             "ratios.csv": file_digest(path("bench_ratios")),
-            "templates": study.folder_digest(
-                f"{workflow.basedir}/workflow_scripts/report"
+            **bundled_digests(
+                "report/index.html",
+                "report/explorer.css",
+                "report/core.js",
+                "report/overview.js",
+                "report/grid.js",
+                "report/neuron.js",
+                "report/clip.js",
+                "report/main.js",
             ),
         },
         code=code_digest("explorer"),

@@ -85,11 +85,7 @@ rule world_clip:
         runtime=runtime("world_clip"),
     params:
         epochs=settings.world.clip_epochs,
-        watch={
-            "scene_clip.json": file_digest(
-                f"{workflow.basedir}/workflow_scripts/purelens/world/scene_clip.json"
-            )
-        },
+        watch=bundled_digests("purelens/world/scene_clip.json"),
         seed=settings.seed,
         code=code_digest("world_clip"),
     message:

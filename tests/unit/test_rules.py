@@ -12,6 +12,8 @@ import pytest
 
 from compiled_rules import program
 from helpers import ROOT
+from purelens.reruns import code_digests
+from purelens.reruns.definitions import Definition
 from purelens.workflow.job import NOT_ARGUMENTS, bind
 
 SCRIPTS = sorted((ROOT / "workflow_scripts").glob("*.py"))
@@ -84,4 +86,40 @@ def test_a_rule_gives_what_its_function_takes(rule: str) -> None:
 
 
 def test_paths_that_the_explorer_reads_are_params_of_its_rule() -> None:
-    assert {"benchmarks_folder", "ratios_csv", "watch"} <= NAMES["explorer"]["params"]
+    assert {"benchmarks_folder", "ratios_csv"} <= NAMES["explorer"]["params"]
+    assert '"ratios.csv": file_digest(path("bench_ratios"))' in body_of("explorer")
+
+
+BUNDLED = {
+    path.name: path.relative_to(ROOT / "workflow_scripts").as_posix()
+    for path in (ROOT / "workflow_scripts").rglob("*")
+    if path.suffix in {".html", ".js", ".css", ".json"} and "egg-info" not in str(path)
+}
+
+
+def body_of(rule: str) -> str:
+    (body,) = re.findall(rf"^rule {rule}:\n((?:    .*\n|\n)+)", "".join(p.read_text() for p in RULES), re.M)
+    return str(body)
+
+
+def test_files_beside_the_code_are_watched_by_the_rules_that_read_them() -> None:
+    """Code that names a file, such as a template, is reached only by rules that watch the file."""
+    readers: dict[str, str] = {}
+    package = code_digests._digests().package
+    for rule in NAMES:
+        tokens = {token for definition in code_digests.reached_by(rule) for token in package.tokens(definition)}
+        read = {path for name, path in BUNDLED.items() if repr(name) in tokens}
+        assert read == {path for path in BUNDLED.values() if f'"{path}"' in body_of(rule)}, rule
+        readers |= dict.fromkeys(read, rule)
+    assert set(readers) == set(BUNDLED.values())
+
+
+def test_rules_that_load_an_embedding_model_watch_its_files() -> None:
+    """A changed checkpoint or model config makes stale what the model computed."""
+    package = code_digests._digests().package
+    loader = package.resolve(Definition("load_embedder", "networks.embedders"))
+    for rule in NAMES:
+        if loader in code_digests.reached_by(rule):
+            assert re.search(
+                "watch=(study.embedder_watch|lens.attack_watch|lambda)", body_of(rule).partition("params:")[2]
+            ), rule

@@ -71,10 +71,10 @@ def without_results(folder: Path, finished: Path) -> Workplace:
 
 def complete_artifacts(results: Path, expected: dict[str, dict[str, str]]) -> int:
     """Every file that can be seen is whole: the bytes of its data are those of an undisturbed run."""
-    results_found = results_of(results)
-    for name, data in results_found.items():
+    datas = results_of(results)
+    for name, data in datas.items():
         assert data == expected[name], name
-    return len(results_found)
+    return len(datas)
 
 
 def kill(process: subprocess.Popen[str]) -> None:
@@ -153,9 +153,9 @@ def test_a_rerun_that_is_killed_leaves_the_old_artifact(
         assert process.poll() is None
         time.sleep(0.01)
     kill(process)
-    results_found = results_of(tmp_path / "results")
+    new = results_of(tmp_path / "results")
     names = [str(path.relative_to(finished)) for pattern in patterns for path in finished.rglob(pattern)]
-    assert {name: results_found[name] for name in names} == {name: old[name] for name in names}
+    assert {name: new[name] for name in names} == {name: old[name] for name in names}
     assert names
     assert workplace.snakemake(tiny, "--unlock").code == 0
     assert workplace.snakemake(tiny, "-n").jobs == {}  # the study of the old artifact still finds it fresh
@@ -178,12 +178,12 @@ class Reader(threading.Thread):
 
     def __init__(self, paths: list[Path]) -> None:
         super().__init__(daemon=True)
-        self.results_found: dict[Path, Counter[str | None]] = {path: Counter() for path in paths}
+        self.digests: dict[Path, Counter[str | None]] = {path: Counter() for path in paths}
         self.stopped = threading.Event()
 
     def run(self) -> None:
         while not self.stopped.wait(0.002):
-            for path, seen in self.results_found.items():
+            for path, seen in self.digests.items():
                 seen[digest(path)] += 1
 
 
@@ -208,7 +208,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(
     reader.join()
     assert run.code == 0, run.text
     assert any(digest(path) != old[path] for path in paths)
-    for path, seen in reader.results_found.items():
+    for path, seen in reader.digests.items():
         assert seen.keys() <= {old[path], digest(path)}, (path, seen)
         assert seen.total() > 100
 

@@ -63,8 +63,8 @@ def test_a_cluster_gives_the_local_results(
     submitted = [
         line for line in (done.stdout + done.stderr).splitlines() if "has been submitted with SLURM jobid" in line
     ]
-    # dataset, model, activations, 2 x relevances, gather, patches, embeddings, a group; image_embeddings, 2 x concepts, gates,
-    # network_dissection, a group, ablate; eleven of the lens; pages, explorer
+    # dataset, model, activations, 2 x relevances, gather, patches, embeddings, a group; image_embeddings, 2 x concepts,
+    # assignments, network_dissection, a group, ablate; eleven of the lens; pages, explorer
     assert len(submitted) == 29
     assert "group_evaluate" in " ".join(str(path) for path in workplace.folder.rglob("slurm_logs/**/*.log"))
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from helpers import ROOT
-from purelens.config.study import load_config
+from purelens.config.base import Section, subsection
+from purelens.config.study import Config, load_config
 from purelens.errors import UserError
 
 STUDIES = sorted((ROOT / "configs").glob("*.yaml")) + [ROOT / "config.yaml"]
@@ -106,6 +107,46 @@ def test_missing_key_inside_a_section(study: dict[str, Any]) -> None:
     del study["datasets"]["scenes"]["images"]
     with pytest.raises(UserError, match=r"missing key 'datasets\.scenes\.images': folder of class folders"):
         load_config(study)
+
+
+OLD_KEYS = {
+    "explain/simulator": "ground_truth",
+    "explain/elsewhere": "imported",
+    "explain/concepts/words/least_probability": "min_probability",
+    "lens/significant": "significant_fraction",
+    "lens/split_below": "min_explained_variance",
+    "lens/n_parts": "n_directions",
+    "lens/attacks/a/shown": "source_class",
+    "lens/attacks/a/taken_for": "target_class",
+    "figures/neighbours": "neighbors",
+}
+
+
+@pytest.mark.parametrize("key", OLD_KEYS)
+def test_an_old_key_names_the_new_one_in_one_line(study: dict[str, Any], key: str) -> None:
+    """Also where the new key has no default."""
+    attack = {"source_class": "a", "target_class": "b"}
+    values: dict[str, Any] = change(study, "lens/attacks/a", attack)
+    *sections, old = key.split("/")
+    inner = values
+    for name in sections:
+        inner = inner.setdefault(name, {})
+    inner.pop(OLD_KEYS[key], None)
+    inner[old] = 0
+    with pytest.raises(UserError) as caught:
+        load_config(values)
+    assert str(caught.value) == f"config: key '{key.replace('/', '.')}' is now called '{OLD_KEYS[key]}'"
+
+
+def test_all_old_keys_are_tried() -> None:
+    sections: list[type[Section]] = [Config]
+    for section in sections:
+        for field in section.model_fields.values():
+            inner, _ = subsection(field.annotation)
+            if inner is not None:
+                sections.append(inner)
+    renamed = [(old, new) for section in sections for old, new in section.renamed.items()]
+    assert sorted(renamed) == sorted((key.split("/")[-1], new) for key, new in OLD_KEYS.items())
 
 
 def test_all_mistakes_are_told_at_once(study: dict[str, Any]) -> None:

@@ -64,7 +64,7 @@ def test_superclasses_name_classes(tmp_path: Path) -> None:
         read_superclasses(str(path), ["car", "cat"])
 
 
-def test_explanations_from_elsewhere(tmp_path: Path) -> None:
+def test_imported_explanations(tmp_path: Path) -> None:
     path = tmp_path / "milan.csv"
     path.write_text("neuron,concept,weight\n3,null,\n3,dog,0.5\n5,\n")
     explanations = read_imported(str(path))

@@ -96,7 +96,7 @@ def test_dissection_of_dead_neurons(labeled: Path, tmp_path: Path) -> None:
     assert len(explained[NOISE]) == 1
 
 
-def test_explanations_from_elsewhere_are_scored(labeled: Path, tmp_path: Path) -> None:
+def test_imported_explanations_are_scored(labeled: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(f"neuron,concept,weight\n{SINGLE},a <b>,2\n{SUM},unheard of,1\n")
     scores = run_explain(labeled, tmp_path, imported={"mine": str(tmp_path / "mine.csv")})
     mine = scores[scores["method"] == "imported:mine"].set_index("neuron")

@@ -22,7 +22,7 @@ class Concepts(Section):
     template: str = Field("{}", description="prompt of a concept without one of its own; {} is the concept")
     embedder: str | None = Field(None, description="embedding model of the texts: of source open_clip or file")
     text_embeddings: str | None = Field(
-        None, description="embeddings of the texts computed elsewhere, a row each; needed if the embedder is a file"
+        None, description="embeddings of the texts by a program of yours, a row each; needed if the embedder is a file"
     )
     min_probability: Fraction = Field(
         0.5, description="concepts are dropped whose five largest probabilities have a smaller mean"
@@ -63,7 +63,7 @@ class Explain(Section):
         None, description="concept set that explanations are scored against; null: the first"
     )
     imported: dict[Name, str] = Field(
-        {}, description="explanations made elsewhere: .csv tables of neuron, concept and, if there is one, weight"
+        {}, description="explanations by other programs: .csv tables of neuron, concept and, if there is one, weight"
     )
     clip_dissect: bool = Field(True, description="also explain by CLIP-Dissect, with each set of texts")
     network_dissection: bool = Field(

@@ -200,7 +200,19 @@ def load_config(source: dict[str, Any] | str | Path) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise UserError("\n".join(_explain(e) for e in error.errors())) from None
+        errors = error.errors()
+        old = {_new_location(e) for e in errors} - {None}
+        raise UserError(
+            "\n".join(_explain(e) for e in errors if e["type"] != "missing" or e["loc"] not in old)
+        ) from None
+
+
+def _new_location(error: Any) -> tuple[str | int, ...] | None:
+    """Tell where a key of an earlier version stands now: what is missing there is not a second mistake."""
+    if error["type"] != "extra_forbidden":
+        return None
+    new = section_at(Config, error["loc"][:-1]).renamed.get(str(error["loc"][-1]))
+    return (*error["loc"][:-1], new) if new else None
 
 
 def _explain(error: Any) -> str:

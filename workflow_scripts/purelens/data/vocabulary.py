@@ -114,7 +114,7 @@ def _is_list_of_texts(values: object) -> bool:
 
 @dataclass(frozen=True)
 class ImportedExplanation:
-    """An explanation made elsewhere: names of concepts (m,) and their weights (m,)."""
+    """An explanation by another program: names of concepts (m,) and their weights (m,)."""
 
     names: list[str]
     weights: np.ndarray

@@ -87,7 +87,7 @@ def explain(
     neurons, layer
         Neurons that are studied, and the name of their layer.
     imported
-        Tables of explanations that were made elsewhere, by name.
+        Tables of explanations by other programs, by name.
     clip_dissect
         Also explain by CLIP-Dissect, with each set of texts.
     search

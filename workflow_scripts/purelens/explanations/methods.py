@@ -7,7 +7,7 @@ DISSECT = "clip_dissect:"
 """CLIP-Dissect, of a set of texts (Oikarinen & Weng 2023)."""
 
 IMPORTED = "imported:"
-"""Explanations made elsewhere."""
+"""Imported explanations."""
 
 SHUFFLED = "shuffled:"
 """The control of a method: each neuron has the words of another one."""

@@ -263,7 +263,7 @@ def _load_network(
 
 
 def read_embeddings(path: str) -> np.ndarray:
-    """Read embeddings that were computed elsewhere, one row per image of the source, in its order.
+    """Read embeddings that another program computed, one row per image of the source, in its order.
 
     Parameters
     ----------
@@ -295,7 +295,7 @@ def read_embeddings(path: str) -> np.ndarray:
 
 
 def read_embeddings_of(images: Images, path: str) -> np.ndarray:
-    """Read embeddings that were computed elsewhere, of the images of a dataset artifact.
+    """Read embeddings that another program computed, of the images of a dataset artifact.
 
     Parameters
     ----------

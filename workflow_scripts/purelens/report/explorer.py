@@ -13,7 +13,7 @@ from purelens.report.overview import benchmarks, lenses, overview, ratios
 from purelens.report.templates import OPENS_WITHIN_A_PAGE, TEMPLATES_FOLDER, render
 from purelens.storage.files import replace_folder_when_whole, replace_when_whole
 
-SCRIPTS = ("core.js", "overview.js", "grid.js", "neuron.js", "lens.js", "main.js")
+SCRIPTS = ("core.js", "overview.js", "grid.js", "neuron.js", "clip.js", "main.js")
 STYLE = "explorer.css"
 PLOTLY = "plotly.min.js"
 

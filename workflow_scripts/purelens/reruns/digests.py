@@ -18,6 +18,9 @@ from purelens.data.images import open_source
 from purelens.errors import UserError
 from purelens.storage.files import digest_of
 
+BUNDLED = Path(__file__).parents[2]
+"""The folder of scripts, ``workflow_scripts``."""
+
 MANY_FILES = 1000
 """From this number on, the log says that files are being read."""
 
@@ -56,6 +59,22 @@ def _reached(starts: Iterable[Item], following: Callable[[Item], Iterable[Item]]
 def file_digest(path: str | Path) -> str | None:
     """Digest the bytes of a file; None if there is no such file."""
     return digest_of(path)[:16] if Path(path).is_file() else None
+
+
+def bundled_digests(*names: str) -> dict[str, str | None]:
+    """Digest files that stand beside the library's code and decide results, such as templates of pages.
+
+    Parameters
+    ----------
+    *names
+        Their paths in ``workflow_scripts``.
+
+    Returns
+    -------
+    dict
+        Digests by file name.
+    """
+    return {Path(name).name: file_digest(BUNDLED / name) for name in names}
 
 
 def architecture_digest(architecture: str) -> str | None:
