@@ -11,39 +11,8 @@ from PIL import Image
 from purelens.data.dataset import dataset, open_images
 from purelens.data.images import open_source
 from purelens.errors import UserError
-from purelens.storage.artifacts import strings
 from purelens.storage.provenance import Execution
-
-
-def gradient(height: int = 24, width: int = 36) -> np.ndarray:
-    rows, columns = np.mgrid[:height, :width]
-    return np.stack([rows * 9 % 256, columns * 7 % 256, (rows + columns) * 3 % 256], axis=2).astype(np.uint8)
-
-
-def build(images: Path, tmp_path: Path, **options: object) -> dict[str, Any]:
-    path = tmp_path / "images.h5"
-    dataset(str(images), str(path), **{"size": 16, **options})  # type: ignore[arg-type]
-    with h5py.File(path) as file:
-        return {
-            name: strings(file[name]) if file[name].dtype.kind in "SO" else file[name][...]
-            for name in file
-            if isinstance(file[name], h5py.Dataset)
-        }
-
-
-@pytest.fixture
-def messy(tmp_path: Path) -> Path:
-    """Good and bad images under names with spaces, quotes and Unicode."""
-    folder = tmp_path / "messy images"
-    for name in ('it\'s a "class"', "große Bäume 🌳", "<script>"):
-        (folder / name).mkdir(parents=True)
-        for number in range(3):
-            Image.fromarray(gradient()).save(folder / name / f"photo {number} 'x' ü.png")
-    first = folder / "<script>"
-    (first / "broken.jpg").write_bytes(b"nothing")
-    Image.new("RGB", (1, 1)).save(first / "dot.png")
-    (first / "notes.txt").write_text("not to be read")
-    return folder
+from support.images import build
 
 
 def test_bad_images_are_listed_and_left_out(messy: Path, tmp_path: Path) -> None:

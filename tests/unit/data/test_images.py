@@ -2,34 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 from PIL import Image
 
-from purelens.data.dataset import dataset
 from purelens.data.images import BadImageError, Geometry, decode, open_source
 from purelens.errors import UserError
 from purelens.networks.imports import torchvision
-from purelens.storage.artifacts import strings
-
-
-def gradient(height: int = 24, width: int = 36) -> np.ndarray:
-    rows, columns = np.mgrid[:height, :width]
-    return np.stack([rows * 9 % 256, columns * 7 % 256, (rows + columns) * 3 % 256], axis=2).astype(np.uint8)
-
-
-def build(images: Path, tmp_path: Path, **options: object) -> dict[str, Any]:
-    path = tmp_path / "images.h5"
-    dataset(str(images), str(path), **{"size": 16, **options})  # type: ignore[arg-type]
-    with h5py.File(path) as file:
-        return {
-            name: strings(file[name]) if file[name].dtype.kind in "SO" else file[name][...]
-            for name in file
-            if isinstance(file[name], h5py.Dataset)
-        }
+from support.images import build, gradient
 
 
 def test_grayscale_cmyk_palette_and_transparent_become_rgb(tmp_path: Path) -> None:
@@ -96,21 +77,6 @@ def test_geometry_is_torchvisions(interpolation: str, size: int, resize: int) ->
         expected = transforms.CenterCrop(size)(transforms.Resize(resize, mode)(image))
         decoded = Geometry(size, resize, interpolation, 1).apply(image)
         np.testing.assert_array_equal(decoded, np.asarray(expected))
-
-
-@pytest.fixture
-def messy(tmp_path: Path) -> Path:
-    """Good and bad images under names with spaces, quotes and Unicode."""
-    folder = tmp_path / "messy images"
-    for name in ('it\'s a "class"', "große Bäume 🌳", "<script>"):
-        (folder / name).mkdir(parents=True)
-        for number in range(3):
-            Image.fromarray(gradient()).save(folder / name / f"photo {number} 'x' ü.png")
-    first = folder / "<script>"
-    (first / "broken.jpg").write_bytes(b"nothing")
-    Image.new("RGB", (1, 1)).save(first / "dot.png")
-    (first / "notes.txt").write_text("not to be read")
-    return folder
 
 
 def test_class_folder_without_images(messy: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from purelens.report.data import number, rounded, write_data
 from purelens.report.pictures import save_picture, shrunk
 from purelens.storage.artifacts import read, strings
 from purelens.storage.files import replace_folder_when_whole
+from purelens.storage.paths import LENS_PAGES
 from purelens.storage.tables import read_table
 
 NEURONS_PER_FILE = 64
@@ -71,7 +72,7 @@ class ClipName:
     @property
     def key(self) -> str:
         """Under which the explorer asks for the data."""
-        return f"lens/{self.dataset}/{self.embedder}"
+        return LENS_PAGES.format(dataset=self.dataset, embedder=self.embedder)
 
 
 def lens_pages(

@@ -16,6 +16,7 @@ from purelens.report.neurons import Neuron, neuron_data, neurons, shown
 from purelens.report.pictures import save_picture, shrunk, strip
 from purelens.report.words import Words, main_words, methods_of_words, virtual_words, words_of
 from purelens.storage.files import replace_folder_when_whole
+from purelens.storage.paths import LAYER_PAGES
 from purelens.storage.tables import read_table
 
 N_EXAMPLES = 3
@@ -55,7 +56,7 @@ class LayerName:
     @property
     def key(self) -> str:
         """Under which the explorer asks for the data of the layer."""
-        return f"layers/{self.dataset}/{self.model}/{self.layer}"
+        return LAYER_PAGES.format(dataset=self.dataset, model=self.model, layer=self.layer)
 
 
 DEFAULT_SETTINGS = PageSettings()

@@ -7,6 +7,9 @@ MEMORY = Path(".snakemake") / "purelens"
 
 LAYER = "{dataset}/{model}/{layer}"
 LENS = "{dataset}/lens/{embedder}"
+LAYER_PAGES = f"layers/{LAYER}"
+LENS_PAGES = "lens/{dataset}/{embedder}"
+"""Folders of pages, relative to that of the explorer, which asks for their data by these names."""
 
 PATH_TEMPLATES = {
     "scenes": "world/{part}.h5",
@@ -55,8 +58,8 @@ PATH_TEMPLATES = {
     "neuron_figures": f"{LAYER}/figures/neurons.provenance.json",
     "neuron_gallery": f"{LAYER}/figures/neurons.html",
     "layer_figures": f"{LAYER}/figures/methods_{{embedder}}.png",
-    "pages": f"report/layers/{LAYER}.provenance.json",
-    "lens_pages": "report/lens/{dataset}/{embedder}.provenance.json",
+    "pages": f"report/{LAYER_PAGES}.provenance.json",
+    "lens_pages": f"report/{LENS_PAGES}.provenance.json",
     "explorer": "report/index.html",
     "explorer_assets": "report/assets.provenance.json",
     "explorer_in_one_file": "report/explorer.html",
