@@ -75,6 +75,8 @@ def test_what_is_public_is_documented(path: Path) -> None:
         assert docstring, node.name
         if isinstance(node, ast.FunctionDef) and len(parameters_of(node)) >= DOCUMENTED_FROM:
             assert sorted(described_in(docstring)) == sorted(parameters_of(node)), node.name
+            if node.returns is not None and ast.unparse(node.returns) != "None":
+                assert re.search(r"^(Returns|Yields)\n---", docstring, re.M), node.name
 
 
 def test_nothing_unpickles_or_evaluates() -> None:

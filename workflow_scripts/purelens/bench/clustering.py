@@ -69,6 +69,11 @@ def compare_clustering(folder: Path, n_neurons: int, seed: int) -> Comparison:
         Where the artifacts go.
     n_neurons, seed
         Number of neurons, each with 100 references in four groups, and the seed.
+
+    Returns
+    -------
+    Comparison
+        Times and differences of the implementations.
     """
     made = make_up(folder, n_neurons, seed)
     return Comparison(
@@ -93,6 +98,11 @@ def make_up(folder: Path, n_neurons: int, seed: int) -> Synthetic:
         Where they go.
     n_neurons, seed
         Number of neurons, and the seed.
+
+    Returns
+    -------
+    Synthetic
+        Paths of the artifacts, and what they hold.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)

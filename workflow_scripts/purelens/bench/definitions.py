@@ -24,6 +24,11 @@ def references(setting: Setting, n_references: int, layers: Sequence[str]) -> li
         K.
     layers
         Names of the layers.
+
+    Returns
+    -------
+    list
+        The references of each layer, in the order of ``layers``.
     """
     network = setting.network()
     rows: dict[str, list[torch.Tensor]] = {layer: [] for layer in layers}

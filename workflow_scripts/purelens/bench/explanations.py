@@ -50,6 +50,11 @@ def make_up(n_neurons: int, seed: int, n_images: int = N_IMAGES, n_concepts: int
         C, and the seed.
     n_images, n_concepts
         N and M.
+
+    Returns
+    -------
+    Synthetic
+        Concepts, activations, and the split of the images.
     """
     rng = np.random.default_rng(seed)
     shared = rng.normal(size=(n_images, 50))[:, rng.integers(0, 50, n_concepts)]

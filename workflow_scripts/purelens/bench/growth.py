@@ -46,6 +46,11 @@ def measure_growth(study: BenchStudy, name: str, folder: Path, seed: int) -> lis
         Where the artifacts go.
     seed
         Of random images and weights.
+
+    Returns
+    -------
+    list
+        Seconds and peak memory of each stage at each size.
     """
     records = []
     n_images = FACTORS[-1] * study.images_counted

@@ -59,6 +59,11 @@ def views(setting: Setting, folder: Path, layers: Sequence[str]) -> Any:
         Where it writes what it collects.
     layers
         Names of the layers.
+
+    Returns
+    -------
+    FeatureVisualization
+        Of zennit-crp, before its run.
     """
     torchvision()
     from crp.attribution import CondAttribution
@@ -81,6 +86,11 @@ def references(setting: Setting, folder: Path, n_references: int, layers: Sequen
         As for `views`.
     n_references
         K.
+
+    Returns
+    -------
+    list
+        The references of each layer, in the order of ``layers``.
     """
     from crp.helper import load_maximization
     from zennit.composites import EpsilonPlusFlat
@@ -136,6 +146,11 @@ def patches(
         Numbers of the neurons, and K.
     picture
         Draws the images and heatmaps of a neuron.
+
+    Returns
+    -------
+    list
+        For each neuron the cut-out references, as images.
     """
     from zennit.composites import EpsilonPlusFlat
 
@@ -161,6 +176,11 @@ def crops(data: torch.Tensor, heatmaps: torch.Tensor, _: bool) -> list[list[int]
         (n, 3, H, W) images and (n, H, W) relevances.
     _
         Whether zennit-crp cuts the receptive field out; it does not.
+
+    Returns
+    -------
+    list
+        Top, left, bottom and right of each box, ends excluded.
     """
     torchvision()
     from zennit.image import imgify
@@ -183,6 +203,11 @@ def framed(data: torch.Tensor, heatmaps: torch.Tensor, _: bool) -> list[Image.Im
     ----------
     data, heatmaps, _
         As for `crops`.
+
+    Returns
+    -------
+    list
+        One picture per reference.
     """
     torchvision()
     from zennit.image import imgify

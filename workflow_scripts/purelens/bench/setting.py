@@ -126,6 +126,11 @@ def prepare(study: BenchStudy, folder: Path, n_images: int, n_neurons: int, n_re
         Numbers of images, of neurons that are attributed, and of references.
     seed
         Of random images and weights.
+
+    Returns
+    -------
+    Setting
+        The network, the images and the paths of the artifacts.
     """
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "source"
@@ -151,6 +156,11 @@ def pictures_of(study: BenchStudy, folder: Path, n_images: int, seed: int) -> Pa
         Where the files go.
     n_images, seed
         Number of images, and the seed of those that are drawn.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if study.images is None:

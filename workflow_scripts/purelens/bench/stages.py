@@ -33,6 +33,11 @@ def compare_decoding(study: BenchStudy, folder: Path, n_workers: int, seed: int)
         Where images and artifacts go.
     n_workers, seed
         Threads and processes, and the seed of drawn images.
+
+    Returns
+    -------
+    Comparison
+        Times and differences of the implementations.
     """
     source = pictures_of(study, folder / "source", study.decoded_images, seed)
     geometry = Geometry(study.size, study.resize or study.size, "bilinear", 8)

@@ -120,6 +120,11 @@ def summarize(table: pd.DataFrame, quantities: Sequence[str], intervals: Interva
         Columns to average.
     intervals
         Settings of the bootstrap.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each of them and each quantity, with standard error and bootstrap interval.
     """
     rows = []
     for (method, k, embedder), group in table.groupby(["method", "n_clusters", "embedder"], sort=True):

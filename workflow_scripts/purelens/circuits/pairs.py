@@ -91,6 +91,11 @@ def select_pairs(activations: h5py.File, neurons: str | list[int | str], layer: 
         Name of the layer, for messages.
     shard
         Which shard of the neurons, such as ``2/4``.
+
+    Returns
+    -------
+    Pairs
+        Neurons and their references, in the order of the neurons.
     """
     ids = np.array(neuron_ids(neurons, len(activations["neuron"]), layer), dtype=np.int64)
     reference_id = Rows(activations, "reference_id")[ids]

@@ -76,6 +76,11 @@ def open_representations(
     embeddings, embedders
         Artifacts and names of embedding models; each gives ``embedder:{name}``.
 
+    Yields
+    ------
+    Representations
+        The representations of each method, read a slab of neurons at a time.
+
     Raises
     ------
     UserError

@@ -149,6 +149,11 @@ class Splitter:
             Name of the method (see `purelens.circuits.methods`).
         start, stop
             Rows of the neurons.
+
+        Yields
+        ------
+        Split
+            Labels, centers and silhouettes of one number of clusters.
         """
         valid = self.references.reference_id[start:stop] >= 0
         seeds = [[self.seed, int(neuron)] for neuron in self.references.neurons[start:stop]]

@@ -240,6 +240,11 @@ def losses(logits: np.ndarray, label: np.ndarray, temperature: float) -> np.ndar
         (n, classes) outputs of the network, and (n,) classes.
     temperature
         Divides the logits.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n,) in nats.
     """
     scaled = logits.astype(np.float64) / temperature
     return logsumexp(scaled, axis=1) - scaled[np.arange(len(label)), label]
@@ -339,7 +344,7 @@ class _Scorer:
         return losses(self.logits, self.label, self.temperature)
 
     def _predictions(self, unit: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """What each method, and its shuffled control, predicts of a neuron on validation and on test images."""
+        """Predict a neuron by each method and its shuffled control on validation and on test images."""
         predictions = {}
         for method, name in enumerate(self.explanations.methods):
             validation, test = (self.simulated[split][method] for split in (VALIDATION, TEST))

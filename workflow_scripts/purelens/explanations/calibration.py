@@ -20,6 +20,11 @@ def probability(cosine: np.ndarray, scale: float, bias: float) -> np.ndarray:
         Cosine similarities, of any shape.
     scale, bias
         a and b.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the shape of the cosines, between 0 and 1.
     """
     return expit(scale * (cosine + bias))
 

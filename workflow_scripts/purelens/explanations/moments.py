@@ -66,6 +66,11 @@ def with_activations(concepts: ConceptMoments, slabs: Slabs, n_neurons: int) -> 
         Concepts (b, M) and activations (b, B), slab by slab.
     n_neurons
         B.
+
+    Returns
+    -------
+    Moments
+        Of concepts and activations.
     """
     total, square = np.zeros(n_neurons), np.zeros(n_neurons)
     product = np.zeros((n_neurons, len(concepts.mean)))

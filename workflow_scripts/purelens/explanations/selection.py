@@ -139,6 +139,11 @@ def fitted(train: Covariances, validation: Covariances, concepts: np.ndarray) ->
         Moments of the images that weights are fitted on, and of those that judge.
     concepts
         (m,) numbers of the concepts.
+
+    Returns
+    -------
+    Explanation
+        The concepts with their weights.
     """
     weights = fits(train, concepts[None])
     correlation = float(correlations(validation, concepts[None], weights)[0])

@@ -58,6 +58,11 @@ class Explanations:
             The B units.
         n_columns
             M.
+
+        Returns
+        -------
+        numpy.ndarray
+            (B, M) weights; 0 for concepts that the explanation does not use.
         """
         numbers, weights = self.file["concept_number"][method][units], self.file["weight"][method][units]
         table = np.zeros((len(numbers), n_columns))
@@ -82,6 +87,11 @@ def open_explanations(
         Artifacts of the rules ``explain``, ``activations`` and ``assignments``; None: no virtual neurons.
     ground_truth
         The concept set that says which image has which concept.
+
+    Yields
+    ------
+    Explanations
+        The explanations and the activations of their units.
     """
     with read(explanations_h5, "explanations") as file:
         neuron, virtual_neuron = file["unit_neuron"][...], file["unit_virtual_neuron"][...]

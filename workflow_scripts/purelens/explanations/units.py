@@ -76,6 +76,11 @@ def open_units(activations_h5: str, assignments_h5: str | None, neurons: np.ndar
         Artifacts of the rules ``activations`` and ``assignments``; without the latter there are no virtual neurons.
     neurons
         Numbers of the neurons that are studied; None: all.
+
+    Yields
+    ------
+    Units
+        The neurons, and the virtual neurons where there are assignments.
     """
     with ExitStack() as stack:
         file = stack.enter_context(read(activations_h5, "activations"))

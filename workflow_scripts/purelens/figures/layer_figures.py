@@ -60,6 +60,11 @@ def draw(
         Rows of the summaries about one embedding model.
     embedder, title, n_clusters, confidence
         As for `layer_figures`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Three panels side by side.
     """
     figure, axes = plt.subplots(1, 3, figsize=(14, 4.6), width_ratios=(1.25, 1, 0.8), layout="constrained")
     _draw_distances(axes[0], distances, embedder, n_clusters)

@@ -126,6 +126,11 @@ def choose_neurons(clusters: h5py.File, neurons: int | list[int], n_clusters: in
         Numbers of the neurons, or how many.
     n_clusters, lower_layer
         Number of virtual neurons, and the layer of the circuits.
+
+    Returns
+    -------
+    list
+        Rows in the artifacts: as they are named, or the largest silhouette first.
     """
     numbers = clusters["neuron"][...].tolist()
     if not isinstance(neurons, int):
@@ -152,6 +157,11 @@ def collect(
         Row of the neuron.
     n_clusters
         Number of virtual neurons.
+
+    Returns
+    -------
+    NeuronData
+        Its patches and their positions, labels and classes.
     """
     lower_layer = text(plane, "lower_layer")
     position = strings(clusters["method"]).index(PURE + lower_layer)
@@ -225,6 +235,11 @@ def describe(neuron: NeuronData, number: int, width: int = 60) -> str:
         The neuron, and the number of its virtual neuron.
     width
         Letters of the names of classes.
+
+    Returns
+    -------
+    str
+        One line.
     """
     chosen = np.flatnonzero(neuron.label == number)
     names, counts = np.unique([neuron.classes[i] for i in chosen if neuron.classes[i]], return_counts=True)

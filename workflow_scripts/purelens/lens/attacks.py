@@ -143,6 +143,11 @@ def prompts_with(words: Sequence[str], source_class: str, rng: np.random.Generat
         Name of the class.
     rng
         Draws the words of each prompt.
+
+    Returns
+    -------
+    list
+        Prompts, in the order in which they are drawn.
     """
     if not words:
         return []

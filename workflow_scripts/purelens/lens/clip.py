@@ -26,6 +26,11 @@ def load_clip(embedder: Mapping[str, Any], device: torch.device, seed: int = 0) 
     seed
         Seed of random weights.
 
+    Returns
+    -------
+    Embedder
+        The CLIP on its device.
+
     Raises
     ------
     UserError

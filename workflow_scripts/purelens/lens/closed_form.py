@@ -54,17 +54,20 @@ def basis(tower: Tower) -> torch.Tensor:
     """Compute what each head makes of each neuron's output weights, on the embedding: (J, N, d)."""
     own = tower.blocks[tower.block]
     weights = _scaled(own.ls_2, own.mlp.c_proj.weight.T)  # (N, d')
+    # P^T with the last norm's weights: the norm's divisor differs between images and is in `scale`
     readout = tower.visual.ln_post.weight[:, None] * tower.visual.proj
     by_head = []
     for number, head in heads_above(tower):
         block = tower.blocks[number]
         value, output = _head(block, head)
+        # from left to right no matrix is larger than (N, d'): the product of the two inner weights alone would be (d', d')
         by_head.append((weights * block.ln_1.weight) @ value.T @ (_scaled(block.ls_1, output.T) @ readout))
     return torch.stack(by_head)
 
 
 def effects_of(tower: Tower, trace: Trace) -> Effects:
     """Compute the effects of a forward pass."""
+    # the class token's attention sums over tokens here, so that no vector per token and neuron is ever made
     scalars = [_token_weights(tower, trace, number) @ trace.hidden for number in tower.above]
     shared = sum((_shared(tower, trace, number) for number in tower.above), torch.zeros_like(trace.embedding))
     embedding = COEFFICIENT * trace.embedding / trace.embedding.norm(dim=1, keepdim=True)
@@ -99,28 +102,31 @@ def completeness(tower: Tower, trace: Trace, effects: Effects, basis_of_heads: t
             "bjn,jnd->bd", effects.head_scalar[:, part], basis_of_heads[part]
         )
         neurons = neurons + effects.head_scalar.shape[2] * _shared(tower, trace, number)
+        # the stream holds what the neurons wrote: the rest is everything else
         others = trace.above[number].stream - trace.written
         n_others = 2 * number  # before block l: the embedding, l attentions and l MLPs, less the one of the neurons
         rest = _through(tower, trace, number, others) + _constant(tower, trace, number) * n_others / (1 + n_others)
         direct = _direct(tower, trace, number)
+        # relative to the direct effect: an absolute error would depend on the length of the embedding
         errors.append((neurons + rest - direct).norm(dim=1) / direct.norm(dim=1).clamp(min=1e-12))
     return torch.stack(errors).amax(dim=0)
 
 
 def _shared(tower: Tower, trace: Trace, number: int) -> torch.Tensor:
-    """Share (b, d) of each neuron in the output bias of its layer, and in all means and biases on the way through a block.
+    """Compute the share (b, d) of a neuron in its layer's output bias, and in means and biases on the way through a block.
 
     Means and biases belong to no source in particular: they are divided equally among the 1 + 2l sources of the stream before
     block l, and the share of the MLP equally among its neurons (appendix A.6).
     """
     own = tower.blocks[tower.block]
     bias = _scaled(own.ls_2, own.mlp.c_proj.bias).expand_as(trace.above[number].stream)
+    # sources before block l: the embedding, l attentions and l MLPs
     layer = _through(tower, trace, number, bias) + _constant(tower, trace, number) / (1 + 2 * number)
     return layer / own.mlp.c_fc.out_features
 
 
 def _through(tower: Tower, trace: Trace, number: int, written: torch.Tensor) -> torch.Tensor:
-    """What the heads of a block make of vectors (b, T, d') in the residual stream, without means and biases: (b, d)."""
+    """Send vectors (b, T, d') of the residual stream through the heads of a block, without means and biases: (b, d)."""
     block = tower.blocks[number]
     # the class token's mixture is all that is ever read out: no other query is computed
     mixed = _token_weights(tower, trace, number) @ (block.ln_1.weight * written)
@@ -132,56 +138,59 @@ def _through(tower: Tower, trace: Trace, number: int, written: torch.Tensor) -> 
 
 
 def _constant(tower: Tower, trace: Trace, number: int) -> torch.Tensor:
-    """What means and biases on the way through a block add to the embedding, all sources together: (b, d)."""
+    """Compute what means and biases on the way through a block add to the embedding, all sources together: (b, d)."""
     block, above = tower.blocks[number], trace.above[number]
     mean = above.stream.mean(dim=2, keepdim=True).expand_as(above.stream)
     weights, biases = block.attn.in_proj_weight.chunk(3)[2], block.attn.in_proj_bias.chunk(3)[2]
+    # attention weights sum to one, so biases of the values come through unchanged
     value = weights @ block.ln_1.bias + biases
     bias = _scaled(block.ls_1, block.attn.out_proj.weight @ value + block.attn.out_proj.bias)
     return _through(tower, trace, number, -mean) + _read_out(tower, trace, bias) + _last_share(tower, trace)
 
 
 def _direct(tower: Tower, trace: Trace, number: int) -> torch.Tensor:
-    """Direct effect (b, d) of a block's attention, as the network computed it."""
+    """Compute the direct effect (b, d) of a block's attention, as the network computed it."""
     return _read_out(tower, trace, trace.above[number].output) + _last_share(tower, trace)
 
 
 def _last_share(tower: Tower, trace: Trace) -> torch.Tensor:
-    """Share (b, d) of one attention in the mean and the bias of the last normalization."""
+    """Compute the share (b, d) of one attention in the mean and the bias of the last normalization."""
     visual = tower.visual
     length = trace.embedding.norm(dim=1, keepdim=True)
     mean = _read_out(tower, trace, trace.last.mean(dim=1, keepdim=True).expand_as(trace.last))
+    # the last norm sees the embedding and the outputs of all attentions and MLPs: 1 + 2 L sources
     return (COEFFICIENT / length * (visual.ln_post.bias @ visual.proj) - mean) / (1 + 2 * len(tower.blocks))
 
 
 def _read_out(tower: Tower, trace: Trace, vectors: torch.Tensor) -> torch.Tensor:
-    """What vectors (b, d') or (d',) at the class token add to the embedding."""
+    """Read out what vectors (b, d') or (d',) at the class token add to the embedding."""
     return _scale(tower, trace)[:, None] * ((tower.visual.ln_post.weight * vectors) @ tower.visual.proj)
 
 
 def _scale(tower: Tower, trace: Trace) -> torch.Tensor:
-    """What the last normalization and the length of the embedding multiply by: (b,)."""
+    """Compute the factor (b,) of the last normalization and of the length of the embedding."""
     return COEFFICIENT / (trace.embedding.norm(dim=1) * _deviation(trace.last, tower.visual.ln_post.eps))
 
 
 def _token_weights(tower: Tower, trace: Trace, number: int) -> torch.Tensor:
-    """Weight (b, H, T) of each token in the class token's mixture, its normalization included."""
+    """Compute the weight (b, H, T) of each token in the class token's mixture, its normalization included."""
     above = trace.above[number]
     return above.attention / _deviation(above.stream, tower.blocks[number].ln_1.eps)[:, None]
 
 
 def _head(block: Any, head: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Value (s, d') and output weights (d', s) of a head."""
+    """Cut out the value (s, d') and output weights (d', s) of a head."""
+    # torch stacks query, key and value in one matrix; the third is the value, and heads are consecutive rows of it
     size = block.attn.head_dim
     part = slice(head * size, (head + 1) * size)
     return block.attn.in_proj_weight.chunk(3)[2][part], block.attn.out_proj.weight[:, part]
 
 
 def _scaled(layer_scale: Any, vectors: torch.Tensor) -> torch.Tensor:
-    """What a block adds to the residual stream, where it scales its outputs."""
+    """Scale what a block adds to the residual stream, where it scales its outputs."""
     return vectors * layer_scale.gamma if hasattr(layer_scale, "gamma") else vectors
 
 
 def _deviation(values: torch.Tensor, epsilon: float) -> torch.Tensor:
-    """The divisor of a layer norm over the last dimension."""
+    """Compute the divisor of a layer norm over the last dimension."""
     return torch.sqrt(values.var(dim=-1, unbiased=False) + epsilon)

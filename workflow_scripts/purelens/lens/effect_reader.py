@@ -68,6 +68,11 @@ def few_neurons(n_images: int, n_components: int, n_neurons: int) -> list[slice]
         I and d.
     n_neurons
         Number of neurons of the block.
+
+    Returns
+    -------
+    list
+        Slices of consecutive neurons.
     """
     step = max(1, EFFECTS_BYTES // (4 * n_images * n_components))
     return [slice(start, min(start + step, n_neurons)) for start in range(0, n_neurons, step)]
@@ -111,6 +116,11 @@ def centered_effects(
         (N,) bool, which images.
     device
         Where to compute.
+
+    Yields
+    ------
+    Effect
+        The effects of some neurons on some images, minus the mean of each neuron.
     """
     scalars, scale, shared = Rows(effects, "head_scalar"), effects["scale"][...], effects["shared"][...]
     basis, mean, direction, threshold = (

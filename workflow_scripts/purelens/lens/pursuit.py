@@ -49,6 +49,7 @@ class _Steps:
         self._atoms, self._targets, self._residual = atoms, targets, targets.clone()
         self._length = torch.linalg.vector_norm(targets, dim=1)
         self._active = self._length > 0
+        # allocated once: growing them by a row in each step would copy everything taken so far
         self._factor = torch.zeros(n, n_words, n_words, dtype=targets.dtype, device=targets.device)
         self._products = torch.zeros(n, n_words, dtype=targets.dtype, device=targets.device)
         self._taken = torch.zeros(n, n_words, targets.shape[1], dtype=targets.dtype, device=targets.device)
@@ -57,14 +58,17 @@ class _Steps:
 
     def take(self, step: int) -> bool:
         """Take one more atom for each vector that is not explained; return False if no vector needs one."""
+        # one product for all vectors, the most work of a step: n x M x d; a negative weight is as good as a positive one
         fit = (self._residual @ self._atoms.T).abs_()
         if step:
             # no atom is taken twice: rounding leaves a product with the residual that could be the largest
+            # -1 of a vector that is explained becomes atom 0, which it does not need any more
             taken = self.chosen[:, :step].clamp(min=0)
             fit.scatter_(1, taken, -1.0)
         best = fit.argmax(dim=1)
         new = self._atoms[best]
         row, pivot = self._row(new, step)
+        # texts that are nearly the same would make the factor singular; the vector then keeps the words it has
         length = torch.linalg.vector_norm(new, dim=1)
         self._active &= pivot > MIN_PIVOT * length.square()
         if not self._active.any():
@@ -78,6 +82,7 @@ class _Steps:
         square = new.square().sum(dim=1)
         if not step:
             return new[:, :0], square
+        # the new row solves L row = A a, with a the new atom; the pivot is what this leaves of |a|^2
         products = self._taken[:, :step] @ new[..., None]
         row = torch.linalg.solve_triangular(self._factor[:, :step, :step], products, upper=False)[..., 0]
         return row, square - row.square().sum(dim=1)
@@ -89,6 +94,7 @@ class _Steps:
         self._factor[on, step, :step] = row[on]
         # the factor of an explained vector goes on as the identity: all vectors stay in one batch
         self._factor[:, step, step] = torch.where(on, pivot.clamp(min=0).sqrt(), 1.0)
+        # A x, the right side of the normal equations, does not change for the atoms taken before
         self._products[on, step] = (new * self._targets).sum(dim=1)[on]
 
     def _fit(self, n: int) -> None:

@@ -143,6 +143,11 @@ def describe(atoms: torch.Tensor, vectors: np.ndarray, n_words: int) -> Describe
         (n, d); NaN vectors get no words.
     n_words
         Most texts of a vector.
+
+    Returns
+    -------
+    Described
+        Atoms and weights of each vector, and its reconstruction.
     """
     parts = []
     with Progress(len(vectors), "words", "directions") as progress:

@@ -65,6 +65,11 @@ def load_embedder(source: str, settings: Mapping[str, Any], device: torch.device
     seed
         Seed of random weights.
 
+    Returns
+    -------
+    Embedder
+        The model on its device, with the geometry of its images.
+
     Raises
     ------
     UserError

@@ -167,6 +167,11 @@ def build_network(
     seed
         Of random weights.
 
+    Returns
+    -------
+    Network
+        Frozen, on the CPU.
+
     Raises
     ------
     UserError
@@ -308,6 +313,11 @@ def load_network(weights_file: str, card_file: str, device: torch.device = CPU) 
         The artifacts of the rule.
     device
         Where it will compute.
+
+    Returns
+    -------
+    Network
+        Frozen, on the device.
     """
     card = json.loads(Path(card_file).read_text(encoding="utf-8"))
     with _NothingDrawn():

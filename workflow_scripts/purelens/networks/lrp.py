@@ -27,49 +27,21 @@ NO_RULE_NEEDED = (
 )  # fmt: skip
 """Modules whose gradient is their relevance propagation: they select or move values."""
 
+# ``torch.sum`` and ``mean`` are no sums of two activations: they are reported as functions without a rule
 SUMS = {torch.add, torch.Tensor.add, torch.Tensor.add_, torch.Tensor.__add__, torch.Tensor.__radd__}
 
-MOVING_FUNCTIONS = frozenset(
-    [
-        "relu",
-        "relu_",
-        "cat",
-        "concat",
-        "concatenate",
-        "stack",
-        "flatten",
-        "reshape",
-        "view",
-        "pad",
-        "getitem",
-        "__getitem__",
-        "__get__",
-        "contiguous",
-        "clone",
-        "permute",
-        "transpose",
-        "movedim",
-        "squeeze",
-        "unsqueeze",
-        "narrow",
-        "chunk",
-        "split",
-        "unbind",
-        "expand",
-        "to",
-        "type",
-        "dropout",
-        "max_pool2d",
-        "max_pool2d_with_indices",
-        "_max_pool2d",
-        "channel_shuffle",
-        "pixel_shuffle",
-        "identity",
-        "detach",
-        "requires_grad_",
-        "alias",
-    ]
-)
+MOVING_FUNCTIONS = frozenset({
+    # activations that act on each value alone and are zero or the identity
+    "relu", "relu_", "dropout", "identity",
+    # values keep their size and get another place or shape
+    "cat", "concat", "concatenate", "stack", "flatten", "reshape", "view", "pad", "getitem", "__getitem__", "permute",
+    "transpose", "movedim", "squeeze", "unsqueeze", "narrow", "chunk", "split", "unbind", "expand", "channel_shuffle",
+    "pixel_shuffle",
+    # the largest value is passed on, the others have no part in it
+    "max_pool2d", "max_pool2d_with_indices", "_max_pool2d",
+    # bookkeeping of tensors
+    "__get__", "contiguous", "clone", "to", "type", "detach", "requires_grad_", "alias",
+})  # fmt: skip
 """Names of functions that select or move values, as ``NO_RULE_NEEDED`` among modules; ReLU is one."""
 
 STABILIZER = 1e-6
@@ -88,6 +60,7 @@ class _Sum(torch.autograd.Function):
         ctx.save_for_backward(first.clone() if in_place else first, second)
         ctx.shares = None
         if in_place:
+            # without this autograd would go on with the history of the tensor before it was overwritten
             ctx.mark_dirty(first)
             return first.add_(second)
         return first + second
@@ -121,6 +94,7 @@ class RelevanceSums(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if _is_sum_of_activations(func, args, kwargs):
+            # ``x += y`` reaches this function as ``add_``; code behind it may hold on to x, so it must stay in place
             return _Sum.apply(args[0], args[1], func is torch.Tensor.add_)
         return func(*args, **(kwargs or {}))
 
@@ -166,8 +140,10 @@ class _Propagate(torch.autograd.Function):
                 ctx.inverse = _stabilized_positive(ctx.branches[1][0].detach()).reciprocal_()
         inputs, outputs = ctx.branches
         if isinstance(ctx.rule, ZPlusOneBranch):
+            # the graph is retained: the next neuron of the same image goes through it again
             (gradient,) = torch.autograd.grad(outputs, inputs, relevance[0] * ctx.inverse, retain_graph=True)
             return gradient.mul_(inputs[0].detach()), None, None, None
+        # zennit's way: R_j / z_j goes in as the gradient of each branch, and the rule adds up input x gradient
         seeds = ctx.rule.gradient_mapper(relevance[0], outputs)
         gradients = torch.autograd.grad(outputs, inputs, seeds, retain_graph=True)
         with torch.no_grad():
@@ -176,6 +152,7 @@ class _Propagate(torch.autograd.Function):
 
 def _stabilized_positive(output: torch.Tensor) -> torch.Tensor:
     """Stabilize denominators that are sums of values above zero, as zennit's ``stabilize`` does; rounding is cut off."""
+    # convolutions by Winograd or FFT give -1e-8 where the sum is zero: with its sign the quotient would explode
     return output.clamp(min=0).add_(STABILIZER)
 
 
@@ -187,6 +164,7 @@ def _branches(
     for of_input, of_param, of_output in zip(
         rule.input_modifiers, rule.param_modifiers, rule.output_modifiers, strict=True
     ):
+        # a leaf of its own: the graph of a branch ends at the module and does not reach the network below it
         modified_input = of_input(input).requires_grad_()
         params = {"param_keys": rule.param_keys, "require_params": rule.require_params}
         with mod_params(module, of_param, **params) as modified, torch.enable_grad():
@@ -239,7 +217,7 @@ class _Watcher(TorchFunctionMode):
 
     def _enter(self, name: str) -> Callable[..., None]:
         def hook(layer: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-            if not self._inside:
+            if not self._inside:  # a module inside a known one reads what belongs to that one
                 self._uses.update(id(value) for value in inputs)
             self._inside.append(name)
             if isinstance(layer, Linear) and name in self.plan.rules:
@@ -252,12 +230,14 @@ class _Watcher(TorchFunctionMode):
             self._inside.pop()
             self._choose(name, layer, inputs)
             if isinstance(layer, Linear) and isinstance(output, torch.Tensor):
+                # the tensor is kept with its id, or another could get the same id while the pass goes on
                 self._producer[id(output)] = (name, output)
                 self._uses[id(output)] = 0  # ids are used again: whatever had this one before is gone
 
         return hook
 
     def _choose(self, name: str, layer: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        # zennit counts it among the activations, through which relevance would pass as it is
         if isinstance(layer, torch.nn.MultiheadAttention):
             self.plan.unknown.append(f"{name} (MultiheadAttention)")
         elif isinstance(layer, BatchNorm):
@@ -266,13 +246,14 @@ class _Watcher(TorchFunctionMode):
                 self.plan.merges.append((linear, name))
             self.plan.rules[name] = None
         elif isinstance(layer, Linear):
+            # flat only where pixels enter: their signs mean nothing after normalization (composite EpsilonPlusFlat)
             later = ZPlus() if isinstance(layer, Convolution) else Epsilon()
             self.plan.rules[name] = later if self._seen_linear else Flat()
             self._seen_linear = True
         elif isinstance(layer, Activation):
             self.plan.rules[name] = None
         elif isinstance(layer, AvgPool):
-            self.plan.rules[name] = Norm()
+            self.plan.rules[name] = Norm()  # each value gets its share of the mean
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -363,6 +344,7 @@ class Propagation:
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
     def __enter__(self) -> "Propagation":
+        # merged for the time of the block only: the weights of the network are those of its file before and after
         names = [([linear], batch_norm) for linear, batch_norm in self._plan.merges]
         self._merged = NamedMergeBatchNorm(names).apply(self._module)
         for name, rule in self._plan.rules.items():
@@ -390,6 +372,7 @@ class Propagation:
             # checked for each batch: no network promises that its convolutions see no negative value
             if isinstance(rule, ZPlus) and not (inputs[0] < 0).any():
                 chosen = ZPlusOneBranch()
+            # the input before `_cut_off`, through which relevance goes on to the modules below
             input = self._inputs.pop(module)
             return _Propagate.apply(input, output.detach(), module, chosen)
 

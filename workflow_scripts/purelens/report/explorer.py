@@ -120,6 +120,11 @@ def page_text(facts: dict[str, Any], sources: dict[str, str] | None = None, exce
         Scripts and styles by name, to be put into the page; None: it loads them.
     excerpt
         Scripts that hold data, to be put into the page.
+
+    Returns
+    -------
+    str
+        HTML.
     """
     inline = {name: Markup(source.replace("</script", "<\\/script")) for name, source in (sources or {}).items()}
     return render(

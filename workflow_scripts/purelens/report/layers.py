@@ -33,6 +33,11 @@ def layer_table(files: LayerFiles, gaps: np.ndarray, correlations: pd.DataFrame,
         Table of the rule ``alignment``.
     embedder
         The embedding model that judges.
+
+    Returns
+    -------
+    dict
+        Lists by the name of the measure, in the order of the neurons.
     """
     numbers = files.clusters["neuron"][...]
     method = files.main_method
@@ -83,6 +88,11 @@ def neuron_line(neuron: Neuron, data: Mapping[str, Any], concepts: np.ndarray | 
         The neuron, and what `purelens.report.neurons.neuron_data` made of it.
     concepts
         (N, M) bool, which concepts are in which image; None: unknown.
+
+    Returns
+    -------
+    dict
+        Names and counts, ready for JSON.
     """
     classes = Counter(number for number in data["classes"] if number >= 0)
     frequent: list[int] = []
@@ -109,6 +119,11 @@ def layer_facts(files: LayerFiles, card: Mapping[str, Any], summaries: Mapping[s
         Card of the model.
     summaries
         Summaries of the rules ``interpretability`` and ``alignment``, by the name of the rule.
+
+    Returns
+    -------
+    dict
+        Ready for JSON.
     """
     file = files.images.file
     rejected = list(zip(strings(file["rejected_path"]), strings(file["rejected_reason"]), strict=True))

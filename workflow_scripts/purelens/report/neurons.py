@@ -125,6 +125,11 @@ def neuron_data(
         (methods, numbers of clusters) gap of each clustering.
     n_circuit
         Lower neurons of a circuit that are listed.
+
+    Returns
+    -------
+    dict
+        Ready for JSON.
     """
     label, path = files.images.file["label"], files.images.file["path"]
     unique, inverse = np.unique(neuron.ids, return_inverse=True)

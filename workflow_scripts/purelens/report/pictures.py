@@ -19,6 +19,11 @@ def strip(pixels: np.ndarray, boxes: np.ndarray, size: int) -> Image.Image:
         (n, 4) top, left, bottom, right of each patch, ends excluded.
     size
         Side of a patch in the strip, in pixels.
+
+    Returns
+    -------
+    PIL.Image.Image
+        A row of squares.
     """
     picture = Image.new("RGB", (size * len(boxes), size))
     for number, (image, box) in enumerate(zip(pixels, boxes, strict=True)):
@@ -37,6 +42,11 @@ def cut(image: np.ndarray, box: np.ndarray, size: int) -> Image.Image:
         (4,) top, left, bottom, right, ends excluded.
     size
         Side that the patch is brought to, in pixels.
+
+    Returns
+    -------
+    PIL.Image.Image
+        The box, resized to a square.
     """
     top, left, bottom, right = box.tolist()
     patch = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))

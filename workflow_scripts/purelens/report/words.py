@@ -23,6 +23,11 @@ def words_of(explanations_h5: str, scores_csv: str, virtual_csv: str) -> Words:
     ----------
     explanations_h5, scores_csv, virtual_csv
         What the rules ``explain`` and ``simulate`` made.
+
+    Returns
+    -------
+    Words
+        The words of each unit by each method, with their scores.
     """
     sums = read_table(virtual_csv).set_index(["method", "neuron"])["sum_correlation"].to_dict()
     scores = read_table(scores_csv).set_index(["method", "neuron", "virtual_neuron"])[["correlation", "auprc"]]

@@ -2,7 +2,7 @@
 
 The digest of a definition is that of its tokens (see `purelens.reruns.definitions`), in which each reference to another
 definition is replaced by the digest of that one. So names and places do not count: a function that is moved or renamed keeps
-its digest, and so does everything that calls it.
+its digest, and so does everything that calls it. See invariant 1 (fingerprints) in ``docs/reruns.md``.
 """
 
 import hashlib

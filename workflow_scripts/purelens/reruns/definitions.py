@@ -141,7 +141,7 @@ class Package:
         return names
 
     def member(self, dotted: str, name: str) -> Token:
-        """What a name of a module or package stands for: a module, a definition, or something of a library."""
+        """Tell what a name of a module or package stands for: a module, a definition, or something of a library."""
         package, _, inner = dotted.partition(".")
         if package != self.folder.name:
             return f"library {dotted}.{name}"
@@ -240,7 +240,7 @@ class TokenWriter:
             yield known
 
     def _member(self, node: ast.expr, scopes: list[Scope]) -> Token | None:
-        """What a dotted name stands for: ``torch.autograd.grad`` is ``grad``, imported from there; None: not known."""
+        """Tell what a dotted name stands for: ``torch.autograd.grad`` is ``grad``, imported from there; None: not known."""
         if isinstance(node, ast.Name):
             return self._meaning(node.id, scopes)
         owner = self._member(node.value, scopes) if isinstance(node, ast.Attribute) else None
@@ -252,7 +252,7 @@ class TokenWriter:
         return f"{owner}.{node.attr}" if isinstance(owner, str) and owner.startswith("library ") else None
 
     def _is_log(self, node: ast.AST, scopes: list[Scope]) -> bool:
-        """Whether a statement only writes to a logger of a module."""
+        """Tell whether a statement only writes to a logger of a module."""
         call = node.value if isinstance(node, ast.Expr) else None
         owner = call.func.value if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) else None
         token = self._meaning(owner.id, scopes) if isinstance(owner, ast.Name) else None
@@ -325,7 +325,7 @@ def bound(nodes: Sequence[ast.AST]) -> set[str]:
 
 
 def _only_binds(statement: ast.stmt) -> bool:
-    """Whether a statement of a module does nothing but bind names (or import)."""
+    """Tell whether a statement of a module does nothing but bind names (or import)."""
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         return all(isinstance(target, ast.Name | ast.Tuple) for target in targets)
@@ -354,5 +354,5 @@ def _is_user_error(raised: ast.expr | None) -> bool:
 
 
 def _is_main(node: ast.stmt) -> bool:
-    """Whether a statement is ``if __name__ == "__main__"``, which does not run where a module is imported."""
+    """Tell whether a statement is ``if __name__ == "__main__"``, which does not run where a module is imported."""
     return isinstance(node, ast.If) and ast.unparse(node.test).startswith("__name__ ==")

@@ -1,4 +1,4 @@
-"""The rule ``plan``: print what a run would do."""
+"""The rule ``plan``: print what a run would do. See invariant 2 (staleness) in ``docs/reruns.md``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

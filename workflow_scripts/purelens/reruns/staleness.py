@@ -275,6 +275,11 @@ def planned(freshness: Freshness, find_step: Callable[[str], Step | None], targe
         As above.
     targets
         Files that the run is to make.
+
+    Returns
+    -------
+    list
+        The steps in the order in which they can run.
     """
     run = _Run(freshness, find_step, set(targets))
     n_needed = 0

@@ -1,7 +1,8 @@
 """Read and write HDF5 artifacts. No other module knows their layout.
 
 An artifact is a NetCDF-4 file: every dimension has a coordinate, every variable a description and units, every dataset a
-checksum. It is written under a temporary name and renamed when it is whole. Its root attributes are the provenance record.
+checksum. It is written under a temporary name and renamed when it is whole (invariant 4, atomic replacement, in
+``docs/reruns.md``). Its root attributes are the provenance record.
 Large tables that are filled in any order (see `purelens.storage.resumable`) are contiguous, with a checksum for each index of
 their first dimension in ``checksum/<variable>``; all other datasets are chunked, with HDF5's own checksums.
 """
@@ -9,13 +10,11 @@ their first dimension in ``checksum/<variable>``; all other datasets are chunked
 import errno
 import json
 import os
-import platform
 import time
 import traceback
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,13 @@ from purelens.errors import UserError
 from purelens.storage.files import replace_when_whole
 from purelens.storage.provenance import REBUILD, Provenance, text
 from purelens.storage.schemas import CHECKSUM, SCHEMAS, Schema, Variable
+from purelens.storage.versions import versions
 
 CHUNK_BYTES = 2**18
 WINDOW_BYTES = 2**22
 GROWING_CHUNK = 4096
 HALF, SINGLE = "half", "single"
 """How large tables of real numbers are stored: in 16 or in 32 bits."""
-
-RECORDED_LIBRARIES = (
-    "purelens", "numpy", "torch", "torchvision", "zennit", "open_clip_torch", "timm", "scikit-learn", "h5py", "pillow",
-)  # fmt: skip
-"""Libraries that decide the last digits of a result."""
 
 
 class Writer:
@@ -94,6 +89,11 @@ class Writer:
             Its values, if they are at hand.
         growing
             Whether its first dimension can be lengthened with `grow`.
+
+        Returns
+        -------
+        h5py.Dataset
+            The variable, filled with the data if there are any.
         """
         spec = self.spec(name)
         dims = dims or spec.dims
@@ -189,17 +189,6 @@ def _chunks(shape: tuple[int, ...], dtype: np.dtype, growing: bool) -> tuple[int
     return (rows if growing else min(rows, shape[0]), *shape[1:])
 
 
-def versions() -> dict[str, str]:
-    """List the versions of Python and of the libraries that decide the numbers."""
-    installed = {"python": platform.python_version()}
-    for name in RECORDED_LIBRARIES:
-        try:
-            installed[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return installed
-
-
 @contextmanager
 def create(
     path: str | Path, name: str, provenance: Provenance | None = None, device: str = "cpu", storage: str = SINGLE
@@ -218,6 +207,11 @@ def create(
         Where it was computed.
     storage
         ``half`` or ``single``: how large tables of real numbers are stored.
+
+    Yields
+    ------
+    Writer
+        Writes coordinates, variables and attributes of the schema.
     """
     started = time.perf_counter()
     with disk_errors(path), replace_when_whole(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:

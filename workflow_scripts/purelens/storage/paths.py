@@ -87,6 +87,11 @@ def artifact_path(results: str, artifact: str, **names: str) -> str:
         A key of ``PATH_TEMPLATES``.
     names
         Values of the placeholders: ``dataset``, ``model``, ``layer``, ``embedder``, ... Those left out stay wildcards.
+
+    Returns
+    -------
+    str
+        The path, with the wildcards that are left.
     """
     template = PATH_TEMPLATES[artifact]
     for key, value in names.items():
@@ -105,6 +110,11 @@ def shard_path(artifact: str, shard: str, n_shards: int) -> str:
         Number of the shard, counted from 1, or a wildcard.
     n_shards
         How many there are.
+
+    Returns
+    -------
+    str
+        In the folder ``shards`` beside the artifact.
     """
     path = PurePosixPath(artifact)
     return str(path.parent / "shards" / f"{path.stem}.{shard}-of-{n_shards}.h5")

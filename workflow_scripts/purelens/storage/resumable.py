@@ -1,9 +1,9 @@
 """Fill long artifacts row by row, so that an interrupted job is resumed where it stopped.
 
-See invariant 5 (resume) in ``docs/reruns.md``. Snakemake removes the outputs of a failed job, so the work is not done in the
-output. The artifact is begun under a hidden name beside it (``.name.part``), with its final layout, and its tables are filled
-in place. From time to time a second hidden file (``.name.checkpoint``) says how far the work is. A job that finds both, of
-its own inputs and code, goes on from there.
+See invariant 5 (resume) in ``docs/reruns.md``. The work is not done in the output, where a half-filled artifact could be read
+and the old one would be lost. The artifact is begun under a hidden name beside it (``.name.part``), with its final layout, and
+its tables are filled in place. From time to time a second hidden file (``.name.checkpoint``) says how far the work is. A job
+that finds both, of its own record, goes on from there.
 """
 
 import fcntl
@@ -22,15 +22,19 @@ import h5py
 import numpy as np
 
 from purelens.errors import UserError
-from purelens.storage.artifacts import SINGLE, Writer, disk_errors, row_checksums, variables, versions, write_attributes
+from purelens.storage.artifacts import SINGLE, Writer, disk_errors, row_checksums, variables, write_attributes
 from purelens.storage.files import CHECKPOINT, UNFINISHED, put_in_place, remove_leftovers, unfinished_path
 from purelens.storage.provenance import Provenance
 from purelens.storage.schemas import SCHEMAS
+from purelens.storage.versions import versions
 
 logger = logging.getLogger("purelens")
 
 SECONDS_BETWEEN_CHECKPOINTS = 15.0
+"""At most this much work is lost in a kill. A checkpoint waits for the disk, so more of them would slow the work."""
+
 SLAB_BYTES = 2**26
+"""What is read back at a time for checksums."""
 
 State = dict[str, np.ndarray]
 
@@ -76,13 +80,14 @@ class Work:
 
     def _resumed(self) -> bool:
         """Resume what an earlier job left, if it was begun from the same inputs by the same code."""
+        # a checkpoint or file that cannot be read is no reason to fail: the work begins anew
         with suppress(OSError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile):
             with np.load(self._saved_state, allow_pickle=False) as saved:
                 if str(saved["key"]) != self._key:
                     return False
                 state = {name: saved[name] for name in saved.files if name not in ("key", "done")}
                 done = int(saved["done"])
-            self._open()
+            self._open()  # last, because from here on this job owns the file
             self.done, self.state = done, state
             logger.info("resuming an interrupted job after %d", done)
             return True
@@ -127,6 +132,7 @@ class Work:
         """Open the hidden file for this job alone, and find out where its tables lie."""
         self._descriptor = os.open(self._part, os.O_RDWR)
         try:
+            # the lock ends with the process, also after kill -9: no stale lock file can stay behind
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()
@@ -139,6 +145,7 @@ class Work:
     def _reserve(self) -> None:
         """Allocate the whole file: a disk that is too small is reported before the work, not after it."""
         assert self._descriptor is not None
+        # tables that HDF5 has not written to yet lie beyond the end of the file
         size = max(
             [os.fstat(self._descriptor).st_size, *(offset + _bytes(s, d) for offset, s, d in self._offsets.values())]
         )
@@ -162,6 +169,7 @@ class Work:
         offset, _, dtype = self._offsets[name]
         values = _rounded(values, dtype, name)
         size = values[0].nbytes if len(values) else 0
+        # neurons of an image are scattered over the table: each run of consecutive rows is one write
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1
         for run in np.split(np.arange(len(rows)), breaks) if len(rows) else []:
             _write_all(self._descriptor, values[run[0] : run[-1] + 1].data.cast("B"), offset + int(rows[run[0]]) * size)
@@ -183,6 +191,7 @@ class Work:
     def _save(self, state: Mapping[str, Any]) -> None:
         assert self._descriptor is not None
         os.fdatasync(self._descriptor)  # a checkpoint must not reach the disk before the rows that it speaks of
+        # renamed when it is whole: a kill leaves the last checkpoint or this one
         temporary = self._saved_state.with_name(self._saved_state.name + UNFINISHED)
         with temporary.open("wb") as file:
             np.savez(file, key=np.array(self._key), done=self.done, **state)
@@ -191,12 +200,14 @@ class Work:
 
     def finish(self) -> None:
         """Write the checksums and put the artifact in its place."""
+        # from the bytes in the file and not from memory: rows of the jobs that were resumed count too
         for name in [*self._offsets]:
             if not name.startswith("checksum/"):
                 sums = self._checksums(name)
                 self.write(f"checksum/{name}", np.arange(len(sums)), sums)
         self.close()
         put_in_place(self._part, self._path)
+        # after the rename: a kill in between leaves a whole artifact, and a checkpoint that the next run sweeps away
         remove_leftovers(self._path)
 
     def _checksums(self, name: str) -> np.ndarray:
@@ -237,6 +248,11 @@ def resume(
     ----------
     path, name, provenance, device, storage
         As in `purelens.storage.artifacts.create`.
+
+    Yields
+    ------
+    Work
+        The artifact, with the number of rows that are done.
     """
     work = Work(path, name, provenance, device, storage)
     try:

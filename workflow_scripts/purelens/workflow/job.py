@@ -94,6 +94,11 @@ def bind(function: Callable[..., None], snakemake: Any, provenance: Provenance |
     provenance
         The record that the job's artifacts get.
 
+    Returns
+    -------
+    dict
+        Arguments by name.
+
     Raises
     ------
     TypeError

@@ -90,6 +90,11 @@ def batches(n_images: int, epochs: int, batch_size: int) -> Iterator[torch.Tenso
         Number of images, and images per batch.
     epochs
         Number of epochs.
+
+    Yields
+    ------
+    torch.Tensor
+        (size,) indices.
     """
     for _ in range(epochs):
         order = torch.randperm(n_images)

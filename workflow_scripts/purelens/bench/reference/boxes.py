@@ -14,6 +14,11 @@ def published_box(heat: torch.Tensor, kernel: int = 5, threshold: float = 0.02) 
         (H, W) relevance.
     kernel, threshold
         Side of the Gaussian kernel in pixels, and share of the maximum.
+
+    Returns
+    -------
+    list
+        Top, left, bottom and right, in pixels.
     """
     torchvision()
     from crp.image import get_crop_range

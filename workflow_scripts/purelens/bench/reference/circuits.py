@@ -16,6 +16,11 @@ def outputs(module: torch.nn.Module, names: list[str], image: torch.Tensor) -> d
         Names of the layers.
     image
         (1, 3, H, W), normalized.
+
+    Returns
+    -------
+    dict
+        The output of each layer, by name.
     """
     recorded: dict[str, torch.Tensor] = {}
     handles = [

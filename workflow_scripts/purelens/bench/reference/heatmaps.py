@@ -21,6 +21,11 @@ def heatmaps(
         Neuron, position and image (1, 3, H, W) of each activation.
     canonizers
         Zennit's, for this network.
+
+    Yields
+    ------
+    torch.Tensor
+        (H, W) relevance of the pixels, one map for each activation.
     """
     from zennit.composites import EpsilonPlusFlat
 

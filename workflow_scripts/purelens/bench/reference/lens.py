@@ -127,6 +127,11 @@ def through_head(
         Numbers of the block of the head, and of the head in it.
     n_sources
         Number of sources that share means and biases.
+
+    Returns
+    -------
+    torch.Tensor
+        (d,) the effect, in the space of the embedding.
     """
     block, attention = visual.transformer.resblocks[above], visual.transformer.resblocks[above].attn
     n_heads, size = attention.num_heads, attention.head_dim
@@ -179,6 +184,11 @@ def all_sources(visual: Any, image: torch.Tensor, above: int) -> torch.Tensor:
         The vision tower, and an image (3, S, S), normalized.
     above
         Number of the block.
+
+    Returns
+    -------
+    torch.Tensor
+        (d,) the effect.
     """
     trace = Trace(visual, image)
     written = [trace.before[0]]
@@ -202,6 +212,11 @@ def direct(visual: Any, image: torch.Tensor, above: int) -> torch.Tensor:
     ----------
     visual, image, above
         As for `all_sources`.
+
+    Returns
+    -------
+    torch.Tensor
+        (d,) the effect.
     """
     trace = Trace(visual, image)
     return projected(visual, trace, trace.between[above][0] - trace.before[above][0], 1)
@@ -244,6 +259,11 @@ def zero_shot(embeddings: torch.Tensor, classifier: torch.Tensor, labels: torch.
         (n, d) of images and (C, d) of classes.
     labels
         (n,) class of each image.
+
+    Returns
+    -------
+    float
+        Between 0 and 1.
     """
     return float(
         functional.one_hot((embeddings @ classifier.T).argmax(dim=1), len(classifier))[range(len(labels)), labels]
