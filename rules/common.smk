@@ -1,9 +1,15 @@
 """The study of this run, checked, and what all rules use."""
 
 import atexit
+import os
 import sys
 
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
+# the checkout of this Snakefile comes first, here and in jobs: an environment may have another one installed
+checkout = str(Path(workflow.basedir) / "workflow_scripts")
+sys.path.insert(0, checkout)
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [checkout, *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 
 from purelens.errors import UserError
 from purelens.reruns.code_digests import code_digest
@@ -14,8 +20,12 @@ from purelens.reruns.digests import (
     file_digest,
 )
 from purelens.storage.paths import MEMORY
+from purelens.workflow.parent import announce_run
 from purelens.workflow.preflight import check_files, check_inputs_of_the_lens
 from purelens.workflow.study import Names, one_of, open_study
+
+if workflow.is_main_process:
+    announce_run()
 
 digests = Digests(MEMORY / "digests.json")
 atexit.register(digests.keep)

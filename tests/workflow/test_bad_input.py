@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from support.elsewhere import open_elsewhere
 from support.workplace import ROOT, Workplace
 
 
@@ -200,6 +201,18 @@ def test_inputs_dated_in_the_future(finished: Path, tiny: dict[str, Any], tmp_pa
     run = workplace.snakemake({**tiny, "seed": 1}, "results/scenes/scene_cnn/model.safetensors", "-n")
     assert run.code != 0
     one_line(run.text, "scene_cnn.safetensors is dated in the future; check the clock, and touch the file")
+
+
+def test_an_artifact_that_is_open_in_another_program(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+    """It is not damaged: nothing is planned anew, and nothing is to be rebuilt."""
+    shutil.copytree(finished, tmp_path / "results")
+    workplace = Workplace(tmp_path)
+    with open_elsewhere(tmp_path / "results/scenes/scene_cnn/layer3/activations.h5", "r+"):
+        one_line(
+            workplace.snakemake(tiny, "-n").text,
+            "activations.h5 is open for writing in another program; close it there",
+        )
+    assert workplace.snakemake(tiny, "-n").jobs == {}
 
 
 def test_old_keys_name_the_new_ones(workplace: Workplace, tiny: dict[str, Any]) -> None:

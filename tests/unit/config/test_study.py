@@ -58,6 +58,24 @@ def test_ready_studies_are_valid(path: Path) -> None:
         ("models/scene_cnn/weights", "publshed", ["'publshed' is neither 'published' nor 'random' nor a file"]),
         ("models/scene_cnn/weights", "published", ["nothing is published for"]),
         ("models/scene_cnn/std", [0, 1, 1], ["must be above zero"]),
+        ("models/scene_cnn/std", [58.395, 57.12, 57.375], ["models.scene_cnn.std", "divide those", "by 255"]),
+        ("models/scene_cnn/mean", [123.675, 116.28, 103.53], ["models.scene_cnn.mean", "divide those", "by 255"]),
+        ("models/scene_cnn/layers", {3: {}}, ["models.scene_cnn.layers.3", "3 is a text here", "put it in quotes"]),
+        ("models/scene_cnn/layers", {"block1/Conv": {}}, ["layer 'block1/Conv' cannot be a folder", "'/'", "rename"]),
+        ("models/scene_cnn/layers/layer3/lower_layers", ["a?"], ["layer 'a?' cannot be a folder", "'?'"]),
+        (
+            "models/images.h5",
+            {"architecture": "timm:x", "layers": {"y": None}},
+            ["'images.h5' cannot be a name", ".h5"],
+        ),
+        ("models/" + "x" * 300, {"architecture": "timm:x", "layers": {"y": None}}, ["cannot be a name", "at most 150"]),
+        ("datasets/Scenes", {"images": "x.csv", "size": 32}, ["'scenes' and 'Scenes' are one folder"]),
+        ("models/scene_cnn/layers", {"x" * 300: {}}, ["1 to 150 bytes"]),
+        ("models/scene_cnn/layers", {4.1: {}}, ["4.1 is a text here", "put it in quotes"]),
+        ("models/scene_cnn/layers", {True: {}}, ["true is a text here", "put it in quotes"]),
+        ("models/scene_cnn/layers/layer3/lower_layers", [1], ["1 is a text here", "put it in quotes"]),
+        ("embedders/scene_clip/mean", [0.5, 0.5, 0.5], ["mean does nothing with source 'open_clip'", "output"]),
+        ("embedders/scene_clip/options", {"a": 1}, ["options does nothing with source 'open_clip'"]),
         ("models/scene_cnn/layers/layer3/lower_layers", ["a", "a"], ["the same value twice"]),
         ("virtual_neurons", {"n_clusters": [2, 2]}, ["the same value twice"]),
         ("device", "gpu", ["device"]),
@@ -172,6 +190,12 @@ def test_files_that_are_no_configuration(tmp_path: Path) -> None:
 def test_one_neuron_or_range_needs_no_list(study: dict[str, Any], value: int | str) -> None:
     loaded = load_config(change(study, "models/scene_cnn/layers/layer3/neurons", value))
     assert loaded.models["scene_cnn"].layers["layer3"].neurons == [value]
+
+
+def test_the_home_folder_is_not_a_folder_of_that_name(study: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    config = load_config(change(change(study, "results", "~/x"), "datasets/scenes/images", "~/photos"))
+    assert (config.results, config.datasets["scenes"].images) == ("/home/me/x", "/home/me/photos")
 
 
 def test_a_study_of_nothing(study: dict[str, Any]) -> None:

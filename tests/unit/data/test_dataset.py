@@ -1,12 +1,10 @@
 """Images are decoded once; bad ones are listed with a reason."""
 
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-from PIL import Image
 
 from purelens.data.dataset import dataset, open_images
 from purelens.data.images import open_source
@@ -21,8 +19,9 @@ def test_bad_images_are_listed_and_left_out(messy: Path, tmp_path: Path) -> None
     assert built["class_name"] == ["<script>", "große Bäume 🌳", 'it\'s a "class"']
     assert built["label"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert built["path"][3] == "große Bäume 🌳/photo 0 'x' ü.png"
-    assert built["rejected_path"] == ["<script>/broken.jpg", "<script>/dot.png"]
-    assert built["rejected_reason"] == ["not an image", "1x1 pixels, a side is shorter than 8"]
+    assert built["rejected_path"] == ["<script>/notes.txt", "<script>/broken.jpg", "<script>/dot.png"]
+    reasons = ["not the name of an image file", "not an image", "1x1 pixels, a side is shorter than 8"]
+    assert built["rejected_reason"] == reasons
     assert built["source_index"].tolist() == [2, 3, 4, 5, 6, 7, 8, 9, 10]
 
 
@@ -41,14 +40,14 @@ def test_no_good_image(messy: Path, tmp_path: Path) -> None:
 
 
 def test_images_are_decoded_once(messy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[str] = []
-    original = Image.open
+    opened: list[Path] = []
+    original = Path.read_bytes
 
-    def counted(path: Any) -> Any:
-        opened.append(str(path))
-        return path
+    def counted(path: Path) -> bytes:
+        opened.append(path)
+        return original(path)
 
-    monkeypatch.setattr(Image, "open", lambda path, *a, **k: original(counted(path), *a, **k))
+    monkeypatch.setattr(Path, "read_bytes", counted)
     build(messy, tmp_path)
     assert len(opened) == len(set(opened)) == 11
 

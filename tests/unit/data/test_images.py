@@ -7,64 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from purelens.data.images import BadImageError, Geometry, decode, open_source
+from purelens.data.decoding import BadImageError, decode
+from purelens.data.images import Geometry, open_source
 from purelens.errors import UserError
 from purelens.networks.imports import torchvision
 from support.images import build, gradient
-
-
-def test_grayscale_cmyk_palette_and_transparent_become_rgb(tmp_path: Path) -> None:
-    rgb = Image.fromarray(gradient())
-    for mode, suffix in (("L", "png"), ("CMYK", "jpg"), ("P", "png"), ("RGBA", "png"), ("1", "png")):
-        path = tmp_path / f"{mode}.{suffix}"
-        rgb.convert(mode).save(path)
-        assert np.asarray(decode(path)).shape == (24, 36, 3)
-    assert (np.asarray(decode(tmp_path / "L.png")).std(axis=2) == 0).all()
-
-
-def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
-    gray = (np.arange(24 * 36, dtype=np.uint16).reshape(24, 36) * 75).astype(np.uint16)
-    Image.fromarray(gray).save(tmp_path / "deep.png")
-    decoded = np.asarray(decode(tmp_path / "deep.png"))[:, :, 0]
-    assert np.abs(decoded.astype(float) - gray / 257).max() <= 0.5
-
-
-def test_first_frame_of_an_animation(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
-    frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
-    assert tuple(np.asarray(decode(tmp_path / "two.gif"))[5, 5]) == (255, 0, 0)
-
-
-def test_orientation_is_applied(tmp_path: Path) -> None:
-    image = Image.fromarray(gradient())
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    image.save(tmp_path / "turned.png", exif=exif)
-    np.testing.assert_array_equal(np.asarray(decode(tmp_path / "turned.png")), np.rot90(gradient(), -1))
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "reason"),
-    [
-        ("empty.jpg", b"", "the file is empty"),
-        ("text.png", b"this is no image at all", "not an image"),
-        ("none.jpg", None, "does not exist"),
-    ],
-)
-def test_bad_files_have_a_reason(tmp_path: Path, name: str, content: bytes | None, reason: str) -> None:
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(BadImageError, match=reason):
-        decode(tmp_path / name)
-
-
-def test_truncated_file_has_a_reason(tmp_path: Path) -> None:
-    for suffix in ("jpg", "png"):
-        path = tmp_path / f"cut.{suffix}"
-        Image.fromarray(gradient(200, 200)).save(path)
-        path.write_bytes(path.read_bytes()[:-200])
-        with pytest.raises(BadImageError):
-            decode(path)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -137,3 +84,54 @@ def test_dark_deep_images_stay_dark(tmp_path: Path) -> None:
     assert np.asarray(decode(tmp_path / "dark.png")).max() == 1
     Image.fromarray(np.full((20, 20), 0.5, dtype=np.float32)).save(tmp_path / "float.tif")
     assert np.asarray(decode(tmp_path / "float.tif")).max() == 128
+
+
+def test_a_folder_is_listed_as_torchvision_lists_it(tmp_path: Path) -> None:
+    """Also links to folders and files; all formats; files of other kinds are rejected by name."""
+    folder, other = tmp_path / "folder", tmp_path / "other"
+    files = [
+        "cat/b.png",
+        "cat/a/x.png",
+        "cat/a-b/y.png",
+        "dog/c.png",
+        "dog/d.jfif",
+        "dog/e.jp2",
+        "dog/f.mpo",
+        "dog/g.avif",
+    ]
+    for path in (*(folder / name for name in files), other / "linked.png"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(gradient()).save(path, {".jfif": "JPEG", ".jp2": "JPEG2000"}.get(path.suffix))
+    (folder / "dog/part").symlink_to(other)
+    (folder / "dog/notes.txt").write_text("")
+    source = open_source(folder)
+    everything = tuple({Path(name).suffix for name in files})
+    torchvisions = torchvision().datasets.ImageFolder(str(folder), is_valid_file=lambda name: name.endswith(everything))
+    assert source.paths == [os.path.relpath(path, folder) for path, _ in torchvisions.samples]
+    assert source.labels.tolist() == [label for _, label in torchvisions.samples]
+    built = build(folder, tmp_path)
+    assert len(built["pixels"]) == len(files) + 1
+    assert built["rejected_path"] == ["dog/notes.txt"]
+
+
+def test_a_folder_that_holds_itself(tmp_path: Path) -> None:
+    (tmp_path / "f/cat").mkdir(parents=True)
+    Image.fromarray(gradient()).save(tmp_path / "f/cat/x.png")
+    (tmp_path / "f/cat/again").symlink_to(tmp_path / "f")
+    with pytest.raises(UserError, match="cat/again is a link to a folder that it lies in"):
+        open_source(tmp_path / "f")
+
+
+@pytest.mark.parametrize("header", ["path, label", "Path,LABEL", " path ,label"])
+def test_spaces_and_capitals_of_a_header(tmp_path: Path, header: str) -> None:
+    Image.fromarray(gradient()).save(tmp_path / "a.png")
+    (tmp_path / "t.csv").write_text(f"{header}\na.png,7\n")
+    assert open_source(tmp_path / "t.csv").classes == ["7"]
+    (tmp_path / "t.csv").write_text("path,label, Label\na.png,7,8\n")
+    with pytest.raises(UserError, match="has the column 'label' twice"):
+        open_source(tmp_path / "t.csv")
+
+
+def test_a_strip_is_not_resized() -> None:
+    with pytest.raises(BadImageError, match="1000000x8 pixels are a strip too long"):
+        Geometry(16, 2000, "bilinear", 1).apply(Image.new("1", (1_000_000, 8)))

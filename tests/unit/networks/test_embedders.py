@@ -1,18 +1,15 @@
 """Embedding models beside the libraries that they come from, and files of embeddings."""
 
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from helpers import CIFAR_RESNET
 from purelens.errors import UserError
-from purelens.networks.embedders import load_embedder, read_embeddings
+from purelens.networks.embedders import load_embedder
 from purelens.networks.imports import open_clip
 from purelens.networks.loading import build_network
 from support.layers import SCENE_CLIP
@@ -90,28 +87,3 @@ def test_clips_that_are_none(settings: dict[str, Any], message: str) -> None:
 def test_a_checkpoint_of_another_clip(small: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="are not of architecture .*scene_clip.json.*missing: .*unexpected: "):
         load_embedder("open_clip", {"architecture": SCENE_CLIP, "weights": small["model"][0]}, CPU)
-
-
-def test_files_of_embeddings(tmp_path: Path) -> None:
-    values = np.random.default_rng(0).normal(size=(5, 3)).astype("f4")
-    np.save(tmp_path / "e.npy", values)
-    save_file({"embedding": torch.from_numpy(values), "other": torch.zeros(2)}, tmp_path / "e.safetensors")
-    with h5py.File(tmp_path / "e.h5", "w") as file:
-        file["anything"] = values
-    for name in ("e.npy", "e.safetensors", "e.h5"):
-        np.testing.assert_array_equal(read_embeddings(str(tmp_path / name)), values)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        (np.zeros((2, 3, 4)), r"must hold floats \(images, components\)"),
-        (np.zeros((2, 3), dtype=int), "must hold floats"),
-        (np.array([[1.0], [np.nan]]), "NaN or infinite in row 1"),
-        (np.array([{"a": 1}], dtype=object), "cannot read"),
-    ],
-)
-def test_bad_files_of_embeddings(tmp_path: Path, values: np.ndarray, message: str) -> None:
-    np.save(tmp_path / "e.npy", values)
-    with pytest.raises(UserError, match=message):
-        read_embeddings(str(tmp_path / "e.npy"))

@@ -1,6 +1,8 @@
 """Factories, libraries by name, and checkpoints in all their wrappings; nothing of a checkpoint is run."""
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +172,32 @@ def test_text_is_not_called_a_pickle(tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(UserError, match="is no checkpoint"):
         read_checkpoint(str(tmp_path / "x.pth"))
+
+
+@pytest.mark.parametrize("body", [False, True], ids=["at the top", "in the factory"])
+def test_neighbors_that_are_called_as_a_script_of_the_workflow(tmp_path: Path, body: bool) -> None:
+    """And as the neighbor of another file."""
+    for width in (4, 5):
+        folder = tmp_path / str(width)
+        folder.mkdir()
+        (folder / "model.py").write_text(f"import torch\n\ndef net():\n    return torch.nn.Linear(3, {width})\n")
+        top, inside = ("", "    from model import net\n") if body else ("from model import net\n", "")
+        (folder / "own.py").write_text(f"{top}\ndef make():\n{inside}    return net()\n")
+        network = build_architecture(f"{folder}/own.py:make", {})
+        assert network.out_features == width
+    assert "model" not in sys.modules
+
+
+def test_torchvision_may_be_imported_in_the_factory(tmp_path: Path) -> None:
+    """In a process of its own, in which nothing has declared torchvision's operators yet."""
+    (tmp_path / "own.py").write_text(
+        "def make():\n    from torchvision.models import resnet18\n    return resnet18(weights=None)\n"
+    )
+    code = (
+        "import sys; from purelens.networks.loading import build_architecture; "
+        "print(len(build_architecture(sys.argv[1], {}).layer4))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"{tmp_path}/own.py:make"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "2", done.stderr

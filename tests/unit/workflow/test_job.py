@@ -1,13 +1,16 @@
 """Arguments of a rule's function: by name, gathered into the dataclasses that it takes."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from purelens.errors import UserError
 from purelens.networks.subnetwork import LayerView
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution, Provenance
+from purelens.workflow import job as job_module
 from purelens.workflow.job import bind, input_paths
 
 
@@ -28,6 +31,15 @@ def stage(images_h5: str, folder: str, layer: LayerView, seed: int, options: Opt
 
 
 def long_stage(out_h5: str, execution: Execution = DEFAULT_EXECUTION) -> None: ...
+
+
+def test_the_code_of_another_checkout_is_refused(tmp_path: Path) -> None:
+    """The records would name the code beside the scripts."""
+    job_module._check_checkout(Path(job_module.__file__).parents[2])
+    job_module._check_checkout(tmp_path)
+    (tmp_path / "purelens").mkdir()
+    with pytest.raises(UserError, match=f"imports the code of .*, but the workflow is that of {tmp_path}/purelens"):
+        job_module._check_checkout(tmp_path)
 
 
 def test_arguments_go_by_name() -> None:

@@ -65,7 +65,8 @@ def activations(
         if len(images) < n_references:
             raise UserError(f"references: {n_references} requested, but {images_h5} has only {len(images)} images")
         image_ids = shard_of(np.arange(len(images)), execution.shard)
-        n_neurons = segment.n_neurons(layer, images.size)[layer.name]
+        layer, sizes = segment.resolve(layer, images.size)
+        n_neurons = sizes[layer.name]
         work.define(lambda out: _define(out, image_ids, n_neurons, n_references))
         references = References(n_neurons, n_references, device)
         if work.state:

@@ -13,7 +13,8 @@ from purelens.data.dataset import Images, open_images
 from purelens.data.images import Geometry
 from purelens.errors import UserError
 from purelens.networks.batching import choose_device, filled, in_batches
-from purelens.networks.embedders import Embedder, load_embedder, read_embeddings_of
+from purelens.networks.embedders import Embedder, load_embedder
+from purelens.networks.embedding_files import read_embeddings_of
 from purelens.progress import Progress
 from purelens.storage.artifacts import SINGLE, Rows, Writer, read
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution

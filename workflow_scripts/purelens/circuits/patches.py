@@ -20,6 +20,9 @@ from purelens.storage.resumable import Work, resume
 
 logger = logging.getLogger("purelens")
 
+VANISHED = 0.01
+"""A median share of relevance at the pixels below this is reported; the embedded network keeps 0.2 to 0.6."""
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -109,7 +112,7 @@ def patches(
         _locate(heatmaps, cut, images, network, pairs, execution.batch_size, work)
         work.finish()
     with read(patches_h5, "patches") as file:
-        _log_conservation(file["conserved"][...])
+        _log_conservation(file["conserved"][...], attribution)
 
 
 def _define(out: Writer, pairs: Pairs, heat_size: int) -> None:
@@ -162,13 +165,22 @@ def _locate(
             work.checkpoint(stop)
 
 
-def _log_conservation(conserved: np.ndarray) -> None:
+def _log_conservation(conserved: np.ndarray, attribution: str) -> None:
     """Log how much of the relevance arrives at the pixels; biases absorb the rest."""
-    if np.isfinite(conserved).any():
-        low, middle, high = np.nanquantile(conserved, [0.05, 0.5, 0.95])
-        logger.info("relevance conserved: median %.3f, 5%%-95%% of patches %.3f-%.3f", middle, low, high)
-        if low < -1 or high > 2:
-            logger.warning(
-                "relevance is not conserved in this network: sums of values of opposite sign share it out by factors far "
-                "beyond one, and boxes may be off; compare with attribution: gradient"
-            )
+    if not np.isfinite(conserved).any():
+        return
+    low, middle, high = np.nanquantile(conserved, [0.05, 0.5, 0.95])
+    logger.info("relevance conserved: median %.3g, 5%%-95%% of patches %.3g-%.3g", middle, low, high)
+    if attribution != LRP:
+        return  # input x gradient is conserved only in networks without biases
+    if low < -1 or high > 2:
+        logger.warning(
+            "relevance is not conserved in this network: sums of values of opposite sign share it out by factors far "
+            "beyond one, and boxes may be off; compare with attribution: gradient"
+        )
+    if np.nanmedian(np.abs(conserved)) < VANISHED:
+        logger.warning(
+            "relevance vanishes in this network: a share of %.1g reaches the pixels (linear bottlenecks lose it), and boxes "
+            "follow what is left; compare with attribution: gradient",
+            np.nanmedian(np.abs(conserved)),
+        )

@@ -8,6 +8,7 @@ import torch
 from purelens.errors import UserError
 from purelens.networks.loading import Network
 from purelens.networks.lrp import Propagation, RelevanceSums, plan_rules
+from purelens.networks.lrp_checks import check_rules
 from purelens.networks.subnetwork import LayerView, Segment
 
 MAX_CHANGE = 1e-2
@@ -37,12 +38,13 @@ class PixelHeatmaps:
     """
 
     def __init__(self, network: Network, segment: Segment, layer: LayerView, attribution: str, size: int) -> None:
-        self._segment, self._layer = segment, layer
+        self._segment, (self._layer, _) = segment, segment.resolve(layer, size)
         self._times_input = attribution == GRADIENT
         self._rules: Propagation | nullcontext[None] = nullcontext()
         self._probe = torch.rand(1, 3, size, size, device=network.device)
         if attribution == LRP:
             plan = plan_rules(network.module, self._forward_probe, layer.name)
+            check_rules(network.module, plan, self._forward_probe, layer.name)
             self._rules = Propagation(network.module, plan)
         else:
             self._forward_probe()

@@ -74,7 +74,7 @@ def relevances(
         Segment(network.module, layer.name, lower_layers) as segment,
         resume(relevances_h5, "relevances", execution.provenance, str(device), bits) as work,
     ):
-        n_neurons = segment.n_neurons(layer, images.size)
+        layer, n_neurons = segment.resolve(layer, images.size)
         work.define(lambda out: _define(out, pairs, {name: n_neurons[name] for name in lower_layers}))
         _attribute(Attribution(segment, layer, normalize), images, network, pairs, execution.batch_size, work)
         work.finish()

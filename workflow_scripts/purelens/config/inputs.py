@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from purelens.config.base import Colors, Positive, Section, Std, check_unique
+from purelens.config.base import LayerName, Mean, Positive, Section, Std, check_unique
+from purelens.errors import listed
 
 
 class World(Section):
@@ -44,7 +45,7 @@ class Dataset(Section):
 class Layer(Section):
     """A layer whose neurons are studied."""
 
-    lower_layers: Annotated[list[str], AfterValidator(check_unique)] | None = Field(
+    lower_layers: Annotated[list[LayerName], AfterValidator(check_unique)] | None = Field(
         None, description="lower layers that circuits are attributed to; null: the block before", min_length=1
     )
     neurons: Literal["all"] | list[int | str] = Field(
@@ -52,8 +53,11 @@ class Layer(Section):
     )
     channels: Literal["auto", "first", "last"] = Field(
         "auto",
-        description="dimension of the neurons in the outputs of the layer and its lower layers: first (after the batch), last, "
-        "or auto: last for three dimensions (tokens), else first (set last for networks such as Swin)",
+        description="dimension of the neurons in the layer's output: first (after the batch), last, or auto: found from the "
+        "kind of the layer and the shapes of its outputs",
+    )
+    lower_channels: dict[LayerName, Literal["first", "last"]] = Field(
+        {}, description="the same for lower layers, by name, where it is not found"
     )
 
     @field_validator("neurons", mode="before")
@@ -70,12 +74,12 @@ class Model(Section):
     )
     options: dict[str, Any] = Field({}, description="keyword arguments of the architecture, e.g. {num_classes: 10}")
     weights: str = Field("published", description="'published', 'random', or a .safetensors, .pth or .pt file")
-    mean: Colors | None = Field(
+    mean: Mean | None = Field(
         None, description="mean of the input per color; null: that of the published weights, else ImageNet's"
     )
     std: Std | None = Field(None, description="standard deviation of the input per color; null: as for mean")
     datasets: list[str] | None = Field(None, description="datasets to study it on; null: all", min_length=1)
-    layers: dict[str, Layer] = Field(description="layers to study, by module name", min_length=1)
+    layers: dict[LayerName, Layer] = Field(description="layers to study, by module name", min_length=1)
     attribution: Literal["lrp", "gradient"] = Field(
         "lrp",
         description="attribution to pixels, to locate patches: LRP, or input x gradient where LRP has no rules (transformers)",
@@ -99,6 +103,15 @@ class Model(Section):
         return values
 
 
+USED_BY = {
+    "open_clip": {"source", "architecture", "weights", "output", "patches"},
+    "timm": {"source", "architecture", "options", "weights", "output", "patches", "size"},
+    "network": {"source", "architecture", "options", "weights", "layer", "patches", "size", "mean", "std"},
+    "file": {"source", "weights", "patches"},
+}
+"""Keys that each source of embeddings uses."""
+
+
 class Embedder(Section):
     """An embedding model, or a file of embeddings."""
 
@@ -118,7 +131,7 @@ class Embedder(Section):
     layer: str | None = Field(None, description="source network: layer whose spatial mean is the embedding")
     patches: bool = Field(True, description="embed the patches of references; false: whole images only, for concepts")
     size: int | None = Field(None, ge=8, description="source network: side of its input, in pixels")
-    mean: Colors | None = Field(None, description="source network: mean of the input per color")
+    mean: Mean | None = Field(None, description="source network: mean of the input per color")
     std: Std | None = Field(None, description="source network: standard deviation of the input per color")
 
     @model_validator(mode="after")
@@ -131,4 +144,9 @@ class Embedder(Section):
             raise ValueError(f"source {self.source!r} needs architecture")
         if self.source == "network" and (self.layer is None or self.size is None):
             raise ValueError("source 'network' needs layer and size")
+        ignored = sorted(self.model_fields_set - USED_BY[self.source])
+        ignored = [key for key in ignored if getattr(self, key) != type(self).model_fields[key].default]
+        if ignored:
+            used = listed(sorted(USED_BY[self.source] - {"source"}))
+            raise ValueError(f"{ignored[0]} does nothing with source {self.source!r}, which has {used}")
         return self

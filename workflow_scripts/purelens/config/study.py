@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from purelens.config.base import Fraction, Name, Positive, Section, check_unique, section_at
+from purelens.config.base import Fraction, Name, Positive, Section, check_distinct, check_unique, section_at
 from purelens.config.bench import Bench
 from purelens.config.explain import Concepts, Explain
 from purelens.config.inputs import Dataset, Embedder, Model, World
@@ -119,8 +119,18 @@ class Config(Section):
     shards: Shards = Field(Shards(), description="stages divided among several jobs")
     bench: Bench = Field(Bench(), description="the benchmark")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _at_home(cls, values: Any) -> Any:
+        """Replace ``~`` at the start of paths, which only a shell would."""
+        return _expanded(values)
+
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
+        for names in (self.datasets, self.models, self.embedders, self.explain.concepts):
+            check_distinct(names)
+        for model in self.models.values():
+            check_distinct(model.layers)
         self._check_models()
         self._check_references()
         for name, concepts in self.explain.concepts.items():
@@ -172,6 +182,14 @@ class Config(Section):
         source = self.embedders[embedder].source
         if concepts.text_embeddings is None and source != "open_clip":
             raise ValueError(f"{key}: embedder {embedder!r} ({source}) knows no texts; give text_embeddings")
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _expanded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_expanded(inner) for inner in value]
+    return str(Path(value).expanduser()) if isinstance(value, str) and value.startswith("~/") else value
 
 
 def load_config(source: dict[str, Any] | str | Path) -> Config:
@@ -228,6 +246,11 @@ def _explain(error: Any) -> str:
     if error["type"] == "missing":
         field = section_at(Config, error["loc"][:-1]).model_fields.get(location[-1])
         return f"config: missing key '{key}'" + (f": {field.description}" if field else "")
+    if error["type"] == "string_type" and isinstance(error["input"], int | float):
+        given = str(error["input"]).lower()
+        return (
+            f"config: {key}: {given} is a text here, but none to YAML: put it in quotes, as it is written in the file"
+        )
     message = error["msg"].removeprefix("Value error, ")
     given = f" (given: {error['input']!r})" if not isinstance(error["input"], dict | list) else ""
     return ": ".join(part for part in ("config", key, f"{message}{given}") if part)

@@ -11,7 +11,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from purelens.data.images import BadImageError, Geometry, Source, decoded, open_source
+from purelens.data.decoding import BadImageError
+from purelens.data.images import Geometry, Source, decoded, open_source
 from purelens.errors import UserError
 from purelens.progress import Progress
 from purelens.storage.artifacts import Writer, create, read
@@ -59,13 +60,15 @@ def dataset(
         _define(out, size)
         kept, rejected, digest = _copy(out, source, geometry, execution.threads, on_bad_image == "error")
         if not len(kept):
-            path, reason = rejected[0]
+            path, reason = rejected[len(source.others)]
             raise UserError(
                 f"images: none of the {source.n_images} images of {images} is good; the first, {path}: {reason}"
             )
         _describe(out, source, kept, rejected)
         out.attribute("content", digest)
-    logger.info("%d images, %d rejected", len(kept), len(rejected))
+        out.attribute("n_source_images", source.n_images)
+    n_files = source.n_images + len(source.others)
+    logger.info("%d files: %d images, %d rejected", n_files, len(kept), len(rejected))
 
 
 def _check_room(path: str, n_bytes: int) -> None:
@@ -91,7 +94,7 @@ def _copy(
 ) -> tuple[np.ndarray, list[tuple[str, str]], str]:
     """Decode into ``pixels``; return the indices of good images, the rejected ones, and the digest of all pixels."""
     kept: list[int] = []
-    rejected: list[tuple[str, str]] = []
+    rejected = [*source.others]
     slab: list[np.ndarray] = []
     digest = hashlib.sha256()
 

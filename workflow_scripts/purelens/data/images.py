@@ -1,19 +1,21 @@
 """Decode images: from a folder of class folders, a CSV of paths and labels, or an HDF5 file."""
 
 import csv
+import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from purelens.data.decoding import EXTENSIONS, BadImageError, decode
 from purelens.errors import UserError, listed, nearest
+from purelens.storage.hdf5 import open_hdf5
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 EXTRAS = ("concept", "concept_label", "caption")
 READ_AHEAD = 64
 RESAMPLING = {
@@ -21,10 +23,6 @@ RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
-
-
-class BadImageError(Exception):
-    """Report an image that cannot be used, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,8 @@ class Geometry:
         short = min(width, height)
         if short != self.resize:
             shape = (int(self.resize * width / short), int(self.resize * height / short))
+            if shape[0] * shape[1] > (Image.MAX_IMAGE_PIXELS or 0):
+                raise BadImageError(f"{width}x{height} pixels are a strip too long to be resized")
             image = image.resize(shape, RESAMPLING[self.interpolation])
         left = round((image.width - self.size) / 2)
         top = round((image.height - self.size) / 2)
@@ -96,6 +96,8 @@ class Source:
         Shape (N, H, W) of its masks, if it has any.
     extras
         ``concept``, ``concept_label`` and ``caption``, where the source has them.
+    others
+        Files of the source that are no images: path and reason.
     """
 
     n_images: int
@@ -107,6 +109,7 @@ class Source:
     stack_name: str = ""
     mask_shape: tuple[int, ...] | None = None
     extras: dict[str, np.ndarray] = field(default_factory=dict)
+    others: list[tuple[str, str]] = field(default_factory=list)
 
     def load(self, index: int) -> Image.Image:
         """Decode one image as upright RGB.
@@ -117,7 +120,7 @@ class Source:
             If it cannot be decoded.
         """
         if self.stack is not None:
-            with h5py.File(self.stack, "r") as file:
+            with open_hdf5(self.stack) as file:
                 return Image.fromarray(file[self.stack_name][index])
         assert self.folder is not None
         return decode(self.folder / self.paths[index])
@@ -125,46 +128,8 @@ class Source:
     def masks(self, indices: np.ndarray) -> np.ndarray:
         """Read the masks (b, H, W) uint8 of images, by ascending index."""
         assert self.stack is not None
-        with h5py.File(self.stack, "r") as file:
+        with open_hdf5(self.stack) as file:
             return file["mask"][indices]
-
-
-def decode(path: Path) -> Image.Image:
-    """Decode an image file as upright 8-bit RGB: its first frame, EXIF orientation applied, 16 bits scaled to 8.
-
-    Raises
-    ------
-    BadImageError
-        If the file is missing, empty, truncated or no image.
-    """
-    try:
-        if path.stat().st_size == 0:
-            raise BadImageError("the file is empty")
-        with Image.open(path) as image:
-            image.seek(0)
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            return _to_rgb(upright)
-    except BadImageError:
-        raise
-    except FileNotFoundError:
-        raise BadImageError("the file does not exist") from None
-    except Image.UnidentifiedImageError:
-        raise BadImageError("not an image") from None
-    except Exception as error:  # Pillow's decoders raise anything from SyntaxError to struct.error on damaged files
-        raise BadImageError(" ".join(str(error).split()) or type(error).__name__) from None
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        gray = np.asarray(image, dtype=np.float64)
-        highest = gray.max(initial=0)
-        if image.mode == "F" and highest <= 1:
-            scale = 255.0
-        else:
-            scale = 255 / 65535 if highest > 255 or image.mode.startswith("I;16") else 1
-        return Image.fromarray(np.clip(np.rint(gray * scale), 0, 255).astype(np.uint8)).convert("RGB")
-    return image.convert("RGB")
 
 
 def open_source(images: str | Path) -> Source:
@@ -193,23 +158,37 @@ def open_source(images: str | Path) -> Source:
 
 
 def _folder_source(folder: Path) -> Source:
-    """List a folder of class folders."""
+    """List a folder of class folders, in the order of torchvision's ``ImageFolder``."""
     classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
         raise UserError(f"images: {folder} has no class folders; expected {folder}/<class>/<image>.jpg")
     paths: list[str] = []
     labels: list[int] = []
+    others: list[tuple[str, str]] = []
     for label, name in enumerate(classes):
-        files = sorted(
-            file.relative_to(folder).as_posix()
-            for file in (folder / name).rglob("*")
-            if file.suffix.lower() in EXTENSIONS and not file.name.startswith(".")
-        )
-        if not files:
+        files = [file.relative_to(folder).as_posix() for file in _files_within(folder / name)]
+        images = [file for file in files if Path(file).suffix.lower() in EXTENSIONS]
+        if not images:
             raise UserError(f"images: class folder {folder / name} has no images ({listed(EXTENSIONS, 20)})")
-        paths += files
-        labels += [label] * len(files)
-    return Source(len(paths), np.array(labels), classes, paths, folder=folder)
+        paths += images
+        labels += [label] * len(images)
+        others += [
+            (file, "not the name of an image file") for file in files if Path(file).suffix.lower() not in EXTENSIONS
+        ]
+    return Source(len(paths), np.array(labels), classes, paths, folder=folder, others=others)
+
+
+def _files_within(folder: Path) -> Iterator[Path]:
+    """List the files of a folder in the order of ``ImageFolder``: links are followed, hidden files are left out."""
+    listed_folders: list[tuple[str, list[str]]] = []
+    for root, inside, names in os.walk(str(folder), followlinks=True):
+        above = {os.path.realpath(str(parent)) for parent in (root, *Path(root).parents)}
+        for path in (os.path.join(root, name) for name in inside):
+            if os.path.realpath(path) in above:
+                raise UserError(f"images: {path} is a link to a folder that it lies in")
+        listed_folders.append((root, names))
+    for root, names in sorted(listed_folders):
+        yield from (Path(root) / name for name in sorted(names) if not name.startswith("."))
 
 
 def _csv_source(path: Path) -> Source:
@@ -217,7 +196,7 @@ def _csv_source(path: Path) -> Source:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
+            reader.fieldnames = columns = _columns(path, reader.fieldnames or [])
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"images: cannot read {path} as a CSV table: {error}") from None
@@ -236,6 +215,16 @@ def _csv_source(path: Path) -> Source:
     return Source(len(rows), labels, classes, [row["path"] for row in rows], folder=path.parent, extras=captions)
 
 
+def _columns(path: Path, names: Sequence[str]) -> list[str]:
+    """Read the header of a table: of the columns that are known, spaces and capitals do not count."""
+    known = ("path", "label", "caption")
+    columns = [name.strip().lower() if name.strip().lower() in known else name for name in names]
+    twice = [name for name in known if columns.count(name) > 1]
+    if twice:
+        raise UserError(f"images: {path} has the column {twice[0]!r} twice; it has {listed(names)}")
+    return columns
+
+
 def _label_order(names: list[str]) -> Callable[[str], int | str]:
     """Sort labels that are all whole numbers as numbers, others as text."""
     return int if all(name.isascii() and name.isdecimal() for name in names if name) else str
@@ -244,7 +233,7 @@ def _label_order(names: list[str]) -> Callable[[str], int | str]:
 def _stack_source(path: Path) -> Source:
     """List an HDF5 file with ``pixels`` or ``images`` (N, H, W, 3) uint8 and, if known, ``label`` and more."""
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             names = [name for name in ("pixels", "images") if isinstance(file.get(name), h5py.Dataset)]
             name = names[0] if names else None
             if name is None:

@@ -20,7 +20,7 @@ from purelens.explanations.table import open_concepts
 from purelens.explanations.units import WHOLE_NEURON
 from purelens.networks.batching import choose_device, in_batches
 from purelens.networks.loading import Network, load_network
-from purelens.networks.subnetwork import LayerView, find_layer
+from purelens.networks.subnetwork import LayerView, Segment, find_layer
 from purelens.numerics.bootstrap import Intervals, estimate
 from purelens.progress import Progress
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
@@ -122,8 +122,9 @@ class Ablation:
     """
 
     def __init__(self, network: Network, images: Images, layer: LayerView, batch_size: int | None) -> None:
-        self._network, self._images, self._layer, self._batch_size = network, images, layer, batch_size
-        self.head_weight = find_head(network, layer, self._prepared(np.arange(min(4, len(images)))))
+        self._network, self._images, self._batch_size = network, images, batch_size
+        self._layer, _ = Segment(network.module, layer.name).resolve(layer, images.size)
+        self.head_weight = find_head(network, self._layer, self._prepared(np.arange(min(4, len(images)))))
         outputs = self.logits(np.arange(1))
         self.n_classes = outputs.shape[1] if outputs.ndim == 2 else None
 

@@ -62,7 +62,7 @@ def assignments(
         create(assignments_h5, "assignments", execution.provenance, str(device)) as out,
         Progress(len(images), "assignments", "images") as progress,
     ):
-        attribution = Attribution(segment, layer, normalize)
+        attribution = Attribution(segment, segment.resolve(layer, images.size)[0], normalize)
         assigned = np.full((len(numbers), len(images)), -1, dtype=np.int8)
 
         def assign(start: int, stop: int, size: int) -> np.ndarray:

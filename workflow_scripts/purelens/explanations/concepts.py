@@ -13,7 +13,8 @@ from purelens.data.vocabulary import Texts, read_imported, read_superclasses, re
 from purelens.errors import UserError, listed
 from purelens.explanations.calibration import calibrate, probability
 from purelens.explanations.table import LABELS, TEXTS
-from purelens.networks.embedders import encode_texts, read_embeddings
+from purelens.networks.embedders import encode_texts
+from purelens.networks.embedding_files import read_embeddings
 from purelens.storage.artifacts import Rows, Writer, create, read, strings
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 

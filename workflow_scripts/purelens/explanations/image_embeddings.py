@@ -8,7 +8,8 @@ import numpy as np
 from purelens.data.dataset import Images, open_images
 from purelens.errors import UserError
 from purelens.networks.batching import choose_device, filled, in_batches
-from purelens.networks.embedders import Embedder, load_embedder, read_embeddings_of
+from purelens.networks.embedders import Embedder, load_embedder
+from purelens.networks.embedding_files import read_embeddings_of
 from purelens.progress import Progress
 from purelens.storage.artifacts import SINGLE, Writer
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution

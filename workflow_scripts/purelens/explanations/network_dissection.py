@@ -94,7 +94,7 @@ class Maps:
     def __init__(
         self, network: Network, segment: Segment, layer: LayerView, images: Images, batch_size: int | None
     ) -> None:
-        self._network, self._segment, self._layer = network, segment, layer
+        self._network, self._segment, self._layer = network, segment, segment.resolve(layer, images.size)[0]
         self._images, self._batch_size = images, batch_size
 
     def on(self, chosen: np.ndarray, task: str) -> Iterator[tuple[np.ndarray, torch.Tensor]]:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from purelens.data.images import BadImageError, open_source
+from purelens.data.decoding import BadImageError
+from purelens.data.images import open_source
 from purelens.errors import UserError
 from purelens.lens.attacks import class_differences
 from purelens.lens.clip import finite, load_clip

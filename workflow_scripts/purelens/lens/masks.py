@@ -12,6 +12,7 @@ from PIL import Image
 from purelens.data.dataset import open_images
 from purelens.data.images import Geometry
 from purelens.errors import UserError
+from purelens.storage.hdf5 import open_hdf5
 
 
 class Segmented(Protocol):
@@ -92,7 +93,7 @@ def open_masks(images_h5: str, file: str | None) -> Iterator[Segmented | None]:
             yield DatasetMasks(images.file) if "mask" in images.file else None
             return
         try:
-            opened = stack.enter_context(h5py.File(file, "r"))
+            opened = stack.enter_context(open_hdf5(file))
             masks = MatlabMasks(opened)
             if not all(isinstance(opened[f"value/{name}"], h5py.Dataset) for name in ("img", "gt")):
                 raise KeyError("value/img and value/gt are no lists")

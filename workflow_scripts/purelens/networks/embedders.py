@@ -1,4 +1,4 @@
-"""Load embedding models, and files of embeddings."""
+"""Load embedding models."""
 
 import json
 import math
@@ -7,12 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
-from safetensors.numpy import load_file
 
-from purelens.data.dataset import Images
 from purelens.data.images import Geometry
 from purelens.errors import UserError, listed, nearest
 from purelens.networks.imports import open_clip, timm
@@ -265,81 +262,3 @@ def _load_network(
         return LayerView(layer).maps(output).mean(dim=-1)
 
     return Embedder(Geometry(size, size, "bilinear", 1), network, pooled)
-
-
-def read_embeddings(path: str) -> np.ndarray:
-    """Read embeddings that another program computed, one row per image of the source, in its order.
-
-    Parameters
-    ----------
-    path
-        A ``.npy``, ``.safetensors`` or ``.h5`` file with one array (N, D), called ``embedding`` if there are several.
-
-    Returns
-    -------
-    numpy.ndarray
-        (N, D) float32.
-
-    Raises
-    ------
-    UserError
-        If there is no such array, or a number in it is NaN or infinite.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"embedder: there is no file {path}")
-    try:
-        values = _read_array(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"embedder: cannot read {path}: {' '.join(str(error).split())}") from None
-    if values.ndim != 2 or not np.issubdtype(values.dtype, np.floating):
-        raise UserError(f"embedder: {path} must hold floats (images, components), not {values.shape} {values.dtype}")
-    if not np.isfinite(values).all():
-        row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-        raise UserError(f"embedder: {path} is NaN or infinite in row {row}")
-    return values.astype("f4")
-
-
-def read_embeddings_of(images: Images, path: str) -> np.ndarray:
-    """Read embeddings that another program computed, of the images of a dataset artifact.
-
-    Parameters
-    ----------
-    images
-        The images.
-    path
-        A file with a row for each image of their source, rejected images included (see `read_embeddings`).
-
-    Returns
-    -------
-    numpy.ndarray
-        (N, D) float32.
-
-    Raises
-    ------
-    UserError
-        If the file has another number of rows.
-    """
-    values = read_embeddings(path)
-    source_index = images.file["source_index"][...]
-    n_source = len(source_index) + len(images.file["rejected_path"])
-    if len(values) != n_source:
-        raise UserError(f"embedder: {path} has {len(values)} rows, but the images' source lists {n_source} images")
-    return values[source_index]
-
-
-def _read_array(path: str) -> np.ndarray:
-    suffix = Path(path).suffix.lower()
-    if suffix == ".npy":
-        return np.load(path, allow_pickle=False)
-    if suffix == ".safetensors":
-        arrays = load_file(path)
-    elif suffix in (".h5", ".hdf5"):
-        with h5py.File(path, "r") as file:
-            arrays = {name: file[name][...] for name in file if isinstance(file[name], h5py.Dataset)}
-    else:
-        raise ValueError("expected .npy, .safetensors or .h5")
-    if len(arrays) == 1:
-        return next(iter(arrays.values()))
-    if "embedding" not in arrays:
-        raise KeyError(f"no array 'embedding' among {listed(arrays)}")
-    return arrays["embedding"]

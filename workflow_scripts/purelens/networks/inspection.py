@@ -8,9 +8,15 @@ from typing import Any
 import torch
 
 from purelens.errors import UserError
+from purelens.networks.axes import check_independent
+from purelens.networks.baked import bake_weights
 from purelens.networks.loading import build_architecture
 from purelens.networks.lrp import plan_rules
+from purelens.networks.lrp_checks import check_rules
 from purelens.networks.subnetwork import LayerView, Segment, block_before, find_layer
+
+DIFFERENCE = 1e-3
+"""Largest relative difference of the outputs for an image in two batches: rounding of 32 bits, summed over a deep network."""
 
 
 class Inspection:
@@ -30,13 +36,15 @@ class Inspection:
     """
 
     def __init__(self, architecture: str, options: Mapping[str, Any], size: int) -> None:
+        self._built_from = (architecture, options)
+        self._real: torch.nn.Module | None = None
         try:
             with torch.device("meta"):
-                self._module = build_architecture(architecture, options)
+                self._module = bake_weights(build_architecture(architecture, options))
                 self._image = torch.zeros(1, 3, size, size)
                 self._calls = self._count_calls()
         except Exception:  # some networks compute with values when they are built or run: they need a real device
-            self._module = build_architecture(architecture, options)
+            self._module = bake_weights(build_architecture(architecture, options))
             self._image = torch.zeros(1, 3, size, size)
             try:
                 self._calls = self._count_calls()
@@ -57,6 +65,38 @@ class Inspection:
         for handle in handles:
             handle.remove()
         return calls
+
+    def check_independent(self, layer: str, lower_layers: Sequence[str]) -> None:
+        """Check that two images give the same outputs together and each alone, with random weights.
+
+        Parameters
+        ----------
+        layer, lower_layers
+            The layers whose outputs are compared.
+
+        Raises
+        ------
+        UserError
+            If they differ.
+        """
+        module, images = self._with_numbers()
+        with Segment(module, layer, lower_layers) as segment, torch.no_grad():
+            together, *alone = (self._outputs(segment, images[chosen]) for chosen in ([0, 1], [0], [1]))
+        for name, output in together.items():
+            check_independent(f"layer {name!r}", output, torch.cat([each[name] for each in alone]), DIFFERENCE)
+
+    def _with_numbers(self) -> tuple[torch.nn.Module, torch.Tensor]:
+        """Build the network with random weights, and draw two images."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            if self._real is None:
+                self._real = bake_weights(build_architecture(*self._built_from))
+            return self._real, torch.randn(2, *self._image.shape[1:])
+
+    @staticmethod
+    def _outputs(segment: Segment, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        output, lower = segment.forward(images)
+        return {segment.target: output, **lower}
 
     def block_before(self, view: LayerView) -> str:
         """Name the nearest block before a layer that can be its lower layer (see `purelens.networks.subnetwork.block_before`).
@@ -110,12 +150,10 @@ class Inspection:
             raise UserError(f"layer {layer!r} cannot be its own lower layer")
         with Segment(self._module, layer, lower_layers) as segment, torch.enable_grad():
             output, lower = segment.forward(self._image)
-            n_neurons = {layer: view.maps(output).shape[1]}
             for name, activation in lower.items():
-                n_neurons[name] = view.of(name).maps(activation).shape[1]
                 if not self._feeds(activation, output):
                     raise UserError(f"lower layer {name!r} does not lie below {layer!r}: it does not feed it")
-        return n_neurons
+            return segment.resolve(view, self._image.shape[-1])[1]
 
     @staticmethod
     def _feeds(activation: torch.Tensor, output: torch.Tensor) -> bool:
@@ -125,7 +163,7 @@ class Inspection:
         return gradient is not None
 
     def check_rules(self, layer: str) -> None:
-        """Check that LRP has a rule for everything below a layer.
+        """Check that LRP has a rule for everything below a layer, and that the rules hold.
 
         Raises
         ------
@@ -135,3 +173,8 @@ class Inspection:
         image = self._image.clone().requires_grad_()
         with Segment(self._module, layer) as segment, torch.enable_grad():
             plan_rules(self._module, lambda: segment.forward(image), layer)
+        module, images = self._with_numbers()
+        images.requires_grad_()
+        with Segment(module, layer) as segment, torch.enable_grad():
+            plan = plan_rules(module, lambda: segment.forward(images), layer)
+            check_rules(module, plan, lambda: segment.forward(images), layer)

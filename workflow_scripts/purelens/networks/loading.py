@@ -3,7 +3,8 @@
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from torch.overrides import TorchFunctionMode
 
 from purelens.errors import UserError, listed, nearest
+from purelens.networks.baked import bake_weights
 from purelens.networks.imports import timm, torchvision, with_torchvision
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -101,10 +103,33 @@ def build_architecture(architecture: str, options: Mapping[str, Any]) -> torch.n
             raise UserError(f"architecture {architecture!r}: timm has no model {name!r}{nearest(name, known)}")
         return _call(architecture, timm().create_model, {"model_name": name, "pretrained": False, **options})
     if library.endswith(".py"):
-        return _call(architecture, load_factory(library, name), dict(options))
+        factory = load_factory(library, name)
+        with _importing_from(Path(library).resolve().parent):
+            return _call(architecture, lambda **given: with_torchvision(lambda: factory(**given)), dict(options))
     raise UserError(
         f"architecture {architecture!r}: expected 'torchvision:NAME', 'timm:NAME' or 'path/to/file.py:factory'"
     )
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """Import neighbors of a user's file before everything of the same name: this workflow has a ``model.py`` too.
+
+    What was imported is forgotten at the end, because another user's file may have other neighbors of the same names. The
+    folder stays at the end of the path, for imports when the network runs.
+    """
+    known = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+        for name in set(sys.modules) - known:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and not name.startswith("purelens_user_") and Path(file).resolve().is_relative_to(folder):
+                del sys.modules[name]
 
 
 def load_factory(path: str, name: str) -> Any:
@@ -123,9 +148,9 @@ def load_factory(path: str, name: str) -> Any:
     loader = spec.loader
     assert loader is not None
     sys.modules[spec.name] = module
-    sys.path.append(str(Path(path).resolve().parent))
     try:
-        with_torchvision(lambda: loader.exec_module(module))
+        with _importing_from(Path(path).resolve().parent):
+            with_torchvision(lambda: loader.exec_module(module))
     except Exception as error:  # the user's own code may raise anything
         raise UserError(f"architecture: {path} cannot be imported: {type(error).__name__}: {error}") from None
     factory = getattr(module, name, None)
@@ -323,4 +348,5 @@ def load_network(weights_file: str, card_file: str, device: torch.device = CPU) 
     with _NothingDrawn():
         module = build_architecture(card["architecture"], card["options"])
     load_weights(module, weights_file, card["architecture"])
+    module = bake_weights(module)
     return Network(module, tuple(card["mean"]), tuple(card["std"])).to(device)

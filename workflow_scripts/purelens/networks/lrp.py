@@ -135,7 +135,7 @@ class _Propagate(torch.autograd.Function):
         if ctx.rule is None:  # activations, and BatchNorms that were merged: relevance passes as it is
             return relevance[0], None, None, None
         if ctx.branches is None:
-            ctx.branches = _branches(ctx.rule, ctx.module, ctx.saved_tensors[0].detach())
+            ctx.branches = branches_of(ctx.rule, ctx.module, ctx.saved_tensors[0].detach())
             if isinstance(ctx.rule, ZPlusOneBranch):
                 ctx.inverse = _stabilized_positive(ctx.branches[1][0].detach()).reciprocal_()
         inputs, outputs = ctx.branches
@@ -156,10 +156,25 @@ def _stabilized_positive(output: torch.Tensor) -> torch.Tensor:
     return output.clamp(min=0).add_(STABILIZER)
 
 
-def _branches(
+def branches_of(
     rule: BasicHook, module: torch.nn.Module, input: torch.Tensor
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Run a module once for each branch of a rule, with the inputs and parameters that the rule modifies."""
+    """Run a module once for each branch of a rule, with the inputs and parameters that the rule modifies.
+
+    Parameters
+    ----------
+    rule
+        A rule of zennit.
+    module
+        The module.
+    input
+        Its input, detached.
+
+    Returns
+    -------
+    inputs, outputs : list
+        Modified inputs, and outputs with a graph that ends at them.
+    """
     inputs, outputs = [], []
     for of_input, of_param, of_output in zip(
         rule.input_modifiers, rule.param_modifiers, rule.output_modifiers, strict=True

@@ -1,13 +1,15 @@
 """Run a network up to a layer, and differentiate between two layers without entering what lies below or above."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, TypeVar
 
 import torch
 
 from purelens.errors import UserError, nearest
+from purelens.networks.axes import LAST, axis_of, check_images_first
 
 T = TypeVar("T")
 
@@ -40,12 +42,15 @@ class LayerView:
     name
         Its name in ``named_modules()``.
     channels
-        ``first`` (after the batch), ``last``, or ``auto``: last for three dimensions (tokens), else first. It matters for
-        outputs of three and four dimensions.
+        ``first`` (after the batch), ``last``, or ``auto``, which `Segment.resolve` decides. It matters for outputs of three
+        and four dimensions.
+    lower_channels
+        The same for other layers, by name; ``auto`` for those left out.
     """
 
     name: str
     channels: str = "auto"
+    lower_channels: Mapping[str, str] = field(default_factory=dict)
 
     def maps(self, output: torch.Tensor) -> torch.Tensor:
         """Bring an output of the layer to (b, C, P): images, neurons, positions.
@@ -73,11 +78,14 @@ class LayerView:
         return maps.reshape(output.movedim(-1, 1).shape).movedim(1, -1)
 
     def _last(self, output: torch.Tensor) -> bool:
-        return self.channels == "last" or (self.channels == "auto" and output.ndim == 3)
+        if self.channels != "auto":
+            return self.channels == LAST
+        # not resolved: as of most layers
+        return output.ndim == 3 or (output.shape[1] == output.shape[2] != output.shape[3])
 
     def of(self, name: str) -> "LayerView":
-        """Look at another layer of the same network in the same way."""
-        return LayerView(name, self.channels)
+        """Look at a lower layer."""
+        return LayerView(name, self.lower_channels.get(name, "auto"))
 
 
 class Segment:
@@ -95,11 +103,16 @@ class Segment:
         Name of the layer where forward passes end.
     lower_layers
         Names of layers below it.
+
+    Attributes
+    ----------
+    target
+        Name of the target.
     """
 
     def __init__(self, module: torch.nn.Module, target: str, lower_layers: Sequence[str] = ()) -> None:
         self._module = module
-        self._target = target
+        self.target = target
         self._lower_layers = tuple(lower_layers)
         self._recorded: dict[str, torch.Tensor] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
@@ -140,33 +153,66 @@ class Segment:
         """
         self._recorded = {}
         # registered at each pass, so that this hook comes after all others on the target
-        reached = find_layer(self._module, self._target).register_forward_hook(self._reach)
+        reached = find_layer(self._module, self.target).register_forward_hook(self._reach)
         try:
             self._module(images)
         except _Reached:
             recorded, self._recorded = self._recorded, {}
-            output = recorded.pop(self._target)
+            output = recorded.pop(self.target)
             missing = [name for name in self._lower_layers if name not in recorded]
             if missing:
-                raise UserError(f"layer {missing[0]!r} does not lie below {self._target!r}: it runs later") from None
+                raise UserError(f"layer {missing[0]!r} does not lie below {self.target!r}: it runs later") from None
             return output, recorded
         finally:
             reached.remove()
-        raise UserError(f"layer {self._target!r} is not used in a forward pass")
+        raise UserError(f"layer {self.target!r} is not used in a forward pass")
 
-    def n_neurons(self, view: LayerView, size: int) -> dict[str, int]:
-        """Find how many neurons the target and each lower layer have, without computing anything.
+    def resolve(self, view: LayerView, size: int) -> tuple[LayerView, dict[str, int]]:
+        """Find where the neurons of the target and of each lower layer are, and how many, without computing anything.
 
         Parameters
         ----------
         view
-            The target, and where the neurons are.
+            The target, and what is known of where its neurons are.
         size
             Side of the images, in pixels.
+
+        Returns
+        -------
+        view : LayerView
+            Without ``auto``.
+        n_neurons : dict
+            Number of neurons of each layer, by name.
+
+        Raises
+        ------
+        UserError
+            If the first axis of an output is not that of the images, or it cannot be told where the neurons are.
         """
-        output, lower = on_meta(self._module, self.forward, size)
-        outputs: Mapping[str, torch.Tensor] = {self._target: output, **lower}
-        return {name: view.of(name).maps(tensor).shape[1] for name, tensor in outputs.items()}
+        two, three = self._outputs(size, 2), self._outputs(size, 3)
+        for name, output in two.items():
+            LayerView(name).maps(output)  # one tensor of two to four dimensions
+        check_images_first({name: (output.shape, three[name].shape) for name, output in two.items()})
+        larger: dict[str, torch.Tensor] = {}
+        with suppress(Exception):  # transformers take images of one size
+            larger = self._outputs(2 * size, 2)
+        given = {**view.lower_channels, self.target: view.channels}
+        channels = {
+            name: self._axis(name, output, larger.get(name)) if given.get(name, "auto") == "auto" else given[name]
+            for name, output in two.items()
+        }
+        resolved = LayerView(view.name, channels.pop(self.target), channels)
+        views = {name: resolved if name == view.name else resolved.of(name) for name in two}
+        return resolved, {name: views[name].maps(output).shape[1] for name, output in two.items()}
+
+    def _outputs(self, size: int, n_images: int) -> dict[str, torch.Tensor]:
+        """Outputs of the target and the lower layers, on the meta device."""
+        output, lower = on_meta(self._module, self.forward, size, n_images)
+        return {self.target: output, **lower}
+
+    def _axis(self, name: str, output: torch.Tensor, larger: torch.Tensor | None) -> str:
+        layer = find_layer(self._module, name)
+        return axis_of(name, layer, output.shape, None if larger is None else larger.shape)
 
     def _record(self, name: str) -> Callable[..., torch.Tensor]:
         def hook(_: torch.nn.Module, __: object, output: torch.Tensor) -> torch.Tensor:
@@ -180,7 +226,7 @@ class Segment:
         return hook
 
     def _reach(self, _: torch.nn.Module, __: object, output: torch.Tensor) -> None:
-        self._recorded[self._target] = output.clone() if isinstance(output, torch.Tensor) else output
+        self._recorded[self.target] = output.clone() if isinstance(output, torch.Tensor) else output
         raise _Reached
 
 
@@ -196,7 +242,7 @@ class _Function(torch.nn.Module):
         return self._function(images)
 
 
-def on_meta(module: torch.nn.Module, function: Callable[[torch.Tensor], T], size: int) -> T:
+def on_meta(module: torch.nn.Module, function: Callable[[torch.Tensor], T], size: int, n_images: int = 1) -> T:
     """Call a function of a network on torch's meta device, where tensors have shapes and no numbers.
 
     Parameters
@@ -204,9 +250,9 @@ def on_meta(module: torch.nn.Module, function: Callable[[torch.Tensor], T], size
     module
         The network.
     function
-        Maps images (1, 3, size, size) to tensors, by means of the network.
-    size
-        Side of the image, in pixels.
+        Maps images (n_images, 3, size, size) to tensors, by means of the network.
+    size, n_images
+        Side of the images in pixels, and how many there are.
 
     Returns
     -------
@@ -216,7 +262,7 @@ def on_meta(module: torch.nn.Module, function: Callable[[torch.Tensor], T], size
     wrapped = _Function(module, function)
     tensors = [*wrapped.named_parameters(), *wrapped.named_buffers()]
     state = {name: tensor.to("meta") for name, tensor in tensors}
-    image = torch.empty(1, 3, size, size, device="meta")
+    image = torch.empty(n_images, 3, size, size, device="meta")
     with torch.no_grad():
         try:
             return torch.func.functional_call(wrapped, state, (image,))

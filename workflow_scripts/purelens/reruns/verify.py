@@ -19,6 +19,7 @@ from purelens.errors import UserError
 from purelens.progress import Progress
 from purelens.storage.artifacts import Rows, variables
 from purelens.storage.files import find_unfinished
+from purelens.storage.hdf5 import open_hdf5
 from purelens.storage.paths import is_log, is_shard
 from purelens.storage.provenance import RECORD, Provenance, content_digest, read_record, record_path, text
 from purelens.storage.schemas import SCHEMAS, Schema
@@ -120,7 +121,7 @@ def _check(path: Path, results: Path) -> list[str]:
 def _damage(path: Path) -> list[str]:
     """Read an artifact from end to end."""
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             kind = text(file, "schema")
             if kind not in SCHEMAS:
                 return [f"it is of an unknown kind, {kind!r}"]
@@ -130,6 +131,8 @@ def _damage(path: Path) -> list[str]:
                 ]
             for name in variables(file):
                 _read(file, name)
+    except UserError as error:
+        return [str(error).removeprefix(f"{path} ").replace("is open", "it is open", 1)]
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         return [_damaged(error)]
     return _in_time(path, SCHEMAS[kind])
@@ -157,7 +160,7 @@ def _in_time(path: Path, schema: Schema) -> list[str]:
 
 def _compare(path: Path, schema: Schema, answer: Connection) -> None:
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             problems = _misfits(file, schema)
     except Exception as error:
         problems = [_damaged(error)]

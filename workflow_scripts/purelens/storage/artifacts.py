@@ -23,6 +23,7 @@ import numpy as np
 
 from purelens.errors import UserError
 from purelens.storage.files import replace_when_whole
+from purelens.storage.hdf5 import open_hdf5
 from purelens.storage.provenance import REBUILD, Provenance, text
 from purelens.storage.schemas import CHECKSUM, SCHEMAS, Schema, Variable
 from purelens.storage.versions import versions
@@ -290,7 +291,7 @@ def read(path: str | Path, name: str) -> Iterator[h5py.File]:
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist; {rebuild}")
     try:
-        file = h5py.File(path, "r")
+        file = open_hdf5(path)
     except OSError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is damaged or not an HDF5 file ({reason}); {rebuild}") from None

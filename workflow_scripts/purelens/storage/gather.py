@@ -14,6 +14,7 @@ import numpy as np
 
 from purelens.errors import UserError
 from purelens.storage.artifacts import Rows, Writer, read, storage_of, variables
+from purelens.storage.hdf5 import open_hdf5
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution, Provenance, read_record, text
 from purelens.storage.resumable import Work, resume
 
@@ -47,7 +48,7 @@ def gather(shards: Sequence[str], gathered_h5: str, execution: Execution = DEFAU
     """
     record = _common_record(shards, gathered_h5)
     record["execution"]["gather"] = execution.provenance.code
-    with h5py.File(shards[0], "r") as first:
+    with open_hdf5(shards[0]) as first:
         name, device = text(first, "schema"), text(first, "device")
     whole = Provenance(record["params"], record["code"], record["inputs"], record["execution"])
     with ExitStack() as stack:

@@ -16,6 +16,7 @@ import h5py
 
 from purelens.errors import UserError
 from purelens.storage.files import digest_of, write_json
+from purelens.storage.hdf5 import open_hdf5
 from purelens.storage.shards import NO_SHARDS
 
 RECORD = ".provenance.json"
@@ -151,7 +152,7 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
     """Read the provenance record of a file; None if there is none, or it cannot be read."""
     if Path(path).suffix == ".h5":
         try:
-            with h5py.File(path, "r") as file:
+            with open_hdf5(path) as file:
                 record: dict[str, Any] = {n: json.loads(text(file, n)) for n in ("params", "inputs", "execution")}
                 schema = (text(file, "schema"), int(file.attrs["schema_version"]))
                 return {

@@ -6,6 +6,7 @@ its tables are filled in place. From time to time a second hidden file (``.name.
 that finds both, of its own record, goes on from there.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -137,6 +138,10 @@ class Work:
         except BlockingIOError:
             self.close()
             raise UserError(f"{self._path} is being written by another job; wait for it to end") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+                raise
+            logger.warning("%s: this file system has no locks; start no second run on these results", self._path)
         # HDF5 would try to take the lock that this job holds
         with h5py.File(self._part, "r", locking=False) as file:
             for name in _tables(file):

@@ -122,7 +122,10 @@ class Inputs:
     def is_fresh(self, artifact: str, wildcards: Names) -> bool:
         """Tell whether a job has nothing to make; a shard is not needed where its artifact is whole and fresh."""
         paths = {self.study.job_path(artifact), self.study.path(artifact)}
-        return any(self.freshness.is_fresh(_filled_in(path, wildcards)) for path in paths)
+        try:
+            return any(self.freshness.is_fresh(_filled_in(path, wildcards)) for path in paths)
+        except UserError as error:  # an artifact that another program is writing to
+            _stop(str(error))
 
     def planned_jobs(self, targets: list[str]) -> list[dict[str, Any]]:
         """List what a run would do to make some files (see `purelens.reruns.plan.plan`)."""

@@ -24,6 +24,7 @@ from purelens.storage.provenance import (
     write_record,
 )
 from purelens.workflow.malloc import keep_freed_memory
+from purelens.workflow.parent import end_with_the_run
 from purelens.workflow.seeding import seed_everything
 
 logger = logging.getLogger("purelens")
@@ -52,7 +53,9 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
     _log_to(snakemake.log[0] if snakemake.log else None)
     _quiet_when_the_disk_is_full()
     signal.signal(signal.SIGTERM, lambda *_: _end_at_once(f"{snakemake.rule}: told to stop (SIGTERM)"))
+    end_with_the_run(lambda message: _end_at_once(f"{snakemake.rule}: {message}"))
     try:
+        _check_checkout(Path(snakemake.scriptdir))
         provenance = _provenance(snakemake)
         arguments = bind(function, snakemake, provenance)
         seed_everything(snakemake.params.get("seed", 0), snakemake.threads)
@@ -68,6 +71,16 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
         if error.filename is None and error.errno is None:
             raise
         _stop(f"{snakemake.rule}: {error}")
+
+
+def _check_checkout(scripts: Path) -> None:
+    """Check that this library is the one beside the script, whose code the records name."""
+    imported = Path(__file__).resolve().parents[1]
+    beside = (scripts / "purelens").resolve()
+    if beside.is_dir() and beside != imported:
+        raise UserError(
+            f"the job imports the code of {imported}, but the workflow is that of {beside}; unset PYTHONPATH"
+        )
 
 
 def _provenance(snakemake: Any) -> Provenance:

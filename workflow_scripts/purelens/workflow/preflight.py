@@ -123,6 +123,12 @@ def check_files(config: Config) -> None:
     for key, file in named.items():
         if not Path(file).exists() and not is_of_the_world(config.results, file):
             raise UserError(f"config: {key}: there is no file or folder {file}")
+    for name, embedder in config.embedders.items():
+        if embedder.source == "file":
+            _check_embeddings(f"embedders.{name}.weights", str(embedder.weights))
+    for name, concepts in config.explain.concepts.items():
+        if concepts.text_embeddings is not None:
+            _check_embeddings(f"explain.concepts.{name}.text_embeddings", concepts.text_embeddings)
     _check_writable(Path(config.results))
     for dataset in config.datasets.values():
         if not is_of_the_world(config.results, dataset.images):
@@ -135,6 +141,15 @@ def check_files(config: Config) -> None:
                 n_shards = getattr(config.shards, stage)
                 if n_images < n_shards:
                     raise UserError(f"config: shards.{stage}: {n_shards} jobs for {n_images} images")
+
+
+def _check_embeddings(key: str, path: str) -> None:
+    from purelens.networks.embedding_files import check_embeddings
+
+    try:
+        check_embeddings(path)
+    except UserError as error:
+        raise UserError(f"config: {key}: {str(error).removeprefix('embedder: ')}") from None
 
 
 def files_of_explanations(config: Config) -> dict[str, str]:
@@ -220,9 +235,10 @@ def _check_model(model: Model, size: int) -> dict[str, dict[str, Any]]:
     inspection = Inspection(model.architecture, model.options, size)
     layers = {}
     for name, layer in model.layers.items():
-        view = LayerView(name, layer.channels)
+        view = LayerView(name, layer.channels, layer.lower_channels)
         below = layer.lower_layers or [inspection.block_before(view)]
         n_neurons = inspection.check_layer(view, below)
+        inspection.check_independent(name, below)
         lower_layers = {lower: n_neurons[lower] for lower in below}
         n_selected = _check_neurons(layer, n_neurons[name], name)
         layers[name] = {"n_neurons": n_neurons[name], "n_selected": n_selected, "lower_layers": lower_layers}

@@ -123,9 +123,10 @@ class Study:
         """Return the settings of the layer of a job."""
         return self.config.models[w.model].layers[w.layer]
 
-    def layer_view(self, w: Names) -> dict[str, str]:
+    def layer_view(self, w: Names) -> dict[str, Any]:
         """Return the fields of the `purelens.networks.subnetwork.LayerView` of a job."""
-        return {"name": w.layer, "channels": self.layer(w).channels}
+        layer = self.layer(w)
+        return {"name": w.layer, "channels": layer.channels, "lower_channels": layer.lower_channels}
 
     def lower_layers(self, w: Names) -> list[str]:
         """List the lower layers of the layer of a job, the default filled in."""
