@@ -56,7 +56,7 @@ def test_lineage_is_recorded(finished: Path) -> None:
     with h5py.File(finished / "scenes/images.h5") as images, h5py.File(finished / LAYER / "activations.h5") as top:
         inputs = json.loads(top.attrs["inputs"])
         assert inputs["images_h5"] == text(images, "fingerprint")
-        assert json.loads(top.attrs["params"])["layer"] == {"name": "layer3", "channels": "auto"}
+        assert json.loads(top.attrs["params"])["layer"] == {"name": "layer3", "channels": "auto", "lower_channels": {}}
 
 
 def test_accuracies_are_stored(finished: Path) -> None:
