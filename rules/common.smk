@@ -1,15 +1,10 @@
 """The study of this run, checked, and what all rules use."""
 
 import atexit
-import os
 import sys
 
-# the checkout of this Snakefile comes first, here and in jobs: an environment may have another one installed
 checkout = str(Path(workflow.basedir) / "workflow_scripts")
 sys.path.insert(0, checkout)
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [checkout, *filter(None, [os.environ.get("PYTHONPATH")])]
-)
 
 from purelens.errors import UserError
 from purelens.reruns.code_digests import code_digest
@@ -25,7 +20,7 @@ from purelens.workflow.preflight import check_files, check_inputs_of_the_lens
 from purelens.workflow.study import Names, one_of, open_study
 
 if workflow.is_main_process:
-    announce_run()
+    announce_run(checkout)
 
 digests = Digests(MEMORY / "digests.json")
 atexit.register(digests.keep)

@@ -47,5 +47,8 @@ def test_runs_that_cannot_be_seen_are_not_watched(monkeypatch: pytest.MonkeyPatc
 
 def test_a_run_announces_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(RUN, "")
-    announce_run()
+    monkeypatch.setenv("PYTHONPATH", "/other")
+    announce_run("/checkout")
+    announce_run("/checkout")
     assert os.environ[RUN] == f"{socket.gethostname()} {os.getpid()}"
+    assert os.environ["PYTHONPATH"] == f"/checkout{os.pathsep}/other"

@@ -12,8 +12,13 @@ RUN = "PURELENS_RUN"
 SECONDS = 1.0
 
 
-def announce_run() -> None:
-    """Tell the jobs that this process will start which run they belong to."""
+def announce_run(checkout: str) -> None:
+    """Tell the jobs that this process will start which run they belong to, and whose code they are to import.
+
+    The checkout of the Snakefile comes first: an environment may have another one installed.
+    """
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", checkout)]
+    os.environ["PYTHONPATH"] = os.pathsep.join([checkout, *others])
     os.environ[RUN] = f"{socket.gethostname()} {os.getpid()}"
 
 
