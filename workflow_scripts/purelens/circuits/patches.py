@@ -178,9 +178,10 @@ def _log_conservation(conserved: np.ndarray, attribution: str) -> None:
             "relevance is not conserved in this network: sums of values of opposite sign share it out by factors far "
             "beyond one, and boxes may be off; compare with attribution: gradient"
         )
-    if np.nanmedian(np.abs(conserved)) < VANISHED:
+    share = np.nanmedian(np.abs(conserved))
+    if share < VANISHED:
         logger.warning(
             "relevance vanishes in this network: a share of %.1g reaches the pixels (linear bottlenecks lose it), and boxes "
             "follow what is left; compare with attribution: gradient",
-            np.nanmedian(np.abs(conserved)),
+            share,
         )

@@ -103,6 +103,9 @@ class Model(Section):
         return values
 
 
+EMBEDDING_FILES = (".npy", ".safetensors", ".h5", ".hdf5")
+"""Suffixes of files of embeddings."""
+
 USED_BY = {
     "open_clip": {"source", "architecture", "weights", "output", "patches"},
     "timm": {"source", "architecture", "options", "weights", "output", "patches", "size"},

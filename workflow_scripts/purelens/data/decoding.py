@@ -59,9 +59,10 @@ def decode(path: Path) -> Image.Image:
 def _decode(path: Path) -> Image.Image:
     """Decode once; an ``OSError`` is one of the system."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise BadImageError("not a regular file")
-        if path.stat().st_size > MAX_BYTES:
+        if status.st_size > MAX_BYTES:
             raise BadImageError(f"the file is larger than {MAX_BYTES // 2**30} GB")
         data = path.read_bytes()
     except OSError as error:

@@ -65,11 +65,11 @@ def axis_of(name: str, layer: nn.Module, shape: Shape, larger: Shape | None) -> 
         return fitting[0]
     if kind is not None:
         return kind
-    return _by_positions(shape, larger) or _ambiguous(name, shape)
+    return by_positions(shape, larger) or _ambiguous(name, shape)
 
 
-def _by_positions(shape: Shape, larger: Shape | None) -> str | None:
-    """Tell by which axes positions take up; None if that does not decide."""
+def by_positions(shape: Shape, larger: Shape | None) -> str | None:
+    """Tell where neurons are by which axes positions take up; None if that does not decide."""
     if larger is not None and len(larger) == len(shape) and tuple(larger) != tuple(shape):
         grows = [before != after for before, after in zip(shape, larger, strict=True)]
         if grows[1] != grows[-1]:

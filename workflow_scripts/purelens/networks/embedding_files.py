@@ -6,14 +6,13 @@ from typing import Any
 
 import h5py
 import numpy as np
-import torch
 from safetensors import safe_open
 
+from purelens.config.inputs import EMBEDDING_FILES
 from purelens.data.dataset import Images
 from purelens.errors import UserError, listed
 from purelens.storage.hdf5 import open_hdf5
 
-EMBEDDING_FILES = (".npy", ".safetensors", ".h5", ".hdf5")
 POINTER = b"version https://git-lfs"
 """What Git LFS leaves in the place of a file that was not downloaded."""
 
@@ -87,10 +86,11 @@ def _array(path: str, whole: bool) -> Any:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
         return np.array(values) if whole else (values.shape, str(values.dtype))
     if suffix == ".safetensors":
-        with safe_open(path, framework="pt") as file:
+        # numpy has no bfloat16; headers are read while jobs are planned, where importing torch would take seconds
+        with safe_open(path, framework="pt" if whole else "np") as file:
             tensor = file.get_slice(_name_of_array(file.keys()))
             if whole:
-                return tensor[:].to(torch.float32).numpy()
+                return tensor[:].float().numpy()
             kind = tensor.get_dtype()
             return tensor.get_shape(), {"BF16": "bfloat16"}.get(kind, kind.replace("F", "float"))
     if suffix in (".h5", ".hdf5"):

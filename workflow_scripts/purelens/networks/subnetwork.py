@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 
 from purelens.errors import UserError, nearest
-from purelens.networks.axes import LAST, axis_of, check_images_first
+from purelens.networks.axes import LAST, axis_of, by_positions, check_images_first
 
 T = TypeVar("T")
 
@@ -80,8 +80,7 @@ class LayerView:
     def _last(self, output: torch.Tensor) -> bool:
         if self.channels != "auto":
             return self.channels == LAST
-        # not resolved: as of most layers
-        return output.ndim == 3 or (output.shape[1] == output.shape[2] != output.shape[3])
+        return by_positions(output.shape, None) == LAST  # not resolved: as of most layers
 
     def of(self, name: str) -> "LayerView":
         """Look at a lower layer."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from purelens.circuits.selection import neuron_ids
-from purelens.config.inputs import Embedder, Layer, Model
+from purelens.config.inputs import EMBEDDING_FILES, Embedder, Layer, Model
 from purelens.config.study import Config
 from purelens.data.images import open_source
 from purelens.data.vocabulary import FEWEST_TEXTS, read_texts
@@ -22,8 +22,6 @@ from purelens.errors import UserError, listed, nearest
 from purelens.reruns.code_digests import definition_digest
 from purelens.reruns.digests import architecture_digest
 from purelens.storage.paths import MEMORY, is_of_the_world
-
-EMBEDDING_FILES = (".npy", ".safetensors", ".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
