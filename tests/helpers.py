@@ -11,7 +11,7 @@ import torch
 
 from purelens.networks.loading import load_factory
 from purelens.networks.model import model
-from purelens.storage.artifacts import variables
+from purelens.storage.checksums import FINISHED, variables
 from purelens.storage.provenance import check_lineage
 
 ROOT = Path(__file__).parents[1]
@@ -53,9 +53,9 @@ def make_model(paths: dict[str, Any], weights: str, architecture: str, options: 
 def data_of(path: str | Path) -> dict[str, bytes]:
     """The bytes of all data of an artifact."""
     with h5py.File(path) as file:
-        return {name: np.asarray(file[name][...]).tobytes() for name in variables(file)}
+        return {name: np.asarray(file[name][...]).tobytes() for name in variables(file) if name != FINISHED}
 
 
 def fingerprint_of(path: str | Path) -> str:
     """The fingerprint of a file as the input of a job."""
-    return check_lineage({"file": str(path)})["file"]
+    return check_lineage({"file": str(path)}).fingerprints["file"]

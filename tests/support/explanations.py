@@ -10,7 +10,8 @@ from purelens.explanations.concepts import concepts
 from purelens.explanations.explain import explain
 from purelens.explanations.simulate import simulate
 from purelens.numerics.bootstrap import Intervals
-from purelens.storage.artifacts import create, strings
+from purelens.storage.artifacts import create
+from purelens.storage.reading import strings
 
 CONCEPTS = ["red", "nan", "a <b>", "rare", "never", "everywhere"]
 

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 from purelens.data.dataset import dataset
-from purelens.storage.artifacts import strings
+from purelens.storage.reading import strings
 
 
 def gradient(height: int = 24, width: int = 36) -> np.ndarray:
@@ -24,5 +24,5 @@ def build(images: Path, tmp_path: Path, **options: object) -> dict[str, Any]:
         return {
             name: strings(file[name]) if file[name].dtype.kind in "SO" else file[name][...]
             for name in file
-            if isinstance(file[name], h5py.Dataset)
+            if isinstance(file[name], h5py.Dataset) and file[name].shape
         }

@@ -12,7 +12,7 @@ from purelens.circuits.relevances import relevances
 from purelens.circuits.virtual_neurons import random_labels, virtual_neurons
 from purelens.networks.subnetwork import LayerView
 from purelens.numerics.bootstrap import Intervals
-from purelens.storage.artifacts import strings
+from purelens.storage.reading import strings
 from support.layers import DEAD
 
 

@@ -9,6 +9,7 @@ import pytest
 from purelens.data.dataset import dataset, open_images
 from purelens.data.images import open_source
 from purelens.errors import UserError
+from purelens.storage.checksums import recorded_content
 from purelens.storage.provenance import Execution
 from support.images import build
 
@@ -103,5 +104,5 @@ def test_same_images_same_bytes(image_folder: Path, tmp_path: Path) -> None:
     for threads in (1, 4):
         dataset(str(image_folder), str(tmp_path / "i.h5"), size=32, execution=Execution(threads=threads))
         with h5py.File(tmp_path / "i.h5") as file:
-            contents.append(file.attrs["content"])
+            contents.append(recorded_content(file))
     assert contents[0] == contents[1]

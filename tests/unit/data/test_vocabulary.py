@@ -7,7 +7,8 @@ import pytest
 
 from purelens.data.vocabulary import read_imported, read_superclasses, read_texts
 from purelens.errors import UserError
-from purelens.storage.artifacts import create, strings
+from purelens.storage.artifacts import create
+from purelens.storage.reading import strings
 
 NAMES = ["null", "nan", "None", "a, b", 'say "x"', "0", "<b>", "über", "NA"]
 

@@ -9,7 +9,7 @@ from purelens.circuits.attribution import Attribution
 from purelens.data.dataset import open_images
 from purelens.networks.loading import load_network
 from purelens.networks.subnetwork import LayerView, Segment
-from purelens.storage.artifacts import strings
+from purelens.storage.reading import strings
 
 
 def test_images_are_assigned_to_the_nearest_circuit(assigned: dict[str, Any]) -> None:

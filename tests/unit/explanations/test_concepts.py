@@ -9,7 +9,7 @@ import pytest
 from purelens.data.dataset import dataset
 from purelens.errors import UserError
 from purelens.explanations.concepts import passes_filter
-from purelens.storage.artifacts import strings
+from purelens.storage.reading import strings
 from support.explanations import CONCEPTS, run_labels
 
 

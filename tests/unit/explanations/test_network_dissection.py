@@ -16,8 +16,8 @@ from purelens.errors import UserError
 from purelens.explanations.network_dissection import in_rows, network_dissection
 from purelens.networks.loading import load_network
 from purelens.networks.subnetwork import LayerView, Segment
-from purelens.storage.artifacts import strings
 from purelens.storage.provenance import Execution
+from purelens.storage.reading import strings
 
 
 def masked_images(images_h5: str, folder: Path) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from purelens.explanations.units import open_units
-from purelens.storage.artifacts import read
+from purelens.storage.reading import read
 
 
 def test_virtual_neurons_add_up_to_their_neuron(assigned: dict[str, Any]) -> None:

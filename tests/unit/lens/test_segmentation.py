@@ -17,6 +17,7 @@ from purelens.networks.embedders import build_clip
 from purelens.networks.imports import open_clip
 from purelens.numerics.bootstrap import Intervals
 from purelens.storage.tables import read_table
+from support.edited import edited
 from support.lens import BLOCK, N_IMAGES, SIZE, draw_images
 
 
@@ -59,8 +60,8 @@ def test_segmentation_looks_where_the_neurons_are_active(
 
 def test_images_without_masks_are_not_segmented(made: dict[str, Any], clip: dict[str, Any], tmp_path: Path) -> None:
     path = draw_images(tmp_path / "images.h5")
-    with h5py.File(path, "r+") as file:
-        del file["mask"]
+    with edited(path) as file:
+        del file["mask"], file["checksum/mask"]
     paths = (str(tmp_path / "s.csv"), str(tmp_path / "summary.csv"))
     segmentation(path, [made["directions"]], made["classes"], *paths, clip, [BLOCK], 5, Intervals())
     assert [len(read_table(name)) for name in paths] == [0, 0]

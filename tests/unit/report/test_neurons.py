@@ -9,7 +9,7 @@ import pytest
 
 from purelens.report.data import read_data
 from purelens.report.neurons import Neuron, shown
-from purelens.storage.artifacts import strings
+from purelens.storage.reading import strings
 from support.pages import MadeUpLayer
 
 

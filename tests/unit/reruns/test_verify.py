@@ -16,6 +16,7 @@ from purelens.__main__ import main
 from purelens.reruns.verify import report, verify
 from purelens.storage.artifacts import create
 from purelens.storage.provenance import Provenance, write_record
+from support.edited import edited
 
 
 def artifact(path: Path, provenance: Provenance | None = None) -> Path:
@@ -132,8 +133,8 @@ def test_json_and_a_missing_folder(results: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_variable_that_is_missing(results: Path) -> None:
-    with h5py.File(results / "first.h5", "r+") as file:
-        del file["embedding"]
+    with edited(results / "first.h5") as file:
+        del file["embedding"], file["checksum/embedding"]
     assert problems_of(results)["first.h5"] == "it has no embedding"
 
 

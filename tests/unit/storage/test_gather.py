@@ -15,9 +15,9 @@ from purelens.circuits.patches import patches
 from purelens.circuits.relevances import relevances
 from purelens.errors import UserError
 from purelens.networks.subnetwork import LayerView
-from purelens.storage.artifacts import row_checksums
 from purelens.storage.gather import gather
 from purelens.storage.provenance import Execution, Provenance, read_record
+from support.edited import edited
 
 LAYER = LayerView("layer3")
 SQUEEZENET = {
@@ -74,10 +74,9 @@ def test_ties_across_shards_go_to_the_earlier_image(small: dict[str, Any], tmp_p
         shards.append(f"{tmp_path}/{number}.h5")
         inputs = {**small, "layer": LAYER, "n_references": 6}
         activations(**inputs, activations_h5=shards[-1], execution=execution(f"{number}/2"))
-        with h5py.File(shards[-1], "r+") as file:
+        with edited(shards[-1]) as file:
             values = np.sort(file["reference_value"][...].round(1))[:, ::-1]
             file["reference_value"][...] = values
-            file["checksum/reference_value"][...] = row_checksums(values)
     gather(shards, f"{tmp_path}/all.h5")
     with h5py.File(f"{tmp_path}/all.h5") as file:
         value, image = file["reference_value"][...], file["reference_id"][...]
@@ -115,12 +114,11 @@ def test_shards_of_other_artifacts_are_refused(small: dict[str, Any], tmp_path: 
 
 def test_a_shard_of_dead_neurons_only(small: dict[str, Any], tmp_path: Path) -> None:
     activations_h5 = whole(activations, tmp_path, {**small, "layer": LAYER, "n_references": 6})
-    with h5py.File(activations_h5, "r+") as file:
+    with edited(activations_h5) as file:
         for name in ("reference_id", "reference_position"):
             values = file[name][...]
             values[5] = -1
             file[name][...] = values
-            file[f"checksum/{name}"][...] = row_checksums(values)
     inputs = {**small, "activations_h5": activations_h5, "layer": LAYER, "neurons": [4, 5]}
     assert_shards_are_the_whole(tmp_path, inputs, 2)
 

@@ -6,9 +6,10 @@ import h5py
 import pytest
 
 from purelens.errors import UserError
-from purelens.storage.artifacts import create, read
+from purelens.storage.artifacts import create
 from purelens.storage.hdf5 import open_hdf5
 from purelens.storage.provenance import read_record
+from purelens.storage.reading import read
 from support.elsewhere import open_elsewhere
 
 

@@ -16,8 +16,9 @@ import xarray
 from helpers import ROOT, data_of
 from purelens.errors import UserError
 from purelens.storage import resumable
-from purelens.storage.artifacts import Rows, Writer, read
+from purelens.storage.artifacts import Writer
 from purelens.storage.provenance import Provenance
+from purelens.storage.reading import read
 from purelens.storage.resumable import Work, resume
 
 VALUES = np.random.default_rng(0).normal(size=(12, 5)).astype("f4")
@@ -58,7 +59,7 @@ def test_rows_in_any_order(tmp_path: Path) -> None:
     make(tmp_path / "a.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
     with read(tmp_path / "a.h5", "embeddings") as file:
-        rows = Rows(file, "embedding")
+        rows = file["embedding"]
         np.testing.assert_array_equal(rows[0:3].reshape(12, 5), VALUES)
         np.testing.assert_array_equal(rows[np.array([0, 2])], VALUES.reshape(3, 4, 5)[[0, 2]])
     with xarray.open_dataset(tmp_path / "a.h5", engine="h5netcdf") as dataset:
@@ -152,9 +153,9 @@ def test_a_flipped_byte_is_noticed(tmp_path: Path) -> None:
     content[place + 3] ^= 1
     path.write_bytes(content)
     with read(path, "embeddings") as file:
-        Rows(file, "embedding")[0:1]
+        file["embedding"][0:1]
     with pytest.raises(UserError, match=r"embedding: the checksums do not fit"), read(path, "embeddings") as file:
-        Rows(file, "embedding")[0:3]
+        file["embedding"][0:3]
 
 
 def test_a_disk_too_small_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,4 +233,4 @@ def test_half_precision(tmp_path: Path) -> None:
         work.finish()
     with read(tmp_path / "a.h5", "embeddings") as file:
         assert file["embedding"].dtype == np.float16
-        np.testing.assert_allclose(Rows(file, "embedding")[0:3].reshape(12, 5), VALUES, rtol=2**-11, atol=2**-24)
+        np.testing.assert_allclose(file["embedding"][0:3].reshape(12, 5), VALUES, rtol=2**-11, atol=2**-24)

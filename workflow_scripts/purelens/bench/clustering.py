@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 
@@ -16,6 +15,7 @@ from purelens.circuits.methods import ACTIVATIONS, EMBEDDER, PURE
 from purelens.circuits.virtual_neurons import Baselines, virtual_neurons
 from purelens.numerics.bootstrap import Intervals
 from purelens.storage.artifacts import create
+from purelens.storage.reading import read
 
 N_REFERENCES = 100
 N_COMPARED = 50
@@ -196,7 +196,7 @@ def by_purelens(made: Synthetic) -> Evaluation:
 
 def _read(made: Synthetic, distances: pd.DataFrame, correlations: pd.DataFrame) -> Evaluation:
     """Read what the stages wrote, in the order of the other implementations."""
-    with h5py.File(made.path("virtual_neurons")) as file:
+    with read(made.path("virtual_neurons"), "virtual_neurons") as file:
         inertia = file["inertia"][...]
     methods = [PURE + LOWER, ACTIVATIONS, f"{EMBEDDER}clip"]
     ordered = distances.set_index(["method", "n_clusters", "neuron"]).sort_index()

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import h5py
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib import pyplot as plt
@@ -10,6 +9,7 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from purelens.bench import published
 from purelens.bench.setting import Setting
+from purelens.storage.reading import read
 
 MOST_PATCHES = 20
 
@@ -28,7 +28,7 @@ def published_figure(setting: Setting, collected: Path, n_references: int, relev
 
     mpl.use("Agg")
     drawn = published.patches(setting, collected, setting.neurons, n_references, published.framed)[0]
-    with h5py.File(relevances_h5) as file:
+    with read(relevances_h5, "relevances") as file:
         vectors = file[f"relevance/{setting.study.lower_layer}"][0]
     points = UMAP(n_neighbors=6, random_state=0).fit_transform(vectors)
     figure, axes = plt.subplots(figsize=(6, 6))

@@ -9,7 +9,7 @@ from purelens.circuits.patches import Cut, patches
 from purelens.circuits.relevances import relevances
 from purelens.circuits.virtual_neurons import Baselines, virtual_neurons
 from purelens.networks.subnetwork import LayerView
-from purelens.storage.artifacts import SINGLE
+from purelens.storage.schemas import SINGLE
 from purelens.storage.shards import NO_SHARDS
 
 PUBLISHED_CUT = Cut(crop_rule="published")

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from PIL import Image
@@ -17,6 +16,7 @@ from purelens.networks.loading import Network, build_network, load_network
 from purelens.networks.model import model
 from purelens.networks.subnetwork import LayerView
 from purelens.storage.provenance import Execution
+from purelens.storage.reading import read
 from purelens.storage.shards import NO_SHARDS
 
 PICTURE = (500, 375)
@@ -104,12 +104,12 @@ class Setting:
 
     def pixels(self) -> np.ndarray:
         """Read all images: (N, S, S, 3) uint8."""
-        with h5py.File(self.images_h5) as file:
+        with read(self.images_h5, "dataset") as file:
             return file["pixels"][...]
 
     def pairs(self) -> Pairs:
         """Collect the pairs of the neurons and their references."""
-        with h5py.File(self.activations_h5) as file:
+        with read(self.activations_h5, "activations") as file:
             return select_pairs(file, list(self.neurons), self.study.layer)
 
 
@@ -206,7 +206,7 @@ def _random_weights(study: BenchStudy, setting: Setting, folder: Path, seed: int
 
 def _busiest(activations_h5: str, n_neurons: int) -> list[int]:
     """Choose the neurons with the most references, then with the largest activations; ascending."""
-    with h5py.File(activations_h5) as file:
+    with read(activations_h5, "activations") as file:
         count = (file["reference_id"][...] >= 0).sum(axis=1)
         value = file["reference_value"][...].mean(axis=1)
     return sorted(np.lexsort((-value, -count))[:n_neurons].tolist())

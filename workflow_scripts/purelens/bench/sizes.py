@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from purelens.bench.runs import run_activations, run_patches, run_relevances, split
 from purelens.bench.setting import prepare
 from purelens.config.bench import BenchStudy
-from purelens.storage.artifacts import HALF, variables
+from purelens.storage.reading import Artifact, read
+from purelens.storage.schemas import HALF
 
 FULL_IMAGES, FULL_REFERENCES = 50_000, 100
 EMBEDDERS, COMPONENTS = 2, 768
@@ -39,15 +38,15 @@ def measure_sizes(study: BenchStudy, name: str, folder: Path, seed: int) -> list
     run_relevances(setting, folder / "relevances.h5", HALF)
     run_patches(setting, folder / "patches.h5")
     split(setting, KS)
-    with h5py.File(setting.activations_h5) as file:
+    with read(setting.activations_h5, "activations") as file:
         n_neurons = len(file["neuron"])
         bytes_of_table = file["mean"].dtype.itemsize
     records = []
     for artifact in ("activations", "relevances", "patches", "virtual_neurons"):
         path = folder / f"{artifact}.h5"
-        with h5py.File(path) as file:
-            data = sum(file[variable].size * file[variable].dtype.itemsize for variable in variables(file))
-            full = sum(_full(file, variable, n_neurons) for variable in variables(file))
+        with read(path, artifact) as file:
+            data = sum(file[variable].size for variable in file.variables)
+            full = sum(_full(file, variable, n_neurons) for variable in file.variables)
         records.append(_record(name, artifact, path.stat().st_size, data, full))
     embeddings = EMBEDDERS * n_neurons * FULL_REFERENCES * COMPONENTS * bytes_of_table
     return [*records, _record(name, "embeddings", 0, 0, embeddings)]
@@ -57,12 +56,11 @@ def _record(study: str, artifact: str, n_bytes: int, data: int, full: int) -> di
     return {"study": study, "artifact": artifact, "bytes": n_bytes, "data": data, "full_bytes": full}
 
 
-def _full(file: h5py.File, variable: str, n_neurons: int) -> int:
+def _full(file: Artifact, variable: str, n_neurons: int) -> int:
     """Extrapolate the bytes of a variable in the file to full numbers of images, neurons and references."""
     full: Mapping[str, int] = {"image": FULL_IMAGES, "neuron": n_neurons, "reference": FULL_REFERENCES}
-    dataset = file[variable]
-    dims = [dim[0].name.lstrip("/") if len(dim) else variable for dim in dataset.dims]
+    table = file[variable]
     times = 1.0
-    for dim, length in zip(dims, dataset.shape, strict=True):
+    for dim, length in zip(table.dims, table.shape, strict=True):
         times *= full.get(dim, length) / length
-    return round(times * dataset.id.get_storage_size())
+    return round(times * table.stored_size)

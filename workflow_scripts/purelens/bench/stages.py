@@ -5,7 +5,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 
@@ -20,6 +19,7 @@ from purelens.data.dataset import dataset
 from purelens.data.images import Geometry, open_source
 from purelens.figures.neuron_figures import neuron_figures
 from purelens.storage.provenance import Execution
+from purelens.storage.reading import read
 
 
 def compare_decoding(study: BenchStudy, folder: Path, n_workers: int, seed: int) -> Comparison:
@@ -68,7 +68,7 @@ def compare_decoding(study: BenchStudy, folder: Path, n_workers: int, seed: int)
 
 def _pixel_difference(images_h5: Path, expected: np.ndarray) -> float:
     """Return the largest difference of a pixel in an artifact from the expected one."""
-    with h5py.File(images_h5) as file:
+    with read(images_h5, "dataset") as file:
         return _largest_difference(file["pixels"][...], expected)
 
 
@@ -119,7 +119,7 @@ def _references_of(setting: Setting, layer: str, n_references: int) -> Reference
     """Run the stage ``activations`` and read its result."""
     path = setting.folder / "compared_activations.h5"
     run_activations(setting, path, n_references, layer=layer)
-    with h5py.File(path) as file:
+    with read(path, "activations") as file:
         names = ("reference_id", "reference_value", "max", "mean")
         return ReferenceResult(*(file[name][...] for name in names))
 
@@ -155,7 +155,7 @@ def compare_patches(setting: Setting) -> Comparison:
     def by_purelens() -> np.ndarray:
         path = setting.folder / "compared_patches.h5"
         run_patches(setting, path)
-        with h5py.File(path) as file:
+        with read(path, "patches") as file:
             return file["box"][...]
 
     return Comparison(
@@ -225,7 +225,7 @@ def compare_figures(setting: Setting) -> Comparison:
 
 
 def _relevances_in(setting: Setting, path: Path) -> np.ndarray:
-    with h5py.File(path) as file:
+    with read(path, "relevances") as file:
         return file[f"relevance/{setting.study.lower_layer}"][...]
 
 

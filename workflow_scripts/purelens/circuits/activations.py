@@ -12,9 +12,10 @@ from purelens.networks.batching import choose_device, filled, in_batches
 from purelens.networks.loading import Network, load_network
 from purelens.networks.subnetwork import LayerView, Segment
 from purelens.progress import Progress
-from purelens.storage.artifacts import SINGLE, Writer
+from purelens.storage.artifacts import Writer
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 from purelens.storage.resumable import Work, resume
+from purelens.storage.schemas import SINGLE
 from purelens.storage.shards import shard_of
 
 logger = logging.getLogger("purelens")

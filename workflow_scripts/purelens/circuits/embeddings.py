@@ -16,9 +16,11 @@ from purelens.networks.batching import choose_device, filled, in_batches
 from purelens.networks.embedders import Embedder, load_embedder
 from purelens.networks.embedding_files import read_embeddings_of
 from purelens.progress import Progress
-from purelens.storage.artifacts import SINGLE, Rows, Writer, read
+from purelens.storage.artifacts import Writer
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
+from purelens.storage.reading import read
 from purelens.storage.resumable import Work, resume
+from purelens.storage.schemas import SINGLE
 from purelens.storage.shards import shard_of
 
 logger = logging.getLogger("purelens")
@@ -101,7 +103,7 @@ def _read_references(patches: Any, shard: str) -> PatchTable:
     refuse_dead(patches["reference_id"][...])
     selected = shard_of(np.arange(len(patches["neuron"])), shard)
     rows = slice(int(selected[0]), int(selected[-1]) + 1)
-    return PatchTable(patches["neuron"][rows], patches["reference_id"][rows], Rows(patches, "box")[rows])
+    return PatchTable(patches["neuron"][rows], patches["reference_id"][rows], patches["box"][rows])
 
 
 def unique_patches(reference_id: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:

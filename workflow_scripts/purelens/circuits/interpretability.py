@@ -8,7 +8,7 @@ import pandas as pd
 from purelens.circuits.methods import EMBEDDER, NO_SPLIT
 from purelens.circuits.representations import open_representations
 from purelens.numerics.bootstrap import Intervals, estimate
-from purelens.storage.artifacts import read, strings
+from purelens.storage.reading import read, strings
 from purelens.storage.tables import write_table
 
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 
 from purelens.circuits.selection import neuron_ids
 from purelens.errors import UserError
-from purelens.storage.artifacts import Rows
+from purelens.storage.reading import Artifact
 from purelens.storage.shards import NO_SHARDS, shard_of
 
 
@@ -78,7 +77,7 @@ def refuse_dead(reference_id: np.ndarray) -> None:
         raise UserError("no selected neuron has any reference: all of them are dead; select others")
 
 
-def select_pairs(activations: h5py.File, neurons: str | list[int | str], layer: str, shard: str = NO_SHARDS) -> Pairs:
+def select_pairs(activations: Artifact, neurons: str | list[int | str], layer: str, shard: str = NO_SHARDS) -> Pairs:
     """Read the pairs of some neurons from an artifact of the rule ``activations``.
 
     Parameters
@@ -98,7 +97,7 @@ def select_pairs(activations: h5py.File, neurons: str | list[int | str], layer: 
         Neurons and their references, in the order of the neurons.
     """
     ids = np.array(neuron_ids(neurons, len(activations["neuron"]), layer), dtype=np.int64)
-    reference_id = Rows(activations, "reference_id")[ids]
+    reference_id = activations["reference_id"][ids]
     refuse_dead(reference_id)
     rows = shard_of(np.arange(len(ids)), shard)
-    return Pairs(ids[rows], reference_id[rows], Rows(activations, "reference_position")[ids[rows]])
+    return Pairs(ids[rows], reference_id[rows], activations["reference_position"][ids[rows]])

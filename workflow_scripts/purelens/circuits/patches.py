@@ -14,8 +14,9 @@ from purelens.networks.batching import choose_device, filled, in_batches
 from purelens.networks.loading import Network, load_network
 from purelens.networks.subnetwork import LayerView, Segment
 from purelens.progress import Progress
-from purelens.storage.artifacts import Writer, read
+from purelens.storage.artifacts import Writer
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
+from purelens.storage.reading import read
 from purelens.storage.resumable import Work, resume
 
 logger = logging.getLogger("purelens")

@@ -5,8 +5,9 @@ import warnings
 import numpy as np
 
 from purelens.progress import Progress
-from purelens.storage.artifacts import Rows, create, read
+from purelens.storage.artifacts import create
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
+from purelens.storage.reading import read
 
 
 def projections(
@@ -42,7 +43,7 @@ def projections(
         out.references(file["neuron"][...], reference_id)
         out.coordinate("axis", 2)
         out.attribute("lower_layer", lower_layer)
-        rows = Rows(file, f"relevance/{lower_layer}")
+        rows = file[f"relevance/{lower_layer}"]
         position = np.full((*reference_id.shape, 2), np.nan, dtype="f4")
         for row, ids in enumerate(reference_id):
             valid = ids >= 0

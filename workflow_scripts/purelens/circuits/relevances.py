@@ -14,9 +14,11 @@ from purelens.networks.batching import choose_device, filled, in_batches
 from purelens.networks.loading import Network, load_network
 from purelens.networks.subnetwork import LayerView, Segment
 from purelens.progress import Progress
-from purelens.storage.artifacts import SINGLE, Writer, read
+from purelens.storage.artifacts import Writer
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
+from purelens.storage.reading import read
 from purelens.storage.resumable import Work, resume
+from purelens.storage.schemas import SINGLE
 
 logger = logging.getLogger("purelens")
 

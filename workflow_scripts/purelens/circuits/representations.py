@@ -9,7 +9,7 @@ import numpy as np
 from purelens.circuits.methods import ACTIVATIONS, EMBEDDER, PURE
 from purelens.errors import UserError
 from purelens.numerics.clustering import gram_matrices, squared_distances
-from purelens.storage.artifacts import Rows, read
+from purelens.storage.reading import Table, read
 
 SLAB_NEURONS = 16
 
@@ -90,24 +90,24 @@ def open_representations(
         relevance = stack.enter_context(read(relevances_h5, "relevances"))
         reference_id, neurons = relevance["reference_id"][...], relevance["neuron"][...]
         loaders: dict[str, Loader] = {}
-        for lower in relevance["relevance"]:
-            loaders[PURE + lower] = _rows(Rows(relevance, f"relevance/{lower}"))
+        for lower in relevance.names("relevance"):
+            loaders[PURE + lower] = _rows(relevance[f"relevance/{lower}"])
         if activations_h5 is not None:
-            means = Rows(stack.enter_context(read(activations_h5, "activations")), "mean")
+            means = stack.enter_context(read(activations_h5, "activations"))["mean"]
             loaders[ACTIVATIONS] = _of_images(means, reference_id)
         for path, name in zip(embeddings, embedders, strict=True):
             file = stack.enter_context(read(path, "embeddings"))
             if not np.array_equal(file["reference_id"][...], reference_id):
                 raise UserError(f"{path} and {relevances_h5} are not of the same references; rebuild them")
-            loaders[EMBEDDER + name] = _rows(Rows(file, "embedding"))
+            loaders[EMBEDDER + name] = _rows(file["embedding"])
         yield Representations(neurons, reference_id, loaders)
 
 
-def _rows(variable: Rows) -> Loader:
+def _rows(variable: Table) -> Loader:
     return lambda start, stop: variable[start:stop]
 
 
-def _of_images(table: Rows, reference_id: np.ndarray) -> Loader:
+def _of_images(table: Table, reference_id: np.ndarray) -> Loader:
     """Read rows of a table over images, for the references of a slab of neurons."""
 
     def load(start: int, stop: int) -> np.ndarray:

@@ -10,8 +10,9 @@ from purelens.circuits.methods import PURE, RANDOM
 from purelens.circuits.representations import Representations, open_representations
 from purelens.numerics.clustering import gram_matrices, in_order_of_size, k_means, silhouettes, squared_distances
 from purelens.progress import Progress
-from purelens.storage.artifacts import Writer, create, read, storage_of
+from purelens.storage.artifacts import Writer, create
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
+from purelens.storage.reading import read
 
 logger = logging.getLogger("purelens")
 
@@ -76,7 +77,7 @@ def virtual_neurons(
     The circuit of a virtual neuron is the mean relevance of its references (Dreyer et al. 2024, section 3).
     """
     with read(relevances_h5, "relevances") as file:
-        storage = storage_of(file)  # circuits are means of relevances
+        storage = file.storage  # circuits are means of relevances
     means = activations_h5 if baselines.activations_baseline else None
     if not baselines.embedder_baselines:
         embeddings, embedders = [], []
@@ -148,7 +149,7 @@ class Splitter:
         method
             Name of the method (see `purelens.circuits.methods`).
         start, stop
-            Rows of the neurons.
+            Table of the neurons.
 
         Yields
         ------

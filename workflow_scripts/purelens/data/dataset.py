@@ -1,6 +1,5 @@
 """The rule ``dataset``: decode every image once."""
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Iterator
@@ -8,15 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from purelens.data.decoding import BadImageError
 from purelens.data.images import Geometry, Source, decoded, open_source
 from purelens.errors import UserError
 from purelens.progress import Progress
-from purelens.storage.artifacts import Writer, create, read
+from purelens.storage.artifacts import Writer, create
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
+from purelens.storage.reading import Artifact, read
 
 logger = logging.getLogger("purelens")
 
@@ -58,14 +57,13 @@ def dataset(
     _check_room(images_h5, source.n_images * 3 * size**2)
     with create(images_h5, "dataset", execution.provenance) as out:
         _define(out, size)
-        kept, rejected, digest = _copy(out, source, geometry, execution.threads, on_bad_image == "error")
+        kept, rejected = _copy(out, source, geometry, execution.threads, on_bad_image == "error")
         if not len(kept):
             path, reason = rejected[len(source.others)]
             raise UserError(
                 f"images: none of the {source.n_images} images of {images} is good; the first, {path}: {reason}"
             )
         _describe(out, source, kept, rejected)
-        out.attribute("content", digest)
         out.attribute("n_source_images", source.n_images)
     n_files = source.n_images + len(source.others)
     logger.info("%d files: %d images, %d rejected", n_files, len(kept), len(rejected))
@@ -91,12 +89,11 @@ def _define(out: Writer, size: int) -> None:
 
 def _copy(
     out: Writer, source: Source, geometry: Geometry, threads: int, stop_at_bad: bool
-) -> tuple[np.ndarray, list[tuple[str, str]], str]:
-    """Decode into ``pixels``; return the indices of good images, the rejected ones, and the digest of all pixels."""
+) -> tuple[np.ndarray, list[tuple[str, str]]]:
+    """Decode into ``pixels``; return the indices of good images and the rejected ones."""
     kept: list[int] = []
     rejected = [*source.others]
     slab: list[np.ndarray] = []
-    digest = hashlib.sha256()
 
     def flush() -> None:
         if slab:
@@ -115,11 +112,10 @@ def _copy(
                 continue
             kept.append(index)
             slab.append(result)
-            digest.update(np.ascontiguousarray(result).data)
             if len(slab) == SLAB:
                 flush()
     flush()
-    return np.array(kept, dtype=np.int64), rejected, digest.hexdigest()
+    return np.array(kept, dtype=np.int64), rejected
 
 
 def _describe(out: Writer, source: Source, kept: np.ndarray, rejected: list[tuple[str, str]]) -> None:
@@ -148,7 +144,7 @@ def _describe(out: Writer, source: Source, kept: np.ndarray, rejected: list[tupl
 class Images:
     """Read the images of a dataset artifact, a batch at a time."""
 
-    file: h5py.File
+    file: Artifact
 
     def __len__(self) -> int:
         return len(self.file["pixels"])

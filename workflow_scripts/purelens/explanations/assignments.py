@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import h5py
 import numpy as np
 
 from purelens.circuits.attribution import Attribution
@@ -12,8 +11,9 @@ from purelens.networks.batching import choose_device, filled, in_batches
 from purelens.networks.loading import load_network
 from purelens.networks.subnetwork import LayerView, Segment
 from purelens.progress import Progress
-from purelens.storage.artifacts import create, read, strings
+from purelens.storage.artifacts import create
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
+from purelens.storage.reading import Artifact, read, strings
 
 
 def assignments(
@@ -80,9 +80,7 @@ def assignments(
         out.attribute("lower_layer", lower_layer)
 
 
-def _best_separated(
-    file: h5py.File, lower_layer: str, n_clusters: int, n_neurons: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _best_separated(file: Artifact, lower_layer: str, n_clusters: int, n_neurons: int) -> tuple[np.ndarray, np.ndarray]:
     """Read the neurons with the highest silhouettes: their (G,) numbers, ascending, and (G, n_clusters, M) circuits."""
     method = strings(file["method"]).index(PURE + lower_layer)
     position = file["n_clusters"][...].tolist().index(n_clusters)

@@ -15,8 +15,9 @@ from purelens.explanations.calibration import calibrate, probability
 from purelens.explanations.table import LABELS, TEXTS
 from purelens.networks.embedders import encode_texts
 from purelens.networks.embedding_files import read_embeddings
-from purelens.storage.artifacts import Rows, Writer, create, read, strings
+from purelens.storage.artifacts import Writer, create
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
+from purelens.storage.reading import Table, read, strings
 
 logger = logging.getLogger("purelens")
 
@@ -155,7 +156,7 @@ def _of_texts(
     settings, train = model.settings, split == TRAIN
     vectors = _text_vectors(model, texts)
     with read(image_embeddings_h5, "image_embeddings") as file:
-        cosine = cosines(Rows(file, "embedding"), vectors)
+        cosine = cosines(file["embedding"], vectors)
     scale, bias = settings.get("scale"), settings.get("bias")
     if scale is None or bias is None:
         scale, bias = _calibration(model, images, image_embeddings_h5, train)
@@ -209,7 +210,7 @@ def passes_filter(probabilities: np.ndarray, min_probability: float = 0.5) -> np
     return (largest.mean(axis=0) >= min_probability) & (deviation >= MIN_DEVIATION)
 
 
-def cosines(embedding: Rows, vectors: np.ndarray) -> np.ndarray:
+def cosines(embedding: Table, vectors: np.ndarray) -> np.ndarray:
     """Compute the cosines (N, M) float32 of images with texts.
 
     Parameters
@@ -283,7 +284,7 @@ def _calibration(model: TextModel, images: Images, image_embeddings_h5: str, tra
     else:
         vectors = model.embed(model.prompt(chosen))
     with read(image_embeddings_h5, "image_embeddings") as file:
-        cosine = cosines(Rows(file, "embedding"), vectors)[train]
+        cosine = cosines(file["embedding"], vectors)[train]
     labels = truth[train][:, usable]
 
     def slabs() -> Iterator[tuple[np.ndarray, np.ndarray]]:

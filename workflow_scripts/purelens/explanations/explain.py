@@ -18,8 +18,9 @@ from purelens.explanations.selection import Covariances, Explanation, select
 from purelens.explanations.table import ConceptTable, open_concepts
 from purelens.explanations.units import WHOLE_NEURON, Units, open_units
 from purelens.progress import Progress
-from purelens.storage.artifacts import create, read, strings
+from purelens.storage.artifacts import create
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution, Provenance
+from purelens.storage.reading import read, strings
 
 logger = logging.getLogger("purelens")
 

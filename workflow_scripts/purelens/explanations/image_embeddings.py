@@ -11,9 +11,10 @@ from purelens.networks.batching import choose_device, filled, in_batches
 from purelens.networks.embedders import Embedder, load_embedder
 from purelens.networks.embedding_files import read_embeddings_of
 from purelens.progress import Progress
-from purelens.storage.artifacts import SINGLE, Writer
+from purelens.storage.artifacts import Writer
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 from purelens.storage.resumable import Work, resume
+from purelens.storage.schemas import SINGLE
 
 
 def image_embeddings(

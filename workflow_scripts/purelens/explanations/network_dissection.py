@@ -15,8 +15,9 @@ from purelens.networks.batching import choose_device, filled, in_batches
 from purelens.networks.loading import Network, load_network
 from purelens.networks.subnetwork import LayerView, Segment
 from purelens.progress import Progress
-from purelens.storage.artifacts import Rows, create, read, strings
+from purelens.storage.artifacts import create
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
+from purelens.storage.reading import read, strings
 
 logger = logging.getLogger("purelens")
 
@@ -72,7 +73,7 @@ def network_dissection(
         chosen = np.flatnonzero(split_images(len(images), seed) != TEST)
         iou = np.zeros((len(file["neuron"]), 0))
         if known:
-            largest = np.max([Rows(file, "max")[i : i + BINS].max(axis=0) for i in range(0, len(images), BINS)], axis=0)
+            largest = np.max([file["max"][i : i + BINS].max(axis=0) for i in range(0, len(images), BINS)], axis=0)
             iou = intersections_over_unions(maps, images, chosen, thresholds(maps, chosen, largest))
         out.coordinate("neuron", len(iou))
         out.coordinate("concept", len(names))
@@ -204,7 +205,7 @@ def intersections_over_unions(maps: Maps, images: Images, chosen: np.ndarray, th
     inside, area = np.zeros((len(threshold), concept.shape[1])), np.zeros(len(threshold))
     of_concept = np.zeros(concept.shape[1])
     for numbers, batch in maps.on(chosen, "intersections"):
-        masks = torch.from_numpy(Rows(images.file, "mask").take(numbers)).to(batch.device).float()[:, None]
+        masks = torch.from_numpy(images.file["mask"].take(numbers)).to(batch.device).float()[:, None]
         large = functional.interpolate(batch, size=mask.shape[1:], mode="bilinear", align_corners=False)
         active = (large >= torch.from_numpy(threshold).to(large)[None, :, None, None]).float()
         shared = (active * masks).sum(dim=(2, 3)).double().cpu().numpy()

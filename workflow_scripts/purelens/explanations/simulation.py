@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 
 from purelens.errors import listed
 from purelens.explanations.table import ConceptTable
 from purelens.explanations.units import WHOLE_NEURON, Units, open_units
-from purelens.storage.artifacts import read, strings
+from purelens.storage.reading import Artifact, read, strings
 
 logger = logging.getLogger("purelens")
 
@@ -34,7 +33,7 @@ class Explanations:
         (methods, U) correlation on validation images.
     """
 
-    file: h5py.File
+    file: Artifact
     methods: list[str]
     units: Units
     n_concepts: np.ndarray

@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 
 from purelens.explanations.calibration import probability
-from purelens.storage.artifacts import Rows, read, strings
-from purelens.storage.provenance import text
+from purelens.storage.reading import Artifact, read, strings
 
 LABELS, TEXTS = "labels", "texts"
 """Sources of a concept set: what is known of the images, or texts that an embedding model knows."""
@@ -31,7 +29,7 @@ class ConceptTable:
         (N,) split of each image (see `purelens.data.splits`).
     """
 
-    file: h5py.File
+    file: Artifact
     names: list[str]
     kept: np.ndarray
     split: np.ndarray
@@ -39,18 +37,20 @@ class ConceptTable:
     @property
     def of_texts(self) -> bool:
         """Whether its concepts are texts, known by an embedding model."""
-        return text(self.file, "kind") == TEXTS
+        return self.file.attribute("kind") == TEXTS
 
     def cosines(self, images: np.ndarray) -> np.ndarray:
         """Read the cosines (b, M) of images, by ascending id, with the texts."""
-        return Rows(self.file, "value").take(images)
+        return self.file["value"].take(images)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Read the probability (b, M) of each concept on images, by ascending id."""
-        values = Rows(self.file, "value").take(images)
+        values = self.file["value"].take(images)
         if not self.of_texts:
             return values.astype(np.float64)
-        return probability(values.astype(np.float64), float(self.file.attrs["scale"]), float(self.file.attrs["bias"]))
+        return probability(
+            values.astype(np.float64), float(self.file.attribute("scale")), float(self.file.attribute("bias"))
+        )
 
 
 @contextmanager

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 
-from purelens.storage.artifacts import Rows, read
+from purelens.storage.reading import Artifact, Table, read
 
 WHOLE_NEURON = -1
 """The virtual neuron of a whole neuron."""
@@ -29,7 +28,7 @@ class Units:
 
     neuron: np.ndarray
     virtual_neuron: np.ndarray
-    _mean: Rows
+    _mean: Table
     _assignment: np.ndarray
     _assigned: dict[int, int]
 
@@ -87,15 +86,15 @@ def open_units(activations_h5: str, assignments_h5: str | None, neurons: np.ndar
         whole = file["neuron"][...] if neurons is None else neurons
         assigned, assignment, n_virtual = np.zeros(0, dtype=int), np.zeros((0, 0), dtype=np.int8), 0
         if assignments_h5 is not None:
-            of_images: h5py.File = stack.enter_context(read(assignments_h5, "assignments"))
+            of_images: Artifact = stack.enter_context(read(assignments_h5, "assignments"))
             assigned, assignment = of_images["neuron"][...], of_images["virtual_neuron"][...]
-            n_virtual = int(of_images.attrs["n_clusters"])
+            n_virtual = int(of_images.attribute("n_clusters"))
         yield Units(
             np.concatenate([whole, np.repeat(assigned, n_virtual)]).astype(int),
             np.concatenate([np.full(len(whole), WHOLE_NEURON), np.tile(np.arange(n_virtual), len(assigned))]).astype(
                 int
             ),
-            Rows(file, "mean"),
+            file["mean"],
             assignment,
             {int(number): row for row, number in enumerate(assigned)},
         )

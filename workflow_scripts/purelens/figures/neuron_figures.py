@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import h5py
 import matplotlib as mpl
 import numpy as np
 import seaborn as sns
@@ -23,9 +22,8 @@ from purelens.figures.style import color, paper_style, save
 from purelens.progress import Progress
 from purelens.report.gallery import write_gallery
 from purelens.report.pictures import cut
-from purelens.storage.artifacts import Rows, read, strings
 from purelens.storage.files import replace_folder_when_whole
-from purelens.storage.provenance import text
+from purelens.storage.reading import Artifact, read, strings
 
 logger = logging.getLogger("purelens")
 
@@ -72,7 +70,7 @@ def neuron_figures(
         patches = stack.enter_context(read(patches_h5, "patches"))
         clusters = stack.enter_context(read(virtual_neurons_h5, "virtual_neurons"))
         plane = stack.enter_context(read(projections_h5, "projections"))
-        rows = choose_neurons(clusters, neurons, n_clusters, text(plane, "lower_layer"))
+        rows = choose_neurons(clusters, neurons, n_clusters, plane.attribute("lower_layer"))
         stack.enter_context(paper_style())
         progress = stack.enter_context(Progress(len(rows), "neuron figures", "neurons"))
         for row in rows:
@@ -115,7 +113,7 @@ class NeuronData:
         return sorted(set(self.label.tolist()) - {-1})
 
 
-def choose_neurons(clusters: h5py.File, neurons: int | list[int], n_clusters: int, lower_layer: str) -> list[int]:
+def choose_neurons(clusters: Artifact, neurons: int | list[int], n_clusters: int, lower_layer: str) -> list[int]:
     """Choose the rows of the neurons to draw: those that are named, or those with the largest silhouettes.
 
     Parameters
@@ -130,7 +128,7 @@ def choose_neurons(clusters: h5py.File, neurons: int | list[int], n_clusters: in
     Returns
     -------
     list
-        Rows in the artifacts: as they are named, or the largest silhouette first.
+        Table in the artifacts: as they are named, or the largest silhouette first.
     """
     numbers = clusters["neuron"][...].tolist()
     if not isinstance(neurons, int):
@@ -145,7 +143,7 @@ def choose_neurons(clusters: h5py.File, neurons: int | list[int], n_clusters: in
 
 
 def collect(
-    images: Images, patches: h5py.File, clusters: h5py.File, plane: h5py.File, row: int, n_clusters: int
+    images: Images, patches: Artifact, clusters: Artifact, plane: Artifact, row: int, n_clusters: int
 ) -> NeuronData:
     """Read a neuron and cut its patches.
 
@@ -163,7 +161,7 @@ def collect(
     NeuronData
         Its patches and their positions, labels and classes.
     """
-    lower_layer = text(plane, "lower_layer")
+    lower_layer = plane.attribute("lower_layer")
     position = strings(clusters["method"]).index(PURE + lower_layer)
     k = clusters["n_clusters"][...].tolist().index(n_clusters)
     ids = clusters["reference_id"][row]
@@ -171,7 +169,7 @@ def collect(
     names = strings(images.file["class_name"])
     label = images.file["label"][...][ids]
     pixels = images.take(ids)
-    boxes = Rows(patches, "box")[row : row + 1][0, : len(ids)]
+    boxes = patches["box"][row : row + 1][0, : len(ids)]
     return NeuronData(
         number=int(clusters["neuron"][row]),
         lower_layer=lower_layer,

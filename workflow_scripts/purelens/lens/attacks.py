@@ -12,7 +12,7 @@ from scipy import sparse
 from purelens.lens.effect_reader import directions_of, word_weights
 from purelens.lens.methods import LENS, RANDOM
 from purelens.lens.texts import embedded
-from purelens.storage.artifacts import read, strings
+from purelens.storage.reading import read, strings
 from purelens.storage.tables import write_table
 
 logger = logging.getLogger("purelens")

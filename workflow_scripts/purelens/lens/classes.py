@@ -9,8 +9,9 @@ import numpy as np
 from purelens.data.dataset import open_images
 from purelens.lens.texts import embedded, unit
 from purelens.networks.batching import choose_device
-from purelens.storage.artifacts import create, read, strings
+from purelens.storage.artifacts import create
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
+from purelens.storage.reading import read, strings
 
 logger = logging.getLogger("purelens")
 

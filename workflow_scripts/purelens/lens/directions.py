@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
-import h5py
 import numpy as np
 import torch
 
@@ -13,8 +12,9 @@ from purelens.lens.effect_reader import few_neurons, fitted_images, neuron_block
 from purelens.networks.batching import choose_device
 from purelens.numerics.clustering import gram_matrices, k_means, silhouettes, squared_distances
 from purelens.progress import Progress
-from purelens.storage.artifacts import Writer, create, read
+from purelens.storage.artifacts import Writer, create
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
+from purelens.storage.reading import Artifact, read
 
 logger = logging.getLogger("purelens")
 
@@ -84,7 +84,7 @@ def directions(
         _write(out, file, np.flatnonzero(images), Directions.joined(blocks))
 
 
-def _effects(file: h5py.File, images: np.ndarray, device: torch.device) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+def _effects(file: Artifact, images: np.ndarray, device: torch.device) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
     """Compute the effects (n, I, d) of all neurons, a few at a time."""
     shared = torch.from_numpy(file["shared"][...][images]).to(device)
     n_neurons = len(file["neuron"])
@@ -251,7 +251,7 @@ def principal(vectors: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.
     return (direction * sign[:, None]).astype(np.float32), shares
 
 
-def _write(out: Writer, file: h5py.File, image_ids: np.ndarray, directions: Directions) -> None:
+def _write(out: Writer, file: Artifact, image_ids: np.ndarray, directions: Directions) -> None:
     """Write the directions of all neurons."""
     out.coordinate("neuron", file["neuron"][...])
     out.coordinate("component", file["component"][...])

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-import h5py
 import numpy as np
 import torch
 from scipy import sparse
@@ -13,8 +12,9 @@ from purelens.errors import UserError
 from purelens.lens.effect_reader import SLAB_BYTES, centered_effects, word_weights
 from purelens.networks.batching import choose_device
 from purelens.progress import Progress
-from purelens.storage.artifacts import Writer, create, read, strings
+from purelens.storage.artifacts import Writer, create
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
+from purelens.storage.reading import Artifact, read, strings
 
 logger = logging.getLogger("purelens")
 
@@ -71,7 +71,7 @@ def discovery(
             _write(out, projections, weights, neurons, names)
 
 
-def significant_projections(effects: h5py.File, directions: h5py.File, device: torch.device) -> sparse.csr_array:
+def significant_projections(effects: Artifact, directions: Artifact, device: torch.device) -> sparse.csr_array:
     """Compute the projections of significant effects on their neurons' directions.
 
     Parameters

@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 import torch
 from scipy import sparse
 
 from purelens.data.splits import TEST, split_images
-from purelens.storage.artifacts import Rows, read
+from purelens.storage.reading import Artifact, read
 
 BLOCK_BYTES = 2**29
 EFFECTS_BYTES = 2**27
@@ -21,7 +20,7 @@ def fitted_images(n_images: int, seed: int) -> np.ndarray:
     return split_images(n_images, seed) != TEST
 
 
-def neuron_blocks(file: h5py.File, images: np.ndarray) -> Iterator[tuple[slice, torch.Tensor]]:
+def neuron_blocks(file: Artifact, images: np.ndarray) -> Iterator[tuple[slice, torch.Tensor]]:
     """Read scaled head scalars of some images, a block of neurons at a time.
 
     Parameters
@@ -38,7 +37,7 @@ def neuron_blocks(file: h5py.File, images: np.ndarray) -> Iterator[tuple[slice, 
     scalars : torch.Tensor
         (n, I, J) float32, scale times head scalar.
     """
-    scalars = Rows(file, "head_scalar")
+    scalars = file["head_scalar"]
     n_images, n_heads, n_neurons = scalars.shape
     n_at_a_time = max(1, BLOCK_BYTES // (4 * int(images.sum()) * n_heads))
     scale = file["scale"][...]
@@ -104,7 +103,7 @@ class Effect:
 
 
 def centered_effects(
-    effects: h5py.File, directions: h5py.File, images: np.ndarray, device: torch.device
+    effects: Artifact, directions: Artifact, images: np.ndarray, device: torch.device
 ) -> Iterator[Effect]:
     """Compute the effects of all neurons on some images, a few images and a few neurons at a time.
 
@@ -122,7 +121,7 @@ def centered_effects(
     Effect
         The effects of some neurons on some images, minus the mean of each neuron.
     """
-    scalars, scale, shared = Rows(effects, "head_scalar"), effects["scale"][...], effects["shared"][...]
+    scalars, scale, shared = effects["head_scalar"], effects["scale"][...], effects["shared"][...]
     basis, mean, direction, threshold = (
         torch.from_numpy(file[name][...]).to(device)
         for file, name in (
@@ -157,7 +156,7 @@ def directions_of(paths: Sequence[str]) -> np.ndarray:
     return np.concatenate(directions)
 
 
-def word_weights(words: h5py.File, n_texts: int) -> sparse.csr_array:
+def word_weights(words: Artifact, n_texts: int) -> sparse.csr_array:
     """Read the weights (n, M) of M texts for each neuron from an artifact of the rule ``words``."""
     word, weight = words["word"][...], words["weight"][...]
     rows, ranks = np.nonzero(word >= 0)

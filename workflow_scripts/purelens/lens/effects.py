@@ -15,9 +15,10 @@ from purelens.lens.vision_tower import Tower
 from purelens.networks.batching import choose_device, filled, in_batches
 from purelens.networks.embedders import Embedder
 from purelens.progress import Progress
-from purelens.storage.artifacts import SINGLE, Writer
+from purelens.storage.artifacts import Writer
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 from purelens.storage.resumable import Work, resume
+from purelens.storage.schemas import SINGLE
 from purelens.storage.shards import shard_of
 
 logger = logging.getLogger("purelens")
@@ -111,7 +112,7 @@ class Lens:
         Returns
         -------
         dict
-            Rows of each of ``TABLES``.
+            Table of each of ``TABLES``.
         """
         crops = self.clip.geometry.apply_all(pixels)
         forward = self.tower.forward(self.clip.network.prepare(crops))

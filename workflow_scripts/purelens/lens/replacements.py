@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping
 
-import h5py
 import numpy as np
 import pandas as pd
 import torch
@@ -16,8 +15,8 @@ from purelens.lens.texts import unit
 from purelens.networks.batching import choose_device
 from purelens.numerics.bootstrap import Intervals, estimate
 from purelens.progress import Progress
-from purelens.storage.artifacts import read
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
+from purelens.storage.reading import Artifact, read
 from purelens.storage.tables import write_table
 
 logger = logging.getLogger("purelens")
@@ -73,7 +72,7 @@ def replacements(
 
 
 def replaced(
-    effects: h5py.File, directions: h5py.File, words: h5py.File, chosen: np.ndarray, device: torch.device
+    effects: Artifact, directions: Artifact, words: Artifact, chosen: np.ndarray, device: torch.device
 ) -> Mapping[str, np.ndarray]:
     """Compute the image embeddings under each replacement.
 

@@ -11,8 +11,9 @@ from purelens.errors import UserError
 from purelens.lens.pursuit import pursue, unit_atoms
 from purelens.networks.batching import choose_device
 from purelens.progress import Progress
-from purelens.storage.artifacts import create, read, strings
+from purelens.storage.artifacts import create
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
+from purelens.storage.reading import read, strings
 
 logger = logging.getLogger("purelens")
 

@@ -129,7 +129,7 @@ def read_embeddings_of(images: Images, path: str) -> np.ndarray:
         If the file has another number of rows.
     """
     values = read_embeddings(path)
-    n_source = int(images.file.attrs["n_source_images"])
+    n_source = int(images.file.attribute("n_source_images"))
     if len(values) != n_source:
         raise UserError(f"embedder: {path} has {len(values)} rows, but the images' source lists {n_source} images")
     return values[images.file["source_index"][...]]

@@ -5,12 +5,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
-import h5py
-
 from purelens.circuits.methods import PURE
 from purelens.data.dataset import Images, open_images
-from purelens.storage.artifacts import read, strings
-from purelens.storage.provenance import text
+from purelens.storage.reading import Artifact, read, strings
 
 
 @dataclass(frozen=True)
@@ -61,12 +58,12 @@ class LayerFiles:
     """The open artifacts of a layer."""
 
     images: Images
-    activations: h5py.File
-    relevances: h5py.File
-    patches: h5py.File
-    clusters: h5py.File
-    plane: h5py.File
-    embeddings: Sequence[h5py.File] = ()
+    activations: Artifact
+    relevances: Artifact
+    patches: Artifact
+    clusters: Artifact
+    plane: Artifact
+    embeddings: Sequence[Artifact] = ()
 
     @cached_property
     def methods(self) -> list[str]:
@@ -76,7 +73,7 @@ class LayerFiles:
     @cached_property
     def main_method(self) -> str:
         """The clustering that is shown first: by the circuits of the map."""
-        return PURE + text(self.plane, "lower_layer")
+        return PURE + self.plane.attribute("lower_layer")
 
     @cached_property
     def n_clusters(self) -> list[int]:
@@ -89,7 +86,7 @@ def open_layer(paths: LayerArtifacts) -> Iterator[LayerFiles]:
     """Open the artifacts of a layer."""
     with ExitStack() as stack:
 
-        def opened(path: str, name: str) -> h5py.File:
+        def opened(path: str, name: str) -> Artifact:
             return stack.enter_context(read(path, name))
 
         yield LayerFiles(

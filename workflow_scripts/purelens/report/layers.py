@@ -5,15 +5,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from purelens.report.data import rounded
 from purelens.report.layer_files import LayerFiles
 from purelens.report.neurons import Neuron
-from purelens.storage.artifacts import Rows, strings
-from purelens.storage.provenance import text
+from purelens.storage.reading import Artifact, strings
 
 MOST_REJECTED = 200
 LIFT = 0.1
@@ -131,7 +129,7 @@ def layer_facts(files: LayerFiles, card: Mapping[str, Any], summaries: Mapping[s
         "methods": files.methods,
         "method": files.main_method,
         "n_clusters": files.n_clusters,
-        "lower_layers": list(files.relevances["relevance"]),
+        "lower_layers": files.relevances.names("relevance"),
         "n_references": int(files.clusters["reference_id"].shape[1]),
         "n_images": len(files.images),
         "class_names": strings(file["class_name"]),
@@ -161,22 +159,19 @@ def _warnings(files: LayerFiles, n_rejected: int) -> list[str]:
 
 def _conserved(files: LayerFiles) -> float | None:
     """Median over references of the relevance at the input, as a share of that at the neuron; None where there is none."""
-    share = Rows(files.patches, "conserved")[:]
+    share = files.patches["conserved"][:]
     return float(np.nanmedian(share)) if np.isfinite(share).any() else None
 
 
-def _artifacts(files: LayerFiles) -> list[h5py.File]:
+def _artifacts(files: LayerFiles) -> list[Artifact]:
     of_layer = [files.images.file, files.activations, files.relevances, files.patches, files.clusters, files.plane]
     return [*of_layer, *files.embeddings]
 
 
-def _provenance(file: h5py.File) -> dict[str, Any]:
+def _provenance(file: Artifact) -> dict[str, Any]:
+    plain = {name: file.attribute(name) for name in ("fingerprint", "code", "device")}
     return {
-        "artifact": text(file, "schema"),
-        "fingerprint": text(file, "fingerprint"),
-        "code": text(file, "code"),
-        "device": text(file, "device"),
-        "params": json.loads(text(file, "params")),
-        "inputs": json.loads(text(file, "inputs")),
-        "versions": json.loads(text(file, "versions")),
+        "artifact": file.attribute("schema"),
+        **plain,
+        **{name: json.loads(file.attribute(name)) for name in ("params", "inputs", "versions")},
     }

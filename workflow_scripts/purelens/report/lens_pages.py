@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from purelens.data.dataset import Images, open_images
@@ -15,9 +14,9 @@ from purelens.lens.methods import ATTACK_KINDS, LENS, REPLACEMENTS, SEGMENTATION
 from purelens.progress import Progress
 from purelens.report.data import number, rounded, write_data
 from purelens.report.pictures import save_picture, shrunk
-from purelens.storage.artifacts import read, strings
 from purelens.storage.files import replace_folder_when_whole
 from purelens.storage.paths import LENS_PAGES
+from purelens.storage.reading import Artifact, read, strings
 from purelens.storage.tables import read_table
 
 NEURONS_PER_FILE = 64
@@ -148,7 +147,7 @@ class BlockNeurons:
         The pool of texts.
     """
 
-    def __init__(self, block: int, directions: h5py.File, words: h5py.File, texts: Sequence[str]) -> None:
+    def __init__(self, block: int, directions: Artifact, words: Artifact, texts: Sequence[str]) -> None:
         self.block, self._texts = block, texts
         names = (
             "explained",
@@ -226,7 +225,7 @@ class BlockNeurons:
         return [[self._texts[w], number(v, 3)] for w, v in zip(words, weights, strict=True) if w >= 0]
 
 
-def _completeness(effects: h5py.File) -> float | None:
+def _completeness(effects: Artifact) -> float | None:
     """Return the largest relative error of completeness on the sample; None without one."""
     error = effects["completeness"][...]
     return number(np.nanmax(error), 2) if np.isfinite(error).any() else None
@@ -266,8 +265,8 @@ class _Gallery:
     """Write the picture of every image, and what the neurons say about it."""
 
     images: Images
-    discovery: h5py.File
-    heatmaps: h5py.File
+    discovery: Artifact
+    heatmaps: Artifact
     texts: Sequence[str]
     size: int
 

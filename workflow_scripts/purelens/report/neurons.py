@@ -11,7 +11,7 @@ from purelens.circuits.methods import PURE
 from purelens.circuits.projections import spread_out
 from purelens.report.data import rounded
 from purelens.report.layer_files import LayerFiles
-from purelens.storage.artifacts import Rows, strings
+from purelens.storage.reading import strings
 
 SLAB_NEURONS = 16
 THUMBNAIL = 0.075
@@ -55,10 +55,10 @@ def neurons(files: LayerFiles) -> Iterator[Neuron]:
         rows = slice(start, start + SLAB_NEURONS)
         ids, label = files.clusters["reference_id"][rows], files.clusters["label"][:, :, rows]
         silhouette = files.clusters["silhouette"][:, :, rows]
-        box, heat = Rows(files.patches, "box")[rows], Rows(files.patches, "heat")[rows]
+        box, heat = files.patches["box"][rows], files.patches["heat"][rows]
         points = files.plane["position"][rows]
         relevance = {
-            lower: Rows(files.relevances, f"relevance/{lower}")[rows] for lower in files.relevances["relevance"]
+            lower: files.relevances[f"relevance/{lower}"][rows] for lower in files.relevances.names("relevance")
         }
         for place, number in enumerate(numbers[rows]):
             n = int((ids[place] >= 0).sum())

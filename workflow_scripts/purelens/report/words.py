@@ -9,7 +9,7 @@ import pandas as pd
 from purelens.explanations.methods import LINEAR
 from purelens.explanations.units import WHOLE_NEURON
 from purelens.report.data import number, rounded
-from purelens.storage.artifacts import read, strings
+from purelens.storage.reading import read, strings
 from purelens.storage.tables import read_table
 
 Words = dict[int, list[dict[str, Any]]]

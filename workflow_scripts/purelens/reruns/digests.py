@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from purelens.data.images import open_source
 from purelens.errors import UserError
 from purelens.storage.files import digest_of
+from purelens.storage.reading import checked_content
 
 BUNDLED = Path(__file__).parents[2]
 """The folder of scripts, ``workflow_scripts``."""
@@ -148,6 +149,17 @@ class Digests:
         if self._known.get(key, [None])[:-1] != facts:
             self._known[key] = [*facts, digest_of(path)]
             self._learned = True
+        return str(self._known[key][-1])
+
+    def of_artifact(self, path: str | Path) -> str:
+        """Read an artifact from end to end and digest what it holds; ``damaged`` if it does not fit its checksums."""
+        status = os.stat(path)
+        key, facts = f"{Path(path).absolute()}\0content", [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        if self._known.get(key, [None])[:-1] != facts:
+            logger.info("reading %s, which was touched after it was made", path)
+            self._known[key] = [*facts, checked_content(path)]
+            self._learned = True
+            self.keep()
         return str(self._known[key][-1])
 
     def of_all(self, folder: str | Path, names: Sequence[str]) -> str:

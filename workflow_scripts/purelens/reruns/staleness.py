@@ -17,8 +17,9 @@ from typing import Any
 
 from purelens.errors import UserError
 from purelens.reruns.digests import Digests
+from purelens.storage.checksums import FINISHED
 from purelens.storage.files import find_unfinished
-from purelens.storage.provenance import WATCH, content_digest, provenance_of, read_record, recorded_path
+from purelens.storage.provenance import CONTENTS, WATCH, content_digest, provenance_of, read_record, recorded_path
 from purelens.storage.schemas import SCHEMAS
 
 GATHER = "gather"
@@ -26,6 +27,9 @@ GATHER = "gather"
 
 SECONDS_OF_SKEW = 60
 """How far the clocks of two machines may differ."""
+
+SECONDS_OF_CLOSING = 0.1
+"""An artifact may be dated so long after its last byte was written."""
 
 LONGEST_NAME = 100
 """Letters of the name of a mark: file systems take 255 bytes."""
@@ -95,6 +99,7 @@ class Freshness:
         self._find_step, self._digests, self._is_forced = find_step, digests, is_forced
         self._fingerprints: dict[str, str] = {}
         self._changes: dict[str, list[str]] = {}
+        self._records: dict[str, dict[str, Any] | None] = {}
 
     def fingerprint(self, path: str) -> str:
         """Compute the fingerprint that a file should have."""
@@ -104,7 +109,7 @@ class Freshness:
         return self._fingerprints[path]
 
     def _of_source(self, path: str) -> str:
-        record = read_record(path)
+        record = self._record(path)
         return self._digests.of(path) if record is None or self._edited(path, record) else record["fingerprint"]
 
     def _of_step(self, step: Step) -> str:
@@ -155,7 +160,7 @@ class Freshness:
                 yield from self._differences(output, step)
 
     def _differences(self, path: str, step: Step) -> Iterator[str]:
-        record = read_record(path)
+        record = self._record(path)
         if record is None or self._edited(path, record):
             yield "unreadable"
         elif "schema" in record and record["schema"][1] != _schema_version(record["schema"][0]):
@@ -164,6 +169,7 @@ class Freshness:
             gathered_by = record["execution"].get(GATHER)
             if step.rule == GATHER and gathered_by not in (None, step.params.get("code")):
                 yield "code"
+            yield from self._mended(record, self._maker(step))
         else:
             yield from self._reasons(record, self._maker(step)) or ["fingerprint"]
 
@@ -178,11 +184,26 @@ class Freshness:
             reasons += _leaves(name, expected["params"].get(name), record["params"].get(name))
         return reasons
 
+    def _mended(self, record: Mapping[str, Any], step: Step) -> Iterator[str]:
+        """Name the inputs that held something else when a file was made, though they are made from the same."""
+        contents = record.get("execution", {}).get(CONTENTS, {})
+        for name, path in step.inputs.items():
+            current = self._record(path)
+            if current is not None and name in contents and contents[name] != current["content"]:
+                yield _input_reason(name, path)
+
+    def _record(self, path: str) -> dict[str, Any] | None:
+        if path not in self._records:
+            self._records[path] = read_record(path)
+        return self._records[path]
+
     def _edited(self, path: str, record: Mapping[str, Any]) -> bool:
         """Tell whether a file has other bytes than those that its record is of."""
-        if "content" not in record:
-            return False
         made = recorded_path(path)
+        if FINISHED in record:
+            # an artifact is read from end to end only if something has written to it since it was finished
+            touched = os.stat(path).st_mtime > record[FINISHED] + SECONDS_OF_CLOSING
+            return touched and self._digests.of_artifact(path) != record["content"]
         if not made.exists():
             return True
         return (content_digest(made) if made.is_dir() else self._digests.of(str(made))) != record["content"]

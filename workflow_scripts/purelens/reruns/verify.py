@@ -17,14 +17,13 @@ import h5py
 
 from purelens.errors import UserError
 from purelens.progress import Progress
-from purelens.storage.artifacts import Rows, variables
 from purelens.storage.files import find_unfinished
 from purelens.storage.hdf5 import open_hdf5
 from purelens.storage.paths import is_log, is_shard
-from purelens.storage.provenance import RECORD, Provenance, content_digest, read_record, record_path, text
+from purelens.storage.provenance import CONTENTS, RECORD, Provenance, content_digest, read_record, record_path, text
+from purelens.storage.reading import read
 from purelens.storage.schemas import SCHEMAS, Schema
 
-ROWS_AT_A_TIME = 256
 SECONDS = 60
 """How long HDF5 may take to read the dimensions of a file: they have no checksums, and on damaged ones it may never return."""
 
@@ -113,7 +112,7 @@ def _check(path: Path, results: Path) -> list[str]:
     expected = Provenance(record["params"], record["code"], record["inputs"])
     if expected.fingerprint != record["fingerprint"]:
         problems.append("its fingerprint is not that of its provenance record")
-    if "content" in record and content_digest(path) != record["content"]:
+    if "schema" not in record and content_digest(path) != record["content"]:
         problems.append("its bytes are not those that were recorded")
     return problems + _lineage(path, record, results)
 
@@ -126,13 +125,13 @@ def _damage(path: Path) -> list[str]:
             if kind not in SCHEMAS:
                 return [f"it is of an unknown kind, {kind!r}"]
             if int(file.attrs["schema_version"]) != SCHEMAS[kind].version:
-                return [
-                    f"it is of version {file.attrs['schema_version']} of its schema; this is {SCHEMAS[kind].version}"
-                ]
-            for name in variables(file):
-                _read(file, name)
+                version = file.attrs["schema_version"]
+                return [f"it is of version {version} of its schema; this is {SCHEMAS[kind].version}"]
+        with read(path, kind) as artifact:
+            artifact.check()
     except UserError as error:
-        return [str(error).removeprefix(f"{path} ").replace("is open", "it is open", 1)]
+        what = str(error).removeprefix(f"{path} ").partition("; rebuild it")[0]
+        return [what.replace("is open", "it is open", 1).replace("cannot be read, it is damaged", "it is damaged", 1)]
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         return [_damaged(error)]
     return _in_time(path, SCHEMAS[kind])
@@ -178,20 +177,7 @@ def _misfits(file: h5py.File, schema: Schema) -> list[str]:
             dims = tuple(dim[0].name.lstrip("/") for dim in file[name].dims)
             if dims != spec.dims:
                 problems.append(f"{name} is over {', '.join(dims)}, not {', '.join(spec.dims)}")
-    for name, item in file.items():
-        if isinstance(item, h5py.Dataset) and item.shape and item.size and item.chunks is None and not item.is_scale:
-            problems += [] if f"checksum/{name}" in file else [f"{name} has no checksums"]
     return problems
-
-
-def _read(file: h5py.File, name: str) -> None:
-    """Read a variable; HDF5 or `Rows` compares the checksums."""
-    if not file[name].shape:
-        file[name][...]
-        return
-    rows = Rows(file, name)
-    for start in range(0, len(rows), ROWS_AT_A_TIME):
-        rows[start : start + ROWS_AT_A_TIME]
 
 
 def _lineage(path: Path, record: Mapping[str, Any], results: Path) -> list[str]:
@@ -205,7 +191,10 @@ def _lineage(path: Path, record: Mapping[str, Any], results: Path) -> list[str]:
             problems.append(f"dangling: {source}, from which it was made, does not exist")
             continue
         current = read_record(source)  # a source without a record is a problem of its own
-        if current is not None and current["fingerprint"] != record["inputs"].get(name):
+        if current is None:
+            continue
+        content = record["execution"].get(CONTENTS, {}).get(name, current["content"])
+        if current["fingerprint"] != record["inputs"].get(name) or current["content"] != content:
             problems.append(f"{source} is not the file from which it was made")
     return problems
 

@@ -1,18 +1,16 @@
-"""Read and write HDF5 artifacts. No other module knows their layout.
+"""Write HDF5 artifacts. No other module knows their layout but `purelens.storage.reading`.
 
-An artifact is a NetCDF-4 file: every dimension has a coordinate, every variable a description and units, every dataset a
-checksum. It is written under a temporary name and renamed when it is whole (invariant 4, atomic replacement, in
-``docs/reruns.md``). Its root attributes are the provenance record.
-Large tables that are filled in any order (see `purelens.storage.resumable`) are contiguous, with a checksum for each index of
-their first dimension in ``checksum/<variable>``; all other datasets are chunked, with HDF5's own checksums.
+An artifact is a NetCDF-4 file: every dimension has a coordinate, every variable a description and units, every dataset
+checksums (see `purelens.storage.checksums`). It is written under a temporary name and renamed when it is whole (invariant 4,
+atomic replacement, in ``docs/reruns.md``). Its root attributes are the provenance record.
+Large tables that are filled in any order (see `purelens.storage.resumable`) are contiguous; all other datasets are chunked, and
+have HDF5's own checksums too.
 """
 
 import errno
 import json
 import os
 import time
-import traceback
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,18 +19,27 @@ from typing import Any
 import h5py
 import numpy as np
 
-from purelens.errors import UserError
+from purelens.storage.checksums import (
+    CHECKSUMS,
+    CONTENT,
+    CONTENT_LENGTH,
+    FINISHED,
+    block_bytes,
+    block_checksums,
+    checked_rank,
+    checked_variables,
+    content_of,
+)
 from purelens.storage.files import replace_when_whole
-from purelens.storage.hdf5 import open_hdf5
-from purelens.storage.provenance import REBUILD, Provenance, text
-from purelens.storage.schemas import CHECKSUM, SCHEMAS, Schema, Variable
+from purelens.storage.provenance import Provenance
+from purelens.storage.schemas import CHECKSUM, HALF, SCHEMAS, SINGLE, Schema, Variable
 from purelens.storage.versions import versions
 
 CHUNK_BYTES = 2**18
-WINDOW_BYTES = 2**22
+SLAB_BYTES = 2**24
+"""What is read back at a time for checksums."""
+
 GROWING_CHUNK = 4096
-HALF, SINGLE = "half", "single"
-"""How large tables of real numbers are stored: in 16 or in 32 bits."""
 
 
 class Writer:
@@ -120,12 +127,41 @@ class Writer:
         """Create a variable that is one block of bytes in the file, allocated at once, to be filled in any order."""
         spec = self.spec(name)
         dims = dims or spec.dims
-        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         shape = tuple(len(self._file[dim]) for dim in dims)
-        dataset = self._file.create_dataset(name, shape=shape, dtype=self._dtype(spec), dcpl=properties)
+        dataset = self._file.create_dataset(name, shape=shape, dtype=self._dtype(spec), dcpl=_one_block())
         return self._described(dataset, dims, spec)
+
+    def checksums(self) -> None:
+        """Lay out the checksums of everything, and fill in those of all variables but the tables of `rows`.
+
+        Nothing can be laid out after it.
+        """
+        for name in checked_variables(self._file):
+            data = self._file[name]
+            rank = checked_rank(data)
+            dims = [dim[0].name.lstrip("/") if len(dim) else name for dim in data.dims]
+            sums = self.rows(CHECKSUMS + name, dims=tuple(dims[:rank]))
+            if data.chunks is not None:
+                step = max(1, SLAB_BYTES // block_bytes(data, 1))
+                for start in range(0, len(data), step):
+                    part = sums[start : start + step]
+                    sums[start : start + step] = block_checksums(data[start : start + step], part.size).reshape(
+                        part.shape
+                    )
+        # with values, so that HDF5 allocates them
+        content = np.array(b"0" * CONTENT_LENGTH, dtype=h5py.string_dtype("ascii", CONTENT_LENGTH))
+        for name, value, description, units in (
+            (CONTENT, content, "digest of everything in this artifact", "1"),
+            (FINISHED, np.float64(0), "when it was finished", "seconds since 1970"),
+        ):
+            dataset = self._file.create_dataset(name, data=value)
+            dataset.attrs["description"], dataset.attrs["units"] = description, units
+
+    def finish(self) -> None:
+        """Write the digest of all checksums, last."""
+        self._file[CONTENT][()] = content_of(self._file).encode()
+        self._file.flush()
+        self._file[FINISHED][()] = time.time()
 
     def references(self, neurons: np.ndarray, reference_id: np.ndarray) -> None:
         """Define the neurons (C,) and their references: image ids (C, K), -1 where there is none."""
@@ -136,7 +172,7 @@ class Writer:
     def spec(self, name: str) -> Variable:
         """Look a variable up in the schema."""
         group, _, leaf = name.partition("/")
-        return CHECKSUM if group == "checksum" else self._schema.variables[f"{group}/*" if leaf else name]
+        return CHECKSUM if name.startswith(CHECKSUMS) else self._schema.variables[f"{group}/*" if leaf else name]
 
     def _dtype(self, spec: Variable) -> np.dtype:
         return np.dtype("f2" if spec.rounds and self._storage == HALF else spec.dtype)
@@ -170,6 +206,14 @@ class Writer:
 
     def __getitem__(self, name: str) -> h5py.Dataset:
         return self._file[name]
+
+
+def _one_block() -> h5py.h5p.PropDCID:
+    """Return the properties of a dataset that is one block of bytes, allocated at once and not filled."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    return properties
 
 
 def _longest(texts: Any) -> int:
@@ -217,8 +261,11 @@ def create(
     started = time.perf_counter()
     with disk_errors(path), replace_when_whole(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
         write_attributes(file, name, provenance or Provenance(), device)
-        yield Writer(file, SCHEMAS[name], storage)
+        out = Writer(file, SCHEMAS[name], storage)
+        yield out
         file.attrs["wall_time_seconds"] = time.perf_counter() - started
+        out.checksums()
+        out.finish()
 
 
 @contextmanager
@@ -269,124 +316,3 @@ def _set(file: h5py.File, name: str, value: str | int | float) -> None:
         file.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
     else:
         file.attrs[name] = value
-
-
-@contextmanager
-def read(path: str | Path, name: str) -> Iterator[h5py.File]:
-    """Open an artifact for reading.
-
-    Parameters
-    ----------
-    path
-        The artifact.
-    name
-        The schema that it must have, a key of ``SCHEMAS``.
-
-    Raises
-    ------
-    UserError
-        If it is missing, damaged or something else, with the command that rebuilds it.
-    """
-    rebuild = f"rebuild it with the --configfile of its study and: {REBUILD} {path}"
-    if not Path(path).is_file():
-        raise UserError(f"{path} does not exist; {rebuild}")
-    try:
-        file = open_hdf5(path)
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged or not an HDF5 file ({reason}); {rebuild}") from None
-    with file:
-        schema = text(file, "schema") if "schema" in file.attrs else None
-        version = file.attrs.get("schema_version")
-        if schema != name or version != SCHEMAS[name].version:
-            expected = f"{name} version {SCHEMAS[name].version}"
-            raise UserError(f"{path} is an artifact of kind {schema} version {version}, not {expected}; {rebuild}")
-        try:
-            yield file
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
-            if not isinstance(error, OSError) and not _from_hdf5(error):
-                raise
-            reason = " ".join(str(error).split())
-            raise UserError(f"{path} cannot be read, it is damaged ({reason}); {rebuild}") from None
-
-
-def _from_hdf5(error: BaseException) -> bool:
-    """Tell an error of HDF5 from one of the code that reads."""
-    return "h5py" in traceback.extract_tb(error.__traceback__)[-1].filename
-
-
-class Rows:
-    """Read a variable along its first dimension, comparing its checksums.
-
-    Parameters
-    ----------
-    file, name
-        The artifact and the variable.
-    """
-
-    def __init__(self, file: h5py.File, name: str) -> None:
-        self._data = file[name]
-        self._label = f"{file.filename}: {name}"
-        self._sums = file[f"checksum/{name}"][...] if f"checksum/{name}" in file else None
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the whole variable."""
-        return self._data.shape
-
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        """Read rows by a slice or by ascending numbers; 16 bits become 32."""
-        values = self._data[rows]
-        if self._sums is not None and not np.array_equal(row_checksums(values), self._sums[rows]):
-            raise OSError(f"{self._label}: the checksums do not fit")
-        return values.astype(np.float32) if values.dtype == np.float16 else values
-
-    def take(self, rows: np.ndarray, columns: np.ndarray | slice = np.s_[:]) -> np.ndarray:
-        """Read many scattered rows, and some columns of each.
-
-        Parameters
-        ----------
-        rows
-            (r,) ascending numbers.
-        columns
-            The columns to keep. Whole rows are in memory only a few at a time.
-
-        Returns
-        -------
-        numpy.ndarray
-            (r, ...).
-        """
-        step = max(1, WINDOW_BYTES // max(1, self._data.dtype.itemsize * int(np.prod(self.shape[1:]))))
-        taken = []
-        for start in range(0, len(self), step):
-            within = rows[(rows >= start) & (rows < start + step)]
-            if len(within):
-                # the range that the rows lie in: for a list of rows HDF5 takes fifty times as long
-                first = int(within[0])
-                taken.append(self[first : int(within[-1]) + 1][within - first][:, columns])
-        return np.concatenate(taken) if taken else self[0:0][:, columns]
-
-
-def variables(group: h5py.Group) -> list[str]:
-    """List the datasets of a group and of the groups in it."""
-    names: list[str] = []
-    group.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-    return names
-
-
-def storage_of(file: h5py.File) -> str:
-    """Tell how the large tables of an artifact are stored: ``half`` or ``single``."""
-    return HALF if any(file[name].dtype == np.float16 for name in variables(file)) else SINGLE
-
-
-def row_checksums(values: np.ndarray) -> np.ndarray:
-    """Compute the CRC-32 of each row: (r,) uint32 of (r, ...)."""
-    return np.array([zlib.crc32(row) for row in np.ascontiguousarray(values)], dtype=np.uint32)
-
-
-def strings(dataset: h5py.Dataset) -> list[str]:
-    """Read a variable of strings."""
-    return [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in dataset[...]]

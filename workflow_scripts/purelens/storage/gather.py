@@ -9,13 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from purelens.errors import UserError
-from purelens.storage.artifacts import Rows, Writer, read, storage_of, variables
+from purelens.storage.artifacts import Writer
 from purelens.storage.hdf5 import open_hdf5
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution, Provenance, read_record, text
+from purelens.storage.reading import Artifact, read
 from purelens.storage.resumable import Work, resume
 
 ROWS_AT_A_TIME = 256
@@ -53,7 +53,7 @@ def gather(shards: Sequence[str], gathered_h5: str, execution: Execution = DEFAU
     whole = Provenance(record["params"], record["code"], record["inputs"], record["execution"])
     with ExitStack() as stack:
         files = [stack.enter_context(read(path, name)) for path in shards]
-        work = stack.enter_context(resume(gathered_h5, name, whole, device, storage_of(files[0])))
+        work = stack.enter_context(resume(gathered_h5, name, whole, device, files[0].storage))
         tables = _tables(files[0], "image" if name in OVER_IMAGES else "neuron")
         work.define(lambda out: _define(out, name, files, tables))
         for table in tables:
@@ -79,18 +79,18 @@ def _common_record(shards: Sequence[str], gathered_h5: str) -> dict[str, Any]:
     return {**first, "execution": execution}
 
 
-def _tables(file: h5py.File, along: str) -> list[str]:
+def _tables(file: Artifact, along: str) -> list[str]:
     """List the large tables whose first dimension is divided among the shards."""
-    return [name for name in variables(file["checksum"]) if file[name].dims[0][0].name == f"/{along}"]
+    return [name for name in file.tables if file[name].dims[0] == along]
 
 
-def _define(out: Writer, name: str, shards: Sequence[h5py.File], tables: Sequence[str]) -> None:
+def _define(out: Writer, name: str, shards: Sequence[Artifact], tables: Sequence[str]) -> None:
     """Lay the artifact out like its shards, its first dimension as long as all theirs."""
     first = shards[0]
-    along = first[tables[0]].dims[0][0].name.lstrip("/")
-    for dim, item in first.items():
-        if isinstance(item, h5py.Dataset) and item.is_scale:
-            out.coordinate(dim, np.concatenate([shard[dim][...] for shard in shards]) if dim == along else item[...])
+    along = first[tables[0]].dims[0]
+    for dim in first.dims:
+        values = first[dim][...]
+        out.coordinate(dim, np.concatenate([shard[dim][...] for shard in shards]) if dim == along else values)
     if along == "neuron":
         out.variable("reference_id", data=np.concatenate([shard["reference_id"][...] for shard in shards]))
     elif name == "activations":
@@ -100,23 +100,23 @@ def _define(out: Writer, name: str, shards: Sequence[h5py.File], tables: Sequenc
         for variable in COMMON:
             out.variable(variable, data=first[variable][...])
     for table in tables:
-        out.rows(table, dims=tuple(dim[0].name.lstrip("/") for dim in first[table].dims))
+        out.rows(table, dims=first[table].dims)
 
 
-def _copy(work: Work, shards: Sequence[h5py.File], table: str) -> None:
+def _copy(work: Work, shards: Sequence[Artifact], table: str) -> None:
     done = 0
     for shard in shards:
-        rows = Rows(shard, table)
+        rows = shard[table]
         for start in range(0, len(rows), ROWS_AT_A_TIME):
             values = rows[start : start + ROWS_AT_A_TIME]
             work.write(table, done + start + np.arange(len(values)), values)
         done += len(rows)
 
 
-def _write_references(work: Work, shards: Sequence[h5py.File]) -> None:
+def _write_references(work: Work, shards: Sequence[Artifact]) -> None:
     """Merge the references of shards of the images: value descending, equal values by image id."""
     every = slice(None)
-    merged = {name: np.concatenate([Rows(shard, name)[every] for shard in shards], axis=1) for name in REFERENCE_TABLES}
+    merged = {name: np.concatenate([shard[name][every] for shard in shards], axis=1) for name in REFERENCE_TABLES}
     # a stable sort keeps the images of earlier shards before those of later ones
     order = np.argsort(-merged["reference_value"], axis=1, kind="stable")[:, : len(shards[0]["reference"])]
     for name, values in merged.items():

@@ -1,5 +1,7 @@
 """Open HDF5 files for reading."""
 
+import errno
+import re
 from pathlib import Path
 
 import h5py
@@ -39,3 +41,11 @@ def open_hdf5(path: str | Path) -> h5py.File:
         raise UserError(
             f"{path} is open for writing in another program; close it there (after a crash of that program: h5clear -s {path})"
         ) from None
+
+
+def system_error(error: Exception) -> int | None:
+    """Return the number of the system's error that h5py raised or mentions; None if it complains about the bytes."""
+    number = error.errno if isinstance(error, OSError) else None
+    mentioned = re.search(r"errno = (\d+)", str(error))
+    number = int(mentioned[1]) if number is None and mentioned else number
+    return None if number in (None, 0, errno.EINVAL) else number

@@ -5,6 +5,7 @@ in a file ``<name>.provenance.json`` beside it. The fingerprint of a file is the
 params, the code and the fingerprints of the inputs. See invariant 1 (fingerprints) in ``docs/reruns.md``.
 """
 
+import errno
 import hashlib
 import json
 from collections.abc import Mapping
@@ -15,8 +16,9 @@ from typing import Any
 import h5py
 
 from purelens.errors import UserError
+from purelens.storage.checksums import FINISHED, recorded_content
 from purelens.storage.files import digest_of, write_json
-from purelens.storage.hdf5 import open_hdf5
+from purelens.storage.hdf5 import open_hdf5, system_error
 from purelens.storage.shards import NO_SHARDS
 
 RECORD = ".provenance.json"
@@ -24,6 +26,9 @@ REBUILD = "snakemake --cores all --resources gpu=1 --force"
 
 EXECUTION_PARAMETERS = ("device", "batch_size", "shard")
 """Params that say how a file is computed, not what is in it: they are recorded, but not part of the fingerprint."""
+
+CONTENTS = "contents"
+"""Entry of ``execution`` with the digests of what was in the inputs: a fingerprint knows only what they were made from."""
 
 WATCH = "watch"
 """Name under which a rule lists files and digests that its function does not take, but that decide its result."""
@@ -42,7 +47,7 @@ class Provenance:
     inputs
         Fingerprint of each input, by its name.
     execution
-        How it was computed: execution parameters, and the paths of the inputs.
+        How it was computed: execution parameters, the paths of the inputs and the digests of what is in them.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -92,7 +97,10 @@ DEFAULT_EXECUTION = Execution()
 
 
 def provenance_of(
-    params: Mapping[str, Any], inputs: Mapping[str, str], paths: Mapping[str, str] | None = None
+    params: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    paths: Mapping[str, str] | None = None,
+    contents: Mapping[str, str] | None = None,
 ) -> Provenance:
     """Sort the params of a job into those that decide its result and those that do not.
 
@@ -104,6 +112,8 @@ def provenance_of(
         Fingerprint of each input, by its name.
     paths
         Path of each input, relative to the folder of the output.
+    contents
+        Digest of the data or bytes of each input.
 
     Returns
     -------
@@ -113,7 +123,11 @@ def provenance_of(
     plain = json.loads(json.dumps(dict(params), default=str))
     code = plain.pop("code", "")
     execution = {name: plain.pop(name) for name in EXECUTION_PARAMETERS if name in plain}
-    return Provenance(plain, code, dict(inputs), {**execution, **({"paths": dict(paths)} if paths else {})})
+    if paths:
+        execution["paths"] = dict(paths)
+    if contents:
+        execution[CONTENTS] = dict(contents)
+    return Provenance(plain, code, dict(inputs), execution)
 
 
 def record_path(path: str | Path) -> Path:
@@ -149,25 +163,58 @@ def content_digest(path: str | Path) -> str:
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
-    """Read the provenance record of a file; None if there is none, or it cannot be read."""
-    if Path(path).suffix == ".h5":
-        try:
-            with open_hdf5(path) as file:
-                record: dict[str, Any] = {n: json.loads(text(file, n)) for n in ("params", "inputs", "execution")}
-                schema = (text(file, "schema"), int(file.attrs["schema_version"]))
-                return {
-                    **record,
-                    "fingerprint": text(file, "fingerprint"),
-                    "code": text(file, "code"),
-                    "schema": schema,
-                }
-        except (OSError, KeyError, ValueError, RuntimeError):
-            return None
+    """Read the provenance record of a file.
+
+    Returns
+    -------
+    dict
+        The record, with the digest of the ``content``; an artifact's with the name and version of its ``schema`` and the time
+        when it was ``finished``. None if there is none, or it is not one.
+
+    Raises
+    ------
+    OSError
+        If the system cannot read it; that says nothing of the file.
+    """
     try:
-        record = json.loads(record_path(recorded_path(path)).read_text(encoding="utf-8"))
-        return record if {"params", "inputs", "fingerprint", "code", "content"} <= record.keys() else None
-    except (OSError, ValueError, AttributeError):
+        record = _of_artifact(path) if Path(path).suffix == ".h5" else _beside(path)
+    except OSError as error:
+        if system_error(error) not in (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+            raise
         return None
+    except (KeyError, ValueError, RuntimeError, RecursionError, AttributeError, TypeError):
+        return None
+    return record if _is_record(record) else None
+
+
+def _of_artifact(path: str | Path) -> dict[str, Any]:
+    with open_hdf5(path) as file:
+        return {
+            **{name: json.loads(text(file, name)) for name in ("params", "inputs", "execution")},
+            **{name: text(file, name) for name in ("fingerprint", "code")},
+            "schema": (text(file, "schema"), int(file.attrs["schema_version"])),
+            "content": recorded_content(file),
+            FINISHED: float(file[FINISHED][()]),
+        }
+
+
+def _beside(path: str | Path) -> Any:
+    return json.loads(record_path(recorded_path(path)).read_text(encoding="utf-8"))
+
+
+def _is_record(record: Any) -> bool:
+    """Tell whether the values of a record have the types that `Provenance.record` gives them."""
+    if not isinstance(record, dict):
+        return False
+    execution = record.get("execution", {})
+    return (
+        all(isinstance(record.get(name), str) for name in ("fingerprint", "code", "content"))
+        and all(isinstance(record.get(name), dict) for name in ("params", "inputs"))
+        and all(isinstance(value, str) for value in record["inputs"].values())
+        and isinstance(execution, dict)
+        and all(isinstance(execution.get(name, {}), dict) for name in ("paths", CONTENTS))
+        and all(isinstance(value, str) for name in ("paths", CONTENTS) for value in execution.get(name, {}).values())
+    )
 
 
 def text(file: h5py.File, name: str) -> str:
@@ -182,7 +229,21 @@ def text(file: h5py.File, name: str) -> str:
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
-def check_lineage(inputs: Mapping[str, str]) -> dict[str, str]:
+@dataclass(frozen=True)
+class Lineage:
+    """What the inputs of a job are.
+
+    Attributes
+    ----------
+    fingerprints, contents
+        Of each input, by its name: the hash of what it was made from, and the digest of what is in it.
+    """
+
+    fingerprints: Mapping[str, str]
+    contents: Mapping[str, str]
+
+
+def check_lineage(inputs: Mapping[str, str]) -> Lineage:
     """Refuse inputs that were not made from one another.
 
     Parameters
@@ -192,8 +253,8 @@ def check_lineage(inputs: Mapping[str, str]) -> dict[str, str]:
 
     Returns
     -------
-    dict
-        Fingerprint of each input, by its name.
+    Lineage
+        What they are.
 
     Raises
     ------
@@ -201,23 +262,37 @@ def check_lineage(inputs: Mapping[str, str]) -> dict[str, str]:
         Naming the two files that do not fit, or the file whose bytes were changed.
     """
     records = {name: read_record(path) for name, path in inputs.items()}
-    fingerprints = {}
+    fingerprints, contents = {}, {}
     for name, path in inputs.items():
         record = records[name]
-        content = content_digest(recorded_path(path)) if record is None or "content" in record else ""
-        if record and record.get("content", "") != content:
+        # an artifact is compared with its digest as it is read (see `purelens.storage.reading`)
+        is_artifact = record is not None and "schema" in record
+        contents[name] = record["content"] if record and is_artifact else content_digest(recorded_path(path))
+        if record and record["content"] != contents[name]:
             raise UserError(
                 f"{path} has other bytes than those that were made; rebuild it: {REBUILD} {path}; or, if they are meant, "
                 f"remove {record_path(path)}"
             )
-        fingerprints[name] = record["fingerprint"] if record else content
+        fingerprints[name] = record["fingerprint"] if record else contents[name]
+    lineage = Lineage(fingerprints, contents)
     for name, record in records.items():
-        for other, fingerprint in (record or {"inputs": {}})["inputs"].items():
-            # watched files are of one rule only: the same name means another file in the next one
-            if other in inputs and other.partition("[")[0] != WATCH and fingerprints[other] != fingerprint:
-                path = inputs[name]
-                raise UserError(
-                    f"{path} was made from another {inputs[other]} than the one that is there ({name} and {other} do not "
-                    f"fit); rebuild it: {REBUILD} {path}"
-                )
-    return fingerprints
+        for other in _misfits(record, lineage) if record else []:
+            path = inputs[name]
+            raise UserError(
+                f"{path} was made from another {inputs[other]} than the one that is there ({name} and {other} do not "
+                f"fit); rebuild it: {REBUILD} {path}"
+            )
+    return lineage
+
+
+def _misfits(record: Mapping[str, Any], lineage: Lineage) -> list[str]:
+    """List the inputs of a recorded file, by name, that are not what the file was made from."""
+    recorded = record.get("execution", {}).get(CONTENTS, {})
+    names = []
+    for name, fingerprint in lineage.fingerprints.items():
+        # watched files are of one rule only: the same name means another file in the next one
+        if name in record["inputs"] and name.partition("[")[0] != WATCH:
+            same_content = recorded.get(name, lineage.contents[name]) == lineage.contents[name]
+            if record["inputs"][name] != fingerprint or not same_content:
+                names.append(name)
+    return names

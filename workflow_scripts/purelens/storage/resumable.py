@@ -2,13 +2,14 @@
 
 See invariant 5 (resume) in ``docs/reruns.md``. The work is not done in the output, where a half-filled artifact could be read
 and the old one would be lost. The artifact is begun under a hidden name beside it (``.name.part``), with its final layout, and
-its tables are filled in place. From time to time a second hidden file (``.name.checkpoint``) says how far the work is. A job
-that finds both, of its own record, goes on from there.
+its tables are filled in place. From time to time a second hidden file (``.name.checkpoint``) says how far the work is, with the
+checksums of what is done. A job that finds both, of its own record, compares the checksums and goes on from there.
 """
 
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import logging
 import os
@@ -23,19 +24,18 @@ import h5py
 import numpy as np
 
 from purelens.errors import UserError
-from purelens.storage.artifacts import SINGLE, Writer, disk_errors, row_checksums, variables, write_attributes
+from purelens.storage.artifacts import Writer, disk_errors, write_attributes
+from purelens.storage.checksums import CHECKSUMS, CONTENT, FINISHED, checksums_fit, content_of, variables
 from purelens.storage.files import CHECKPOINT, UNFINISHED, put_in_place, remove_leftovers, unfinished_path
 from purelens.storage.provenance import Provenance
-from purelens.storage.schemas import SCHEMAS
+from purelens.storage.schemas import SCHEMAS, SINGLE
 from purelens.storage.versions import versions
+from purelens.storage.written import Place, Written, row_checksums
 
 logger = logging.getLogger("purelens")
 
 SECONDS_BETWEEN_CHECKPOINTS = 15.0
 """At most this much work is lost in a kill. A checkpoint waits for the disk, so more of them would slow the work."""
-
-SLAB_BYTES = 2**26
-"""What is read back at a time for checksums."""
 
 State = dict[str, np.ndarray]
 
@@ -65,7 +65,8 @@ class Work:
         self._name, self._provenance, self._device = name, provenance or Provenance(), device
         self._storage = storage
         self._key = _key(self._provenance, device)
-        self._offsets: dict[str, tuple[int, tuple[int, ...], np.dtype]] = {}
+        self._places: dict[str, Place] = {}
+        self._written: dict[str, Written] = {}
         self._descriptor: int | None = None
         self._last_checkpoint = time.perf_counter()
         self.done = 0
@@ -79,20 +80,35 @@ class Work:
         """Whether an earlier job has laid the artifact out, so that `define` has nothing to do."""
         return self._descriptor is not None
 
+    @property
+    def _tables(self) -> list[str]:
+        return [name for name in self._places if not name.startswith(CHECKSUMS) and name not in (CONTENT, FINISHED)]
+
     def _resumed(self) -> bool:
-        """Resume what an earlier job left, if it was begun from the same inputs by the same code."""
+        """Resume what an earlier job left, if it was begun from the same inputs by the same code, and is as it was left."""
         # a checkpoint or file that cannot be read is no reason to fail: the work begins anew
         with suppress(OSError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile):
-            with np.load(self._saved_state, allow_pickle=False) as saved:
-                if str(saved["key"]) != self._key:
-                    return False
-                state = {name: saved[name] for name in saved.files if name not in ("key", "done")}
-                done = int(saved["done"])
+            saved = _read_checkpoint(self._saved_state)
+            if str(saved.pop("key")) != self._key:
+                return False
+            done = int(saved.pop("done"))
             self._open()  # last, because from here on this job owns the file
+            self._written, state = Written.restored(saved, self._places)
+            if not self._is_as_left():
+                logger.warning("%s: what an interrupted job left is damaged; the work begins anew", self._path)
+                return False
             self.done, self.state = done, state
             logger.info("resuming an interrupted job after %d", done)
             return True
         return False
+
+    def _is_as_left(self) -> bool:
+        """Compare the rows that are done, and all that is not a table, with their checksums."""
+        assert self._descriptor is not None
+        with h5py.File(self._part, "r", locking=False) as file:
+            if not checksums_fit(file, apart_from=self._tables):
+                return False
+        return all(written.fits(self._descriptor) for written in self._written.values())
 
     def _begin_anew(self) -> None:
         """Remove what a job that has ended left behind."""
@@ -100,7 +116,7 @@ class Work:
         with suppress(OSError, RuntimeError, KeyError, ValueError):
             self._open()  # refuses if that job has not ended
         self.close()
-        self._offsets = {}
+        self._places, self._written = {}, {}
         remove_leftovers(self._path)
 
     def define(self, layout: Callable[[Writer], None]) -> bool:
@@ -123,8 +139,7 @@ class Work:
             out = Writer(file, SCHEMAS[self._name], self._storage)
             layout(out)
             # the checksums are laid out too: nothing is added later, so the structure is never written again
-            for name in _tables(file):
-                out.rows(f"checksum/{name}", dims=(file[name].dims[0][0].name.lstrip("/"),))
+            out.checksums()
         self._open()
         self._reserve()
         return True
@@ -144,15 +159,16 @@ class Work:
             logger.warning("%s: this file system has no locks; start no second run on these results", self._path)
         # HDF5 would try to take the lock that this job holds
         with h5py.File(self._part, "r", locking=False) as file:
-            for name in _tables(file):
-                self._offsets[name] = (file[name].id.get_offset(), file[name].shape, file[name].dtype)
+            for name in variables(file):
+                if file[name].chunks is None and file[name].size:
+                    self._places[name] = Place(file[name].id.get_offset(), file[name].shape, file[name].dtype)
 
     def _reserve(self) -> None:
         """Allocate the whole file: a disk that is too small is reported before the work, not after it."""
         assert self._descriptor is not None
         # tables that HDF5 has not written to yet lie beyond the end of the file
         size = max(
-            [os.fstat(self._descriptor).st_size, *(offset + _bytes(s, d) for offset, s, d in self._offsets.values())]
+            [os.fstat(self._descriptor).st_size, *(place.offset + place.size for place in self._places.values())]
         )
         os.posix_fallocate(self._descriptor, 0, size)
 
@@ -171,13 +187,17 @@ class Work:
             (r, ...) their values.
         """
         assert self._descriptor is not None
-        offset, _, dtype = self._offsets[name]
-        values = _rounded(values, dtype, name)
-        size = values[0].nbytes if len(values) else 0
+        place = self._places[name]
+        values = _rounded(values, place.dtype, name)
+        if not len(values):
+            return
+        size = values[0].nbytes
+        self._written.setdefault(name, Written(name, place, size)).note(rows, values)
         # neurons of an image are scattered over the table: each run of consecutive rows is one write
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-        for run in np.split(np.arange(len(rows)), breaks) if len(rows) else []:
-            _write_all(self._descriptor, values[run[0] : run[-1] + 1].data.cast("B"), offset + int(rows[run[0]]) * size)
+        for run in np.split(np.arange(len(rows)), breaks):
+            data = values[run[0] : run[-1] + 1].data.cast("B")
+            _write_all(self._descriptor, data, place.offset + int(rows[run[0]]) * size)
 
     def checkpoint(self, done: int, state: Callable[[], State] = dict) -> None:
         """Note that all items before ``done`` are written, and save that now and then.
@@ -198,35 +218,39 @@ class Work:
         os.fdatasync(self._descriptor)  # a checkpoint must not reach the disk before the rows that it speaks of
         # renamed when it is whole: a kill leaves the last checkpoint or this one
         temporary = self._saved_state.with_name(self._saved_state.name + UNFINISHED)
+        sums = {name: values for written in self._written.values() for name, values in written.saved().items()}
         with temporary.open("wb") as file:
-            np.savez(file, key=np.array(self._key), done=self.done, **state)
+            file.write(_checkpoint(key=np.array(self._key), done=np.array(self.done), **state, **sums))
         put_in_place(temporary, self._saved_state)
         self._last_checkpoint = time.perf_counter()
 
     def finish(self) -> None:
-        """Write the checksums and put the artifact in its place."""
+        """Write the checksums and the digest of them all, and put the artifact in its place.
+
+        Raises
+        ------
+        UserError
+            If the disk does not give back what was written to it.
+        """
+        assert self._descriptor is not None
         # from the bytes in the file and not from memory: rows of the jobs that were resumed count too
-        for name in [*self._offsets]:
-            if not name.startswith("checksum/"):
-                sums = self._checksums(name)
-                self.write(f"checksum/{name}", np.arange(len(sums)), sums)
+        for name in self._tables:
+            if name in self._written and not self._written[name].fits(self._descriptor):
+                raise UserError(f"{self._path}: the disk does not give back what was written to it ({name}); run again")
+            self._put(CHECKSUMS + name, row_checksums(self._descriptor, self._places[name]))
+        with h5py.File(self._part, "r", locking=False) as file:
+            content = content_of(file)
+        self._put(CONTENT, np.frombuffer(content.encode(), np.uint8))
+        self._put(FINISHED, np.array([time.time()]))
         self.close()
         put_in_place(self._part, self._path)
         # after the rename: a kill in between leaves a whole artifact, and a checkpoint that the next run sweeps away
         remove_leftovers(self._path)
 
-    def _checksums(self, name: str) -> np.ndarray:
-        """Compute the CRC-32 of each index of the first dimension, read back a slab at a time."""
+    def _put(self, name: str, values: np.ndarray) -> None:
+        """Write a whole dataset past HDF5."""
         assert self._descriptor is not None
-        offset, shape, dtype = self._offsets[name]
-        size = _bytes(shape[1:], dtype)
-        step = max(1, SLAB_BYTES // size)
-        sums = []
-        for start in range(0, shape[0], step):
-            stop = min(start + step, shape[0])
-            slab = np.frombuffer(_read_all(self._descriptor, (stop - start) * size, offset + start * size), np.uint8)
-            sums.append(row_checksums(slab.reshape(stop - start, size)))
-        return np.concatenate(sums)
+        _write_all(self._descriptor, values.data.cast("B"), self._places[name].offset)
 
     def close(self) -> None:
         """Close the hidden file, which also releases it for other jobs."""
@@ -269,11 +293,6 @@ def resume(
         work.close()
 
 
-def _tables(file: h5py.File) -> list[str]:
-    """List the variables that are one block of bytes in the file."""
-    return [n for n in variables(file) if file[n].chunks is None and not file[n].is_scale and file[n].size]
-
-
 def _key(provenance: Provenance, device: str) -> str:
     """Hash what must be equal for a job to resume another: other libraries or devices round differently."""
     facts = [provenance.record(), device.partition(":")[0], versions()]
@@ -287,22 +306,30 @@ def _rounded(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     return np.ascontiguousarray(values, dtype=dtype)
 
 
-def _bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
-    return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-
-
 def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
     while len(data):  # the system may write less than it is given
         written = os.pwrite(descriptor, data, offset)
         data, offset = data[written:], offset + written
 
 
-def _read_all(descriptor: int, size: int, offset: int) -> bytes:
-    parts = []
-    while size:
-        part = os.pread(descriptor, size, offset)
-        if not part:
-            raise OSError("the file ends too early")
-        parts.append(part)
-        size, offset = size - len(part), offset + len(part)
-    return b"".join(parts)
+def _checkpoint(**arrays: np.ndarray) -> bytes:
+    """Pack arrays, with a digest of them in front."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return hashlib.sha256(buffer.getbuffer()).digest() + buffer.getvalue()
+
+
+def _read_checkpoint(path: Path) -> State:
+    """Unpack the arrays of a checkpoint.
+
+    Raises
+    ------
+    OSError
+        If there is none, or its bytes are not those that were written.
+    """
+    data = path.read_bytes()
+    digest, packed = data[:32], data[32:]
+    if hashlib.sha256(packed).digest() != digest:
+        raise OSError(f"{path} is damaged")
+    with np.load(io.BytesIO(packed), allow_pickle=False) as saved:
+        return {name: saved[name] for name in saved.files}

@@ -51,7 +51,10 @@ class Schema:
     variables: dict[str, Variable]
 
 
-CHECKSUM = Variable((), "u4", "CRC-32 of the variable of this name, for each index of its first dimension")
+CHECKSUM = Variable((), "u4", "CRC-32 of the variable of this name, for each index of its leading dimensions")
+
+HALF, SINGLE = "half", "single"
+"""How large tables of real numbers are stored: in 16 or in 32 bits."""
 
 SCHEMAS = {
     "scenes": Schema(

@@ -87,9 +87,9 @@ def _provenance(snakemake: Any) -> Provenance:
     """Collect what the outputs of a job are made from; refuse inputs that were not made from one another."""
     folder = Path(snakemake.output[0]).parent if snakemake.output else Path()
     inputs = input_paths(snakemake.input)
-    fingerprints = check_lineage(inputs)
+    lineage = check_lineage(inputs)
     paths = {name: os.path.relpath(path, folder) for name, path in inputs.items()}
-    return provenance_of(dict(snakemake.params.items()), fingerprints, paths)
+    return provenance_of(dict(snakemake.params.items()), lineage.fingerprints, paths, lineage.contents)
 
 
 def bind(function: Callable[..., None], snakemake: Any, provenance: Provenance | None = None) -> dict[str, Any]:

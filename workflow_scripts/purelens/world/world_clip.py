@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from purelens.networks.imports import open_clip
 from purelens.progress import Progress
-from purelens.storage.artifacts import read
 from purelens.storage.files import replace_when_whole, write_json
+from purelens.storage.reading import read
 from purelens.world.muon import Muon
 from purelens.world.scenes import ATTRIBUTES, SIZE
 from purelens.world.world_cnn import batches

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from purelens.progress import Progress
-from purelens.storage.artifacts import read
 from purelens.storage.files import replace_when_whole, write_json
+from purelens.storage.reading import read
 from purelens.world.cnn import scene_cnn
 from purelens.world.scenes import CLASSES
 
