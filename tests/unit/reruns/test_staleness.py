@@ -1,23 +1,29 @@
 """What is stale and why: a small graph, one thing changed at a time."""
 
+import errno
 import os
+import time
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 
 from purelens.errors import UserError
 from purelens.reruns.digests import Digests
 from purelens.reruns.staleness import Freshness, Marks, Step, check_not_in_the_future, planned, sweep
 from purelens.storage.artifacts import create
-from purelens.storage.provenance import provenance_of, read_record, write_record
+from purelens.storage.files import LOCK, unfinished_path
+from purelens.storage.locks import writing
+from purelens.storage.provenance import check_lineage, provenance_of, read_record, write_record
+from support.edited import edited
 
 
 class Study:
     """weights (a source) -> first.h5 -> middle.h5 -> last.csv."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.n_classes = folder, 1
         self.params: dict[str, dict[str, Any]] = {"first": {"size": 3}, "middle": {"k": 2}, "last": {"n": 5}}
         self.path("weights").write_text("w")
         for name in self.steps():
@@ -47,10 +53,11 @@ class Study:
     def make(self, name: str) -> None:
         step = self.steps()[name]
         fresh = self.freshness()
-        provenance = provenance_of(step.params, {key: fresh.fingerprint(path) for key, path in step.inputs.items()})
+        fingerprints = {key: fresh.fingerprint(path) for key, path in step.inputs.items()}
+        provenance = provenance_of(step.params, fingerprints, contents=check_lineage(step.inputs).contents)
         if name.endswith(".h5"):
             with create(step.outputs[0], "dataset", provenance) as out:
-                out.coordinate("class", 1)
+                out.coordinate("class", self.n_classes)
         else:
             self.path(name).write_text("t")
             write_record(step.outputs[0], provenance)
@@ -92,6 +99,54 @@ def test_dates_do_not_count(study: Study) -> None:
     assert study.stale() == []
 
 
+def test_what_was_made_from_other_data_of_the_same_recipe_is_stale(study: Study) -> None:
+    """As when a result was made from a damaged artifact, and that is made again."""
+    study.n_classes = 2
+    study.make("first.h5")
+    assert study.changes("first.h5") == []
+    assert study.changes("middle.h5") == ["first"]
+    assert study.stale() == ["middle", "last"]
+    study.n_classes = 1
+    study.make("first.h5")
+    assert study.stale() == []
+
+
+def test_an_artifact_that_is_edited_is_stale(study: Study) -> None:
+    """HDF5 computes its own checksums again when a program edits a file."""
+    path, later = study.path("first.h5"), time.time() + 5
+    with h5py.File(path, "r+") as file:
+        file["class"][0] = 7
+    os.utime(path, (later, later))
+    assert study.changes("first.h5") == ["unreadable"]
+    assert study.stale() == ["first", "middle", "last"]
+
+
+def test_an_artifact_that_is_edited_with_its_checksums_makes_stale_what_is_made_from_it(study: Study) -> None:
+    with edited(study.path("first.h5")) as file:
+        file["class"][0] = 7
+    assert study.changes("middle.h5") == ["first"]
+
+
+def test_an_error_of_the_system_makes_nothing_stale(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(path: str) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    monkeypatch.setattr("purelens.storage.provenance.open_hdf5", fails)
+    with pytest.raises(OSError, match="Too many open files"):
+        study.changes("middle.h5")
+
+
+def test_what_a_job_is_writing_is_not_swept_away(study: Study) -> None:
+    path, part = study.path("first.h5"), unfinished_path(study.path("first.h5"))
+    with writing([path]):
+        part.write_text("half")
+        sweep(study.freshness(), str(study.folder))
+        assert part.exists()
+    unfinished_path(path, LOCK).write_text("of a job that was killed")
+    sweep(study.freshness(), str(study.folder))
+    assert [one.name for one in study.folder.glob(".*")] == []
+
+
 def test_what_is_missing_is_made_if_something_needs_it(study: Study) -> None:
     study.path("middle.h5").unlink()
     assert study.stale() == []
@@ -130,7 +185,7 @@ def test_what_is_made_again_upstream_is_a_reason(study: Study) -> None:
 
 def test_a_forced_step_and_those_after_it_run(study: Study) -> None:
     freshness = Freshness(study.find_step, Digests(), lambda step: step.rule == "first")
-    assert freshness.changes(str(study.path("first.h5"))) == []  # Snakemake runs it anyway
+    assert freshness.changes(str(study.path("first.h5"))) == ["forced"]
     assert freshness.changes(str(study.path("middle.h5"))) == ["first"]
     assert freshness.changes(str(study.path("last.csv"))) == ["first", "middle"]
 

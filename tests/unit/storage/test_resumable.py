@@ -138,6 +138,57 @@ def test_damaged_leftovers_are_begun_anew(tmp_path: Path, name: str, damage: Cal
     assert data_of(tmp_path / "a.h5") == data_of(tmp_path / "whole.h5")
 
 
+def interrupted(path: Path, stop: int = 8) -> tuple[Path, Path]:
+    """Begin an artifact; returns what is left of it: the hidden file and the checkpoint."""
+    with pytest.raises(RuntimeError), resume(path, "embeddings", None, "cpu") as work:
+        work_on(work, stop)
+        raise RuntimeError("interrupted")
+    return path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.checkpoint")
+
+
+def assert_made_as_if_undisturbed(path: Path) -> None:
+    make(path)
+    make(path.with_name("whole.h5"))
+    assert data_of(path) == data_of(path.with_name("whole.h5"))
+
+
+@pytest.mark.parametrize("left", [0, 1], ids=["part", "checkpoint"])
+def test_one_bit_anywhere_in_what_is_left_does_no_harm(tmp_path: Path, left: int) -> None:
+    path = tmp_path / "a.h5"
+    size = interrupted(path)[left].stat().st_size
+    for place in range(7, size, max(1, size // 60)):
+        file = interrupted(path)[left]
+        data = bytearray(file.read_bytes())
+        data[place] ^= 16
+        file.write_bytes(data)
+        make(path)
+        with read(path, "embeddings") as whole:
+            np.testing.assert_array_equal(whole["embedding"][...].reshape(12, 5), VALUES)
+            whole.check()
+        path.unlink()
+
+
+def test_the_checkpoint_of_another_run_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path, other = tmp_path / "a.h5", tmp_path / "b.h5"
+    _, checkpoint = interrupted(path, stop=4)
+    interrupted(other, stop=10)[1].replace(checkpoint)  # of the same record, further than the file
+    assert_made_as_if_undisturbed(path)
+    assert "what an interrupted job left is damaged" in caplog.text
+
+
+def test_a_disk_that_forgets_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with pytest.raises(UserError, match="does not give back what was written"):
+        with resume(path, "embeddings", None, "cpu") as work:
+            work_on(work)
+            part = path.with_name(".a.h5.part")
+            data = bytearray(part.read_bytes())
+            data[data.index(VALUES[5:7].tobytes())] ^= 1
+            part.write_bytes(data)
+            work.finish()
+    assert not path.exists()
+
+
 def test_a_mistake_of_the_users_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError), resume(tmp_path / "a.h5", "embeddings", None, "cpu") as work:
         work_on(work, stop=8)

@@ -19,11 +19,15 @@ from purelens.errors import UserError
 from purelens.reruns.digests import Digests
 from purelens.storage.checksums import FINISHED
 from purelens.storage.files import find_unfinished
+from purelens.storage.locks import is_being_written
 from purelens.storage.provenance import CONTENTS, WATCH, content_digest, provenance_of, read_record, recorded_path
 from purelens.storage.schemas import SCHEMAS
 
 GATHER = "gather"
 """The rule whose inputs are the shards of its output."""
+
+FORCED = "forced"
+"""The reason of a job that the user asked to run again."""
 
 SECONDS_OF_SKEW = 60
 """How far the clocks of two machines may differ."""
@@ -139,18 +143,20 @@ class Freshness:
         Returns
         -------
         list
-            Names of the params or inputs that differ or will be made again, ``code``, ``schema`` or ``unreadable``.
+            Names of the params or inputs that differ or will be made again, ``code``, ``schema``, ``unreadable``, or ``forced``
+            if the user asked for it.
         """
         if path not in self._changes:
             step = self._find_step(path)
-            self._changes[path] = [] if step is None else sorted({*self._upstream(step), *self._own(step)})
+            forced = [FORCED] if step is not None and self._is_forced(step) else []
+            self._changes[path] = [] if step is None else sorted({*forced, *self._upstream(step), *self._own(step)})
         return self._changes[path]
 
     def _upstream(self, step: Step) -> Iterator[str]:
         """Name the inputs that will be made again."""
         for name, path in self._maker(step).inputs.items():
             source = self._find_step(path)
-            if source is not None and (self._is_forced(source) or self.changes(path)):
+            if source is not None and self.changes(path):
                 yield _input_reason(name, path)
 
     def _own(self, step: Step) -> Iterator[str]:
@@ -281,6 +287,8 @@ def check_not_in_the_future(paths: Iterable[str]) -> None:
 def sweep(freshness: Freshness, results: str) -> None:
     """Remove what interrupted jobs left beside files that are fresh: no job will resume it."""
     for leftover, path in list(find_unfinished(results)):
+        if is_being_written(path):
+            continue
         if leftover.is_dir():
             shutil.rmtree(leftover)  # folders are not resumed
         elif path.exists() and freshness.is_fresh(str(path)):

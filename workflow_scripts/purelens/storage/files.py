@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-UNFINISHED, CHECKPOINT = ".part", ".checkpoint"
+UNFINISHED, CHECKPOINT, LOCK = ".part", ".checkpoint", ".lock"
 """Endings of the hidden files beside a file that a job is writing."""
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
@@ -53,16 +53,17 @@ def unfinished_path(path: Path, ending: str = UNFINISHED) -> Path:
 
 def find_unfinished(folder: str | Path) -> Iterator[tuple[Path, Path]]:
     """Find the hidden files and folders of interrupted jobs, each with the path that it was written for."""
-    for ending in (UNFINISHED, CHECKPOINT):
+    for ending in (UNFINISHED, CHECKPOINT, LOCK):
         for leftover in sorted(Path(folder).rglob(f".*{ending}")):
-            name = leftover.name[1:].removesuffix(UNFINISHED).removesuffix(CHECKPOINT)
+            name = leftover.name[1:].removesuffix(UNFINISHED).removesuffix(CHECKPOINT).removesuffix(LOCK)
             yield leftover, leftover.with_name(name)
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the hidden files that were begun for a file."""
+    """Remove the hidden files that were begun for a file, but not the lock of the job that writes it."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        leftover.unlink()
+        if leftover.name != unfinished_path(path, LOCK).name:
+            leftover.unlink()
 
 
 def put_in_place(temporary: Path, path: Path) -> None:

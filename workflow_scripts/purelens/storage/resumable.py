@@ -6,8 +6,6 @@ its tables are filled in place. From time to time a second hidden file (``.name.
 checksums of what is done. A job that finds both, of its own record, compares the checksums and goes on from there.
 """
 
-import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -27,6 +25,7 @@ from purelens.errors import UserError
 from purelens.storage.artifacts import Writer, disk_errors, write_attributes
 from purelens.storage.checksums import CHECKSUMS, CONTENT, FINISHED, checksums_fit, content_of, variables
 from purelens.storage.files import CHECKPOINT, UNFINISHED, put_in_place, remove_leftovers, unfinished_path
+from purelens.storage.locks import take
 from purelens.storage.provenance import Provenance
 from purelens.storage.schemas import SCHEMAS, SINGLE
 from purelens.storage.versions import versions
@@ -106,6 +105,7 @@ class Work:
         """Compare the rows that are done, and all that is not a table, with their checksums."""
         assert self._descriptor is not None
         with h5py.File(self._part, "r", locking=False) as file:
+            content_of(file)  # reads what nothing else does before the end: the attributes
             if not checksums_fit(file, apart_from=self._tables):
                 return False
         return all(written.fits(self._descriptor) for written in self._written.values())
@@ -146,17 +146,9 @@ class Work:
 
     def _open(self) -> None:
         """Open the hidden file for this job alone, and find out where its tables lie."""
-        self._descriptor = os.open(self._part, os.O_RDWR)
-        try:
-            # the lock ends with the process, also after kill -9: no stale lock file can stay behind
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise UserError(f"{self._path} is being written by another job; wait for it to end") from None
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
-                raise
-            logger.warning("%s: this file system has no locks; start no second run on these results", self._path)
+        descriptor = os.open(self._part, os.O_RDWR)
+        take(descriptor, self._path)
+        self._descriptor = descriptor
         # HDF5 would try to take the lock that this job holds
         with h5py.File(self._part, "r", locking=False) as file:
             for name in variables(file):

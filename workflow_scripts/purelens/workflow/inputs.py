@@ -4,7 +4,8 @@ See invariants 2 (staleness) and 3 (marks) in ``docs/reruns.md``.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -63,9 +64,11 @@ class Steps:
         return Step(rule.name, outputs, input_paths(inputs), params, dict(wildcards), benchmark)
 
     def is_forced(self, step: Step) -> bool:
-        """Tell whether the user asked to run a step again, with ``--forcerun``."""
-        forced = {os.path.normpath(name) for name in self._workflow.dag_settings.forcerun}
-        return step.rule in forced or not forced.isdisjoint(map(os.path.normpath, step.outputs))
+        """Tell whether the user asked to run a step again, with ``--forcerun``, ``--force`` or ``--forceall``."""
+        settings = self._workflow.dag_settings
+        names = {*settings.forcerun, *(settings.targets if settings.forcetargets else ())}
+        forced = {os.path.normpath(str(name)) for name in names}
+        return settings.forceall or step.rule in forced or not forced.isdisjoint(map(os.path.normpath, step.outputs))
 
 
 def _filled_in(value: Any, wildcards: Any) -> Any:
@@ -122,14 +125,13 @@ class Inputs:
     def is_fresh(self, artifact: str, wildcards: Names) -> bool:
         """Tell whether a job has nothing to make; a shard is not needed where its artifact is whole and fresh."""
         paths = {self.study.job_path(artifact), self.study.path(artifact)}
-        try:
+        with _told():
             return any(self.freshness.is_fresh(_filled_in(path, wildcards)) for path in paths)
-        except UserError as error:  # an artifact that another program is writing to
-            _stop(str(error))
 
     def planned_jobs(self, targets: list[str]) -> list[dict[str, Any]]:
         """List what a run would do to make some files (see `purelens.reruns.plan.plan`)."""
-        return [self._planned(step) for step in planned(self.freshness, self.steps.find, targets)]
+        with _told():
+            return [self._planned(step) for step in planned(self.freshness, self.steps.find, targets)]
 
     def _planned(self, step: Step) -> dict[str, Any]:
         sizes = self.study.sizes(step.rule, step.wildcards)
@@ -143,10 +145,8 @@ class Inputs:
 
     def check_dates(self, paths: Iterable[str]) -> None:
         """Stop with one line where a file is dated in the future."""
-        try:
+        with _told():
             check_not_in_the_future(paths)
-        except UserError as error:
-            _stop(str(error))
 
     def _check_settings(self) -> None:
         """Stop where a profile lacks what keeps Snakemake from rerunning fresh files and from removing old ones."""
@@ -197,6 +197,15 @@ class Input:
             self.inputs.check_dates([paths] if isinstance(paths, str) else paths)
             return paths
         return ancient(paths) if isinstance(paths, str) else [ancient(path) for path in paths]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """End with one line where a file cannot be read now: another program writes to it, or the system fails."""
+    try:
+        yield
+    except (UserError, OSError) as error:
+        _stop(str(error))
 
 
 def _stop(message: str) -> NoReturn:

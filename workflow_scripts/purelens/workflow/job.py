@@ -13,16 +13,23 @@ from types import TracebackType
 from typing import Any, NoReturn, get_type_hints
 
 from purelens.errors import UserError
+from purelens.reruns.staleness import FORCED
+from purelens.storage.locks import writing
 from purelens.storage.provenance import (
+    CONTENTS,
     EXECUTION_PARAMETERS,
     WATCH,
     Execution,
     Provenance,
     check_lineage,
+    content_digest,
     provenance_of,
+    read_record,
     recorded_path,
     write_record,
 )
+from purelens.storage.reading import checked_content
+from purelens.storage.schemas import SCHEMAS
 from purelens.workflow.malloc import keep_freed_memory
 from purelens.workflow.parent import end_with_the_run
 from purelens.workflow.seeding import seed_everything
@@ -49,28 +56,56 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
     snakemake
         The object that Snakemake gives to a script.
     """
-    started = time.perf_counter()
-    _log_to(snakemake.log[0] if snakemake.log else None)
-    _quiet_when_the_disk_is_full()
     signal.signal(signal.SIGTERM, lambda *_: _end_at_once(f"{snakemake.rule}: told to stop (SIGTERM)"))
     end_with_the_run(lambda message: _end_at_once(f"{snakemake.rule}: {message}"))
     try:
-        _check_checkout(Path(snakemake.scriptdir))
-        provenance = _provenance(snakemake)
-        arguments = bind(function, snakemake, provenance)
-        seed_everything(snakemake.params.get("seed", 0), snakemake.threads)
-        keep_freed_memory()
-        function(**arguments)
-        for path in map(str, snakemake.output):
-            if not path.endswith(".h5"):
-                write_record(recorded_path(path), provenance)
-        logger.info("%s: done in %.2f s", snakemake.rule, time.perf_counter() - started)
+        with writing(recorded_path(path) for path in snakemake.output):
+            # after the lock: the log is that of the job that writes
+            _log_to(snakemake.log[0] if snakemake.log else None)
+            _quiet_when_the_disk_is_full()
+            _run_alone(function, snakemake)
     except UserError as error:
         _stop(f"{snakemake.rule}: {error}")
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
         _stop(f"{snakemake.rule}: {error}")
+
+
+def _run_alone(function: Callable[..., None], snakemake: Any) -> None:
+    """Run a job that holds the locks of its outputs."""
+    started = time.perf_counter()
+    _check_checkout(Path(snakemake.scriptdir))
+    provenance = _provenance(snakemake)
+    arguments = bind(function, snakemake, provenance)
+    outputs = [str(path) for path in snakemake.output]
+    marks = snakemake.input.get(CHANGED, [])
+    reasons = [Path(mark).name for mark in ([marks] if isinstance(marks, str) else marks)]
+    if reasons and FORCED not in reasons and all(_is_made(path, provenance) for path in outputs):
+        for path in outputs:
+            os.utime(path)  # Snakemake fails a job whose output is older than its inputs
+        logger.info("%s: nothing to do: its inputs hold the same as when it was made", snakemake.rule)
+        return
+    seed_everything(snakemake.params.get("seed", 0), snakemake.threads)
+    keep_freed_memory()
+    function(**arguments)
+    for path in outputs:
+        if not path.endswith(".h5"):
+            write_record(recorded_path(path), provenance)
+    logger.info("%s: done in %.2f s", snakemake.rule, time.perf_counter() - started)
+
+
+def _is_made(path: str, provenance: Provenance) -> bool:
+    """Tell whether an output is there, whole, and made from inputs that held what they hold now."""
+    record = read_record(path) if recorded_path(path).exists() else None
+    if record is None or record["fingerprint"] != provenance.fingerprint:
+        return False
+    if record["execution"].get(CONTENTS) != provenance.execution.get(CONTENTS):
+        return False
+    if "schema" in record:
+        kind, version = record["schema"]
+        return kind in SCHEMAS and SCHEMAS[kind].version == version and checked_content(path) == record["content"]
+    return content_digest(recorded_path(path)) == record["content"]
 
 
 def _check_checkout(scripts: Path) -> None:

@@ -1,0 +1,5 @@
+"""Fixtures of the attacks."""
+
+from support.finished import finished, tiny, workplace
+
+__all__ = ["finished", "tiny", "workplace"]
