@@ -156,7 +156,7 @@ def assert_made_as_if_undisturbed(path: Path) -> None:
 def test_one_bit_anywhere_in_what_is_left_does_no_harm(tmp_path: Path, left: int) -> None:
     path = tmp_path / "a.h5"
     size = interrupted(path)[left].stat().st_size
-    for place in range(7, size, max(1, size // 60)):
+    for place in range(7, size, max(1, size // 16)):
         file = interrupted(path)[left]
         data = bytearray(file.read_bytes())
         data[place] ^= 16

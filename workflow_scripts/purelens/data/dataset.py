@@ -53,6 +53,7 @@ def dataset(
         If the source is unusable, an image is bad and ``on_bad_image`` is ``error``, or all images are bad.
     """
     source = open_source(images)
+    source.check()
     geometry = Geometry(size, resize or size, interpolation, min_side)
     _check_room(images_h5, source.n_images * 3 * size**2)
     with create(images_h5, "dataset", execution.provenance) as out:

@@ -14,9 +14,13 @@ from PIL import Image
 
 from purelens.data.decoding import EXTENSIONS, BadImageError, decode
 from purelens.errors import UserError, listed, nearest
-from purelens.storage.hdf5 import open_hdf5
+from purelens.storage.hdf5 import find_dataset, open_hdf5
+from purelens.storage.reading import DAMAGED, checked_content, is_artifact, rebuild
 
 EXTRAS = ("concept", "concept_label", "caption")
+MOST_NAMES = 1_000_000
+"""An HDF5 source with more classes or concepts is taken for a file that claims what it does not hold."""
+
 READ_AHEAD = 64
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -124,6 +128,17 @@ class Source:
                 return Image.fromarray(file[self.stack_name][index])
         assert self.folder is not None
         return decode(self.folder / self.paths[index])
+
+    def check(self) -> None:
+        """Read a source that is an artifact from end to end.
+
+        Raises
+        ------
+        UserError
+            If it is not as it was written.
+        """
+        if self.stack is not None and is_artifact(self.stack) and checked_content(self.stack) == DAMAGED:
+            raise UserError(f"images: {self.stack} is damaged, or was edited; {rebuild(self.stack)}")
 
     def masks(self, indices: np.ndarray) -> np.ndarray:
         """Read the masks (b, H, W) uint8 of images, by ascending index."""
@@ -234,23 +249,20 @@ def _stack_source(path: Path) -> Source:
     """List an HDF5 file with ``pixels`` or ``images`` (N, H, W, 3) uint8 and, if known, ``label`` and more."""
     try:
         with open_hdf5(path) as file:
-            names = [name for name in ("pixels", "images") if isinstance(file.get(name), h5py.Dataset)]
-            name = names[0] if names else None
+            name = next((name for name in ("pixels", "images") if find_dataset(file, name) is not None), None)
             if name is None:
                 raise UserError(f"images: {path} has no dataset 'pixels' or 'images'; it has {listed(file)}")
             shape, dtype = file[name].shape, file[name].dtype
             if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8 or shape[0] == 0:
                 raise UserError(f"images: {path}: {name} must be (N, H, W, 3) uint8, not {shape} {dtype}")
-            masks = file["mask"].shape if "mask" in file else None
+            mask = find_dataset(file, "mask")
+            masks = None if mask is None else mask.shape
+            _check_rows(path, file, shape[0], masks)
             arrays = {key: _texts(file[key]) for key in ("label", "class_name", "path", *EXTRAS) if key in file}
     except OSError as error:
         raise UserError(f"images: cannot read {path} as HDF5: {error}") from None
     n_images = shape[0]
     _check_arrays(path, arrays)
-    rows = {key: len(arrays[key]) for key in ("label", "path", "concept", "caption") if key in arrays}
-    for key, n_rows in (rows | ({"mask": masks[0]} if masks else {})).items():
-        if n_rows != n_images:
-            raise UserError(f"images: {path}: {key} has {n_rows} rows for {n_images} images")
     labels = arrays.get("label", np.full(n_images, -1)).astype(int)
     classes = [str(c) for c in arrays.get("class_name", np.arange(labels.max(initial=-1) + 1))]
     if labels.max(initial=-1) >= len(classes) or labels.min(initial=0) < -1:
@@ -258,6 +270,19 @@ def _stack_source(path: Path) -> Source:
     paths = [str(p) for p in arrays.get("path", [f"{path.name}[{i}]" for i in range(n_images)])]
     extras = {key: arrays[key] for key in EXTRAS if key in arrays}
     return Source(n_images, labels, classes, paths, stack=path, stack_name=name, mask_shape=masks, extras=extras)
+
+
+def _check_rows(path: Path, file: h5py.File, n_images: int, masks: tuple[int, ...] | None) -> None:
+    """Check the lengths of the arrays of an HDF5 source, before any of them is read."""
+    arrays = {key: find_dataset(file, key) for key in ("label", "path", "class_name", *EXTRAS)}
+    shapes = {key: array.shape for key, array in arrays.items() if array is not None and array.shape}
+    names = {key: shapes.pop(key)[0] for key in ("class_name", "concept_label") if key in shapes}
+    for key, shape in (shapes | ({"mask": masks} if masks else {})).items():
+        if shape[0] != n_images:
+            raise UserError(f"images: {path}: {key} has {shape[0]} rows for {n_images} images")
+    for key, n in (names | {key: int(np.prod(shape[1:])) for key, shape in shapes.items()}).items():
+        if n > MOST_NAMES:
+            raise UserError(f"images: {path}: {key} claims {n} classes or concepts, more than {MOST_NAMES}")
 
 
 def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

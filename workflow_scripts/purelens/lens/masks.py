@@ -12,7 +12,8 @@ from PIL import Image
 from purelens.data.dataset import open_images
 from purelens.data.images import Geometry
 from purelens.errors import UserError
-from purelens.storage.hdf5 import open_hdf5
+from purelens.storage.hdf5 import find_dataset, open_hdf5
+from purelens.storage.reading import Artifact
 
 
 class Segmented(Protocol):
@@ -28,7 +29,7 @@ class Segmented(Protocol):
 class DatasetMasks:
     """The images of a dataset artifact with masks."""
 
-    def __init__(self, file: h5py.File) -> None:
+    def __init__(self, file: Artifact) -> None:
         self._pixels, self._masks = file["pixels"], file["mask"]
 
     def __len__(self) -> int:
@@ -95,7 +96,7 @@ def open_masks(images_h5: str, file: str | None) -> Iterator[Segmented | None]:
         try:
             opened = stack.enter_context(open_hdf5(file))
             masks = MatlabMasks(opened)
-            if not all(isinstance(opened[f"value/{name}"], h5py.Dataset) for name in ("img", "gt")):
+            if any(find_dataset(opened, f"value/{name}") is None for name in ("img", "gt")):
                 raise KeyError("value/img and value/gt are no lists")
         except (OSError, KeyError) as error:
             reason = " ".join(str(error).split())

@@ -1,17 +1,16 @@
 """Read files of embeddings that another program computed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from safetensors import safe_open
 
 from purelens.config.inputs import EMBEDDING_FILES
 from purelens.data.dataset import Images
 from purelens.errors import UserError, listed
-from purelens.storage.hdf5 import open_hdf5
+from purelens.storage.hdf5 import find_dataset, open_hdf5
 
 POINTER = b"version https://git-lfs"
 """What Git LFS leaves in the place of a file that was not downloaded."""
@@ -73,6 +72,8 @@ def _readable(path: str, read: Callable[[], Any]) -> Any:
     """Read a file; whatever its bytes lead to is one line."""
     try:
         return read()
+    except UserError:
+        raise
     except Exception as error:  # the readers of three formats raise anything on damaged headers
         raise UserError(
             f"embedder: cannot read {path}: {' '.join(str(error).split()) or type(error).__name__}"
@@ -95,8 +96,9 @@ def _array(path: str, whole: bool) -> Any:
             return tensor.get_shape(), {"BF16": "bfloat16"}.get(kind, kind.replace("F", "float"))
     if suffix in (".h5", ".hdf5"):
         with open_hdf5(path) as file:
-            arrays: Mapping[str, Any] = {n: file[n] for n in file if isinstance(file[n], h5py.Dataset)}
-            dataset = arrays[_name_of_array(arrays)]
+            arrays = {name: find_dataset(file, name) for name in file}
+            dataset = arrays[_name_of_array(name for name, array in arrays.items() if array is not None)]
+            assert dataset is not None
             return dataset[...] if whole else (dataset.shape, str(dataset.dtype))
     raise ValueError(f"expected {listed(EMBEDDING_FILES)}")
 

@@ -43,6 +43,25 @@ def open_hdf5(path: str | Path) -> h5py.File:
         ) from None
 
 
+def find_dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
+    """Find a dataset of a file that another program wrote; None if there is none of that name.
+
+    Raises
+    ------
+    UserError
+        If its numbers are in other files (external links, external storage, virtual datasets): those are not known by their
+        bytes, and a file from a stranger could name any file of this machine.
+    """
+    item = file.get(name)
+    if not isinstance(item, h5py.Dataset):
+        return None
+    if item.is_virtual or item.external or item.file.filename != file.filename:
+        raise UserError(
+            f"{file.filename}: {name} takes its numbers from other files; copy them into this one (h5repack does)"
+        )
+    return item
+
+
 def system_error(error: Exception) -> int | None:
     """Return the number of the system's error that h5py raised or mentions; None if it complains about the bytes."""
     number = error.errno if isinstance(error, OSError) else None

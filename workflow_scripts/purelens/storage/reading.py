@@ -11,6 +11,7 @@ import numpy as np
 
 from purelens.errors import UserError
 from purelens.storage.checksums import (
+    CONTENT,
     block_bytes,
     block_checksums,
     checked_variables,
@@ -293,6 +294,12 @@ def checked_content(path: str | Path) -> str:
             return artifact.content
     except UserError:
         return DAMAGED
+
+
+def is_artifact(path: str | Path) -> bool:
+    """Tell whether an HDF5 file is an artifact: only those say what they hold."""
+    with open_hdf5(path) as file:
+        return "schema" in file.attrs and CONTENT in file
 
 
 def _opened(path: str | Path) -> h5py.File:
