@@ -63,7 +63,7 @@ rule relevances:
     params:
         layer=study.layer_view,
         lower_layers=study.lower_layers,
-        neurons=lambda w: study.layer(w).neurons,
+        neurons=study.neurons,
         normalize=settings.relevances.normalize,
         device=settings.device,
         batch_size=settings.batch_size,

@@ -171,7 +171,7 @@ rule explain:
         runtime=runtime("explain"),
     params:
         names=explain.explainers,
-        neurons=lambda w: study.layer(w).neurons,
+        neurons=study.neurons,
         layer="{layer}",
         imported=settings.explain.imported,
         clip_dissect=settings.explain.clip_dissect,

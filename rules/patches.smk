@@ -28,7 +28,7 @@ rule patches:
         runtime=runtime("patches"),
     params:
         layer=study.layer_view,
-        neurons=lambda w: study.layer(w).neurons,
+        neurons=study.neurons,
         attribution=lambda w: study.model(w).attribution,
         blur=settings.patches.blur,
         threshold=settings.patches.threshold,

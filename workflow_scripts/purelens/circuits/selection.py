@@ -5,6 +5,15 @@ import re
 from purelens.errors import UserError
 
 
+def neuron_ranges(ids: list[int], n_neurons: int) -> str | list[int | str]:
+    """Write ascending neuron numbers in one way only: ``all``, or the longest ranges, such as ``['0-31', '40']``."""
+    if len(ids) == n_neurons:
+        return "all"
+    breaks = [i for i in range(1, len(ids)) if ids[i] != ids[i - 1] + 1]
+    runs = [ids[start:stop] for start, stop in zip([0, *breaks], [*breaks, len(ids)], strict=True)]
+    return [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+
+
 def neuron_ids(neurons: str | list[int | str], n_neurons: int, layer: str) -> list[int]:
     """Resolve ``all``, numbers and ranges to neuron numbers.
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def model(
     card = {
         "architecture": architecture,
         "options": dict(options),
-        "weights": weights,
+        "weights": Path(weights).name,
         "mean": list(network.mean),
         "std": list(network.std),
         "parameters": sum(p.numel() for p in network.module.parameters()),
@@ -86,6 +87,11 @@ def _accuracy(network: Network, images_h5: str, batch_size: int | None, seed: in
 
         counts = [count for _, _, count in in_batches(right, len(sample), network.device, images.size, batch_size)]
     if not counts or None in counts:
+        logger.warning(
+            "the accuracy is not known: of the images %d are labeled, with %d classes, and the network has another number of outputs",
+            len(labeled),
+            n_classes,
+        )
         return {"top1": None, "top1_images": 0}
     top1 = sum(count for count in counts if count is not None) / len(sample)
     chance = 1 / n_classes

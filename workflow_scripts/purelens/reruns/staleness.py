@@ -118,7 +118,8 @@ class Freshness:
 
     def _of_step(self, step: Step) -> str:
         step = self._maker(step)
-        return provenance_of(step.params, {name: self.fingerprint(p) for name, p in step.inputs.items()}).fingerprint
+        fingerprints = {name: self.fingerprint(path) for name, path in step.inputs.items()}
+        return provenance_of(step.params, fingerprints, files=step.inputs.values()).fingerprint
 
     def _maker(self, step: Step) -> Step:
         """Return the step that decides what is in a file: shards, put together, are what one job would have made."""
@@ -182,7 +183,7 @@ class Freshness:
     def _reasons(self, record: Mapping[str, Any], step: Step) -> list[str]:
         """Name what differs between a record and the one that the step would write."""
         fingerprints = {name: self.fingerprint(path) for name, path in step.inputs.items()}
-        expected = provenance_of(step.params, fingerprints).record()
+        expected = provenance_of(step.params, fingerprints, files=step.inputs.values()).record()
         reasons = ["code"] if expected["code"] != record["code"] else []
         for name in _unequal(expected["inputs"], record["inputs"]):
             reasons.append(_input_reason(name, step.inputs.get(name, "")))

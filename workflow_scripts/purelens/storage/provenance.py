@@ -8,7 +8,7 @@ params, the code and the fingerprints of the inputs. See invariant 1 (fingerprin
 import errno
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,7 @@ def provenance_of(
     inputs: Mapping[str, str],
     paths: Mapping[str, str] | None = None,
     contents: Mapping[str, str] | None = None,
+    files: Collection[str] = (),
 ) -> Provenance:
     """Sort the params of a job into those that decide its result and those that do not.
 
@@ -114,13 +115,15 @@ def provenance_of(
         Path of each input, relative to the folder of the output.
     contents
         Digest of the data or bytes of each input.
+    files
+        Paths of the inputs as params spell them.
 
     Returns
     -------
     Provenance
         What the outputs of the job are made from.
     """
-    plain = json.loads(json.dumps(dict(params), default=str))
+    plain = _without_places(json.loads(json.dumps(dict(params), default=str)), files)
     code = plain.pop("code", "")
     execution = {name: plain.pop(name) for name in EXECUTION_PARAMETERS if name in plain}
     if paths:
@@ -128,6 +131,29 @@ def provenance_of(
     if contents:
         execution[CONTENTS] = dict(contents)
     return Provenance(plain, code, dict(inputs), execution)
+
+
+def _without_places(params: dict[str, Any], files: Collection[str]) -> dict[str, Any]:
+    """Replace the names of files that are known by their bytes: where a file is decides no result."""
+    watched = params.get(WATCH)
+    digested = {key for key, digest in watched.items() if digest} if isinstance(watched, dict) else set()
+
+    def plain(key: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: item if name == WATCH else plain(name, item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [plain(key, item) for item in value]
+        return _without_place(value) if isinstance(value, str) and (value in files or key in digested) else value
+
+    replaced: dict[str, Any] = plain("", params)
+    return replaced
+
+
+def _without_place(name: str) -> str:
+    """Keep what decides how a file is read: its suffix, the function in it, and the name that an HDF5 file gives its images."""
+    file, colon, function = name.rpartition(":") if ".py:" in name else (name, "", "")
+    suffix = Path(file).suffix
+    return (Path(file).name if suffix in (".h5", ".hdf5") else suffix) + colon + function
 
 
 def record_path(path: str | Path) -> Path:

@@ -124,7 +124,7 @@ def _provenance(snakemake: Any) -> Provenance:
     inputs = input_paths(snakemake.input)
     lineage = check_lineage(inputs)
     paths = {name: os.path.relpath(path, folder) for name, path in inputs.items()}
-    return provenance_of(dict(snakemake.params.items()), lineage.fingerprints, paths, lineage.contents)
+    return provenance_of(dict(snakemake.params.items()), lineage.fingerprints, paths, lineage.contents, inputs.values())
 
 
 def bind(function: Callable[..., None], snakemake: Any, provenance: Provenance | None = None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from purelens.circuits.selection import neuron_ids, neuron_ranges
 from purelens.config.inputs import Dataset, Layer, Model
 from purelens.config.study import Config, load_config
 from purelens.data.images import open_source
@@ -122,6 +123,11 @@ class Study:
     def layer(self, w: Names) -> Layer:
         """Return the settings of the layer of a job."""
         return self.config.models[w.model].layers[w.layer]
+
+    def neurons(self, w: Names) -> str | list[int | str]:
+        """Return the neurons of the layer of a job, written in one way only."""
+        n_neurons = self.layers[w.model, w.layer].n_neurons
+        return neuron_ranges(neuron_ids(self.layer(w).neurons, n_neurons, w.layer), n_neurons)
 
     def layer_view(self, w: Names) -> dict[str, Any]:
         """Return the fields of the `purelens.networks.subnetwork.LayerView` of a job."""
