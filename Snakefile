@@ -60,5 +60,5 @@ rule bench:
 
 
 onstart:
-    check_inputs()
+    check_results()
     sweep(inputs.freshness, settings.results)

@@ -6,6 +6,7 @@ import sys
 checkout = str(Path(workflow.basedir) / "workflow_scripts")
 sys.path.insert(0, checkout)
 
+from purelens.config.files import check_keys
 from purelens.errors import UserError
 from purelens.reruns.code_digests import code_digest
 from purelens.reruns.digests import (
@@ -16,7 +17,7 @@ from purelens.reruns.digests import (
 )
 from purelens.storage.paths import MEMORY
 from purelens.workflow.parent import announce_run
-from purelens.workflow.preflight import check_files, check_inputs_of_the_lens
+from purelens.workflow.preflight import check_writable
 from purelens.workflow.study import Names, one_of, open_study
 
 if workflow.is_main_process:
@@ -26,6 +27,7 @@ digests = Digests(MEMORY / "digests.json")
 atexit.register(digests.keep)
 
 try:
+    check_keys(workflow.configfiles)
     study = open_study(config, digests)
 except UserError as error:
     sys.exit(f"purelens: {error}")
@@ -66,10 +68,9 @@ def benchmark_path(name: str) -> str:
     return path("benchmark", name=study.log_name(name))
 
 
-def check_inputs() -> None:
-    """Stop before the first job if images or weights are missing, or images too few."""
+def check_results() -> None:
+    """Stop before the first job if the results folder cannot be written to."""
     try:
-        check_files(settings)
-        check_inputs_of_the_lens(settings)
+        check_writable(Path(settings.results))
     except UserError as error:
         sys.exit(f"purelens: {error}")

@@ -18,8 +18,8 @@ from purelens.circuits.patches import patches
 from purelens.circuits.projections import projections
 from purelens.circuits.relevances import relevances
 from purelens.circuits.virtual_neurons import virtual_neurons
+from purelens.networks.checkpoints import read_checkpoint
 from purelens.networks.embedders import build_clip
-from purelens.networks.loading import read_checkpoint
 from purelens.networks.subnetwork import LayerView
 from purelens.numerics.bootstrap import Intervals
 from support.layers import DEAD, RARE, SCENE_CLIP

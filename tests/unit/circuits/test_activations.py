@@ -13,7 +13,8 @@ from helpers import CIFAR_RESNET, make_model
 from purelens.bench.reference import circuits
 from purelens.circuits.activations import activations
 from purelens.errors import UserError
-from purelens.networks.loading import load_network, read_checkpoint
+from purelens.networks.checkpoints import read_checkpoint
+from purelens.networks.loading import load_network
 from purelens.networks.subnetwork import LayerView
 from purelens.storage.provenance import Execution
 from support.layers import DEAD, RARE, images_of

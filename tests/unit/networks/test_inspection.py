@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from helpers import CIFAR_RESNET
 from purelens.errors import UserError
@@ -78,3 +79,30 @@ def test_channels_last_holds_for_lower_layers_too() -> None:
     swin = Inspection("torchvision:swin_t", {}, 64)
     n_neurons = swin.check_layer(LayerView("features.3.0.mlp.0", "last"), ["features.1"])
     assert n_neurons == {"features.3.0.mlp.0": 768, "features.1": 96}
+
+
+class Blind(nn.Module):
+    """Its backbone computes without gradients, in one of two ways."""
+
+    def __init__(self, reentrant: bool) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Conv2d(3, 3, 1) for _ in range(3))
+        self.reentrant = reentrant
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.reentrant:
+            return self.c(checkpoint(lambda y: self.b(self.a(y)), x, use_reentrant=True))
+        with torch.no_grad():
+            x = self.b(self.a(x))
+        return self.c(x)
+
+
+def blind_network(reentrant: bool) -> Blind:
+    return Blind(reentrant)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_gradients_that_are_switched_off_are_told_of(reentrant: bool) -> None:
+    inspection = Inspection(f"{__file__}:blind_network", {"reentrant": reentrant}, 8)
+    with pytest.raises(UserError, match=r"'a' feeds 'c', but gradients are switched off between them"):
+        inspection.check_layer(LayerView("c"), ["a"])

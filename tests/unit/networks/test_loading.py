@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from helpers import CIFAR_RESNET
 from purelens.errors import UserError
-from purelens.networks.loading import build_architecture, build_network, load_network, read_checkpoint
+from purelens.networks.checkpoints import read_checkpoint
+from purelens.networks.loading import build_architecture, build_network, load_network
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,7 @@ class Model(Section):
         published = self.architecture.startswith(("torchvision:", "timm:"))
         if self.weights == "published" and not published:
             raise ValueError(f"weights: nothing is published for {self.architecture!r}; give a file, or 'random'")
-        if self.weights not in ("published", "random") and not Path(self.weights).suffix:
+        if self.weights not in ("published", "random") and not names_a_file(self.weights):
             raise ValueError(f"weights: {self.weights!r} is neither 'published' nor 'random' nor a file")
         return self
 
@@ -101,6 +101,15 @@ class Model(Section):
             layers = {name: {} if layer is None else layer for name, layer in values["layers"].items()}
             return {**values, "layers": layers}
         return values
+
+
+SCHEMES = ("hf-hub:", "hf_hub:", "local-dir:")
+"""What names of timm and open_clip begin with that are those of a hub or folder."""
+
+
+def names_a_file(weights: str) -> bool:
+    """Tell whether weights are a path: with a suffix or a folder, or simply there."""
+    return bool(Path(weights).suffix) or "/" in weights or Path(weights).is_file()
 
 
 EMBEDDING_FILES = (".npy", ".safetensors", ".h5", ".hdf5")
@@ -141,7 +150,8 @@ class Embedder(Section):
     def _complete(self) -> "Embedder":
         if self.source == "file" and self.weights is None:
             raise ValueError("source 'file' needs weights: the .npy, .safetensors or .h5 file of embeddings")
-        if self.source == "open_clip" and self.weights is None:
+        of_a_hub = (self.architecture or "").startswith(SCHEMES)
+        if self.source == "open_clip" and self.weights is None and not of_a_hub:
             raise ValueError("source 'open_clip' needs weights: a pretrained tag, a file, or 'random'")
         if self.source != "file" and self.architecture is None:
             raise ValueError(f"source {self.source!r} needs architecture")

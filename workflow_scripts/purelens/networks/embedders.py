@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from purelens.config.inputs import SCHEMES, names_a_file
 from purelens.data.images import Geometry
 from purelens.errors import UserError, listed, nearest
+from purelens.networks.checkpoints import load_weights, read_checkpoint
 from purelens.networks.imports import open_clip, timm
-from purelens.networks.loading import Network, build_network, load_weights
+from purelens.networks.loading import Network, build_network
 from purelens.networks.subnetwork import LayerView, Segment, on_meta
 
 TEXTS_AT_A_TIME = 256
@@ -105,16 +107,43 @@ def build_clip(architecture: str, weights: str) -> Any:
         library.add_model_config(Path(architecture))
         name = Path(architecture).stem
     check_clip_name(name, weights)
-    if weights == "random" or Path(weights).suffix:
-        model = library.create_model(name, pretrained=None)
-        if weights != "random":
-            load_weights(model, weights, architecture)
-        return model
     try:
+        if name.startswith(SCHEMES):
+            return library.create_model(_scheme(name), load_weights=weights != "random")
+        if weights == "random" or names_a_file(weights):
+            model = library.create_model(name, pretrained=None)
+            return model if weights == "random" else _with_checkpoint(model, weights, architecture)
         return library.create_model(name, pretrained=weights)
+    except UserError:
+        raise
     except Exception as error:  # network and hub errors of several libraries
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"embedder: weights {weights!r} of {name} cannot be had: {reason}") from None
+
+
+def _scheme(name: str) -> str:
+    """Write a name of a hub as open_clip does."""
+    return name.replace("hf_hub:", "hf-hub:", 1)
+
+
+def _with_checkpoint(model: Any, weights: str, architecture: str) -> Any:
+    """Load a checkpoint; where it does not fit as it is, as open_clip loads its own: positions are adapted."""
+    try:
+        load_weights(model, weights, architecture)
+    except UserError:
+        read_checkpoint(weights)  # refuses what is more than tensors
+        if not _adapted(model, weights):
+            raise
+    return model
+
+
+def _adapted(model: Any, weights: str) -> bool:
+    """Let open_clip load a checkpoint in its own way; False if it cannot, of which it says a thousand words."""
+    try:
+        open_clip().factory.load_checkpoint(model, weights)
+    except Exception:
+        return False
+    return True
 
 
 def check_clip_name(name: str, weights: str) -> None:
@@ -130,12 +159,14 @@ def check_clip_name(name: str, weights: str) -> None:
     UserError
         With the nearest valid name.
     """
+    if name.startswith(SCHEMES):
+        return  # the library tells what a hub or a folder lacks
     known = open_clip().list_models()
     if name not in known:
         close = nearest(name, known)
         raise UserError(f"embedder: open_clip has no model {name!r}{close or '; e.g. ' + listed(known, 3)}")
     tags = open_clip().list_pretrained_tags_by_model(name)
-    if weights != "random" and not Path(weights).suffix and weights not in tags:
+    if weights != "random" and not names_a_file(weights) and weights not in tags:
         close = nearest(weights, tags)
         raise UserError(f"embedder: {name} has no pretrained tag {weights!r}{close}; has {listed(tags)}")
 
@@ -184,7 +215,7 @@ def encode_texts(
     """
     torch.manual_seed(seed)
     model = build_clip(architecture, weights).eval().requires_grad_(False).to(device)
-    name = Path(architecture).stem if architecture.endswith(".json") else architecture
+    name = Path(architecture).stem if architecture.endswith(".json") else _scheme(architecture)
     tokenize = open_clip().get_tokenizer(name)
     embeddings = []
     with torch.inference_mode():

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -152,8 +152,24 @@ class Inspection:
             output, lower = segment.forward(self._image)
             for name, activation in lower.items():
                 if not self._feeds(activation, output):
-                    raise UserError(f"lower layer {name!r} does not lie below {layer!r}: it does not feed it")
+                    self._refuse_lower_layer(name, layer)
             return segment.resolve(view, self._image.shape[-1])[1]
+
+    def _refuse_lower_layer(self, lower_layer: str, layer: str) -> NoReturn:
+        """Say why no gradient arrives: nothing is fed, or gradients are switched off on the way."""
+        module, images = self._with_numbers()
+        outputs: list[torch.Tensor] = []
+        for sign in (1, -1):
+            flip = find_layer(module, lower_layer).register_forward_hook(lambda *call, s=sign: _scaled(call[-1], s))
+            with Segment(module, layer) as segment, torch.no_grad():
+                outputs.append(segment.forward(images)[0])
+            flip.remove()
+        if torch.equal(*outputs):
+            raise UserError(f"lower layer {lower_layer!r} does not lie below {layer!r}: it does not feed it")
+        raise UserError(
+            f"lower layer {lower_layer!r} feeds {layer!r}, but gradients are switched off between them (torch.no_grad, detach, "
+            "or a checkpoint with use_reentrant=True); let the network's code compute them"
+        )
 
     @staticmethod
     def _feeds(activation: torch.Tensor, output: torch.Tensor) -> bool:
@@ -178,3 +194,8 @@ class Inspection:
         with Segment(module, layer) as segment, torch.enable_grad():
             plan = plan_rules(module, lambda: segment.forward(images), layer)
             check_rules(module, plan, lambda: segment.forward(images), layer)
+
+
+def _scaled(output: Any, factor: float) -> Any:
+    """Scale an output, or the first of several."""
+    return (output[0] * factor, *output[1:]) if isinstance(output, tuple) else output * factor

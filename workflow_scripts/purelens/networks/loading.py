@@ -7,23 +7,35 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from torch._dynamo.eval_frame import OptimizedModule
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.overrides import TorchFunctionMode
 
+from purelens.config.inputs import SCHEMES
 from purelens.errors import UserError, listed, nearest
 from purelens.networks.baked import bake_weights
+from purelens.networks.checkpoints import incompatible_keys, load_weights, read_checkpoint
 from purelens.networks.imports import timm, torchvision, with_torchvision
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CPU = torch.device("cpu")
-CHECKPOINT_WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+OPAQUE_WORDS: dict[Any, tuple[str, str]] = {
+    torch.jit.ScriptModule: (
+        "scripted or traced, and its layers cannot be looked into (hooks never fire)",
+        "return the module that it was made from",
+    ),
+    LazyModuleMixin: (
+        "lazy: its parameters have no shapes yet",
+        "run it once in the factory, or give the numbers of its inputs",
+    ),
+}
+OPAQUE = tuple(OPAQUE_WORDS)
 
 RANDOM_INITIALIZERS = {
     torch.Tensor.uniform_,
@@ -36,8 +48,6 @@ RANDOM_INITIALIZERS = {
     torch.nn.init.xavier_uniform_,
     torch.nn.init.xavier_normal_,
 }
-
-State = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -91,16 +101,14 @@ def build_architecture(architecture: str, options: Mapping[str, Any]) -> torch.n
     UserError
         If there is no such architecture, or it does not take these options.
     """
-    library, _, name = architecture.rpartition(":")
+    library, name = library_of(architecture)
     if library == "torchvision":
         known = torchvision().models.list_models()
         if name not in known:
             raise UserError(f"architecture {architecture!r}: torchvision has no model {name!r}{nearest(name, known)}")
         return _call(architecture, torchvision().models.get_model, {"name": name, "weights": None, **options})
     if library == "timm":
-        known = timm().list_models()
-        if name.split(".")[0] not in known:
-            raise UserError(f"architecture {architecture!r}: timm has no model {name!r}{nearest(name, known)}")
+        check_timm_name(name, f"architecture {architecture!r}")
         return _call(architecture, timm().create_model, {"model_name": name, "pretrained": False, **options})
     if library.endswith(".py"):
         factory = load_factory(library, name)
@@ -168,7 +176,23 @@ def _call(architecture: str, factory: Any, options: dict[str, Any]) -> torch.nn.
         raise UserError(f"architecture {architecture!r} cannot be built: {type(error).__name__}: {reason}") from None
     if not isinstance(module, torch.nn.Module):
         raise UserError(f"architecture {architecture!r} gives a {type(module).__name__}, not a torch.nn.Module")
-    return module.eval().requires_grad_(False)
+    return _plain(module, architecture).eval().requires_grad_(False)
+
+
+def _plain(module: torch.nn.Module, architecture: str) -> torch.nn.Module:
+    """Unwrap what torch.compile and DataParallel wrap; refuse modules that nothing can look into."""
+    while isinstance(module, OptimizedModule | torch.nn.DataParallel):
+        module = module._orig_mod if isinstance(module, OptimizedModule) else module.module
+    for name, child in list(module.named_modules()):
+        if isinstance(child, OptimizedModule):
+            parent, _, leaf = name.rpartition(".")
+            setattr(module.get_submodule(parent), leaf, child._orig_mod)
+    where = {name: child for name, child in module.named_modules() if isinstance(child, OPAQUE)}
+    for name, child in where.items():
+        kind, remedy = next((words for cls, words in OPAQUE_WORDS.items() if isinstance(child, cls)))
+        place = f"module {name!r}" if name else "the network"
+        raise UserError(f"architecture {architecture!r}: {place} is {kind}; {remedy}")
+    return module
 
 
 def build_network(
@@ -203,7 +227,7 @@ def build_network(
         If the weights cannot be had or do not fit.
     """
     torch.manual_seed(seed)
-    library, _, name = architecture.rpartition(":")
+    library, name = library_of(architecture)
     published_mean: tuple[float, ...] = IMAGENET_MEAN
     published_std: tuple[float, ...] = IMAGENET_STD
     if weights == "published":
@@ -211,8 +235,52 @@ def build_network(
     else:
         module = build_architecture(architecture, options)
         if weights != "random":
-            load_weights(module, weights, architecture)
+            module = _loaded(module, weights, architecture, options)
     return Network(module.eval().requires_grad_(False), tuple(mean or published_mean), tuple(std or published_std))
+
+
+def library_of(architecture: str) -> tuple[str, str]:
+    """Split an architecture into its library, or the Python file, and the name in it, which may have colons too."""
+    for library in ("torchvision", "timm"):
+        if architecture.startswith(f"{library}:"):
+            return library, architecture.removeprefix(f"{library}:")
+    library, _, name = architecture.rpartition(":")
+    return library, name
+
+
+def check_timm_name(name: str, what: str) -> None:
+    """Check that timm has a model; models of a hub or folder are told by timm itself.
+
+    Raises
+    ------
+    UserError
+        With the nearest valid name, after ``what``.
+    """
+    known = timm().list_models()
+    if not name.startswith(SCHEMES) and name.split(".")[0] not in known:
+        close = nearest(name, known)
+        raise UserError(f"{what}: timm has no model {name!r}{close or '; e.g. ' + listed(known, 3)}")
+
+
+def _loaded(module: torch.nn.Module, weights: str, architecture: str, options: Mapping[str, Any]) -> torch.nn.Module:
+    """Load a checkpoint; where it does not fit as it is, as its library loads its own: heads and positions are adapted."""
+    library, name = library_of(architecture)
+    try:
+        load_weights(module, weights, architecture)
+        return module
+    except UserError:
+        if library != "timm" or name.startswith(SCHEMES):
+            raise
+        with incompatible_keys() as missing:
+            given = {"model_name": name, "pretrained": True, **options}
+            adapted = _call(architecture, timm().create_model, {**given, **_checkpoint_of_timm(weights)})
+        if missing:
+            raise
+        return adapted
+
+
+def _checkpoint_of_timm(weights: str) -> dict[str, Any]:
+    return {"pretrained_cfg_overlay": {"state_dict": read_checkpoint(weights)}}
 
 
 def _published(
@@ -236,84 +304,6 @@ def _published(
             f"give weights: path/to/file.safetensors"
         ) from None
     raise UserError(f"weights: nothing is published for {library}:{name}; give a file, or 'random'")
-
-
-def load_weights(module: torch.nn.Module, path: str, architecture: str) -> None:
-    """Load a checkpoint into a network. Every key must fit.
-
-    Parameters
-    ----------
-    module
-        The network.
-    path
-        The checkpoint (see `read_checkpoint`).
-    architecture
-        Its name, for the message.
-
-    Raises
-    ------
-    UserError
-        With the keys that are missing, unexpected or of another shape.
-    """
-    state, expected = read_checkpoint(path), module.state_dict()
-    if not any(key in expected for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}  # as DataParallel saves it
-    missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in expected]
-    shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
-        for key in expected
-        if key in state and state[key].shape != expected[key].shape
-    ]
-    problems = [
-        f"{title}: {listed(keys, 5)}"
-        for title, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
-        if keys
-    ]
-    if problems:
-        raise UserError(f"weights {path} are not of architecture {architecture!r}: {'; '.join(problems)}")
-    module.load_state_dict(state, strict=False)
-
-
-def read_checkpoint(path: str) -> State:
-    """Read a plain state dict, without running what a pickle may hold.
-
-    Parameters
-    ----------
-    path
-        A ``.safetensors`` file, or a file of ``torch.save``.
-
-    Raises
-    ------
-    UserError
-        If the file is missing, damaged, or more than tensors by name.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"weights: there is no file {path}")
-    try:
-        values = load_file(path) if path.endswith(".safetensors") else torch.load(path, "cpu", weights_only=True)
-    except UnpicklingError:
-        if not _looks_like_a_checkpoint(path):
-            raise UserError(f"weights: {path} is no checkpoint (its first bytes are of something else)") from None
-        raise UserError(
-            f"weights: {path} is a pickle with more than tensors in it and is not opened, as that could run any code; "
-            f"save the network's state_dict() instead"
-        ) from None
-    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"weights: cannot read {path}: {reason}") from None
-    for wrapper in CHECKPOINT_WRAPPERS:
-        if isinstance(values, dict) and isinstance(values.get(wrapper), dict):
-            values = values[wrapper]
-    if not isinstance(values, dict) or not all(isinstance(v, torch.Tensor) for v in values.values()):
-        raise UserError(f"weights: {path} is not a plain state dict (tensors by name)")
-    return {str(key): value for key, value in values.items()}
-
-
-def _looks_like_a_checkpoint(path: str) -> bool:
-    """Tell whether a file starts as a zip archive or a pickle does."""
-    with Path(path).open("rb") as file:
-        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 class _NothingDrawn(TorchFunctionMode):

@@ -88,7 +88,7 @@ def _accuracy(network: Network, images_h5: str, batch_size: int | None, seed: in
         counts = [count for _, _, count in in_batches(right, len(sample), network.device, images.size, batch_size)]
     if not counts or None in counts:
         logger.warning(
-            "the accuracy is not known: of the images %d are labeled, with %d classes, and the network has another number of outputs",
+            "the accuracy is not known: %d images are labeled, with %d classes, and the network has another number of outputs",
             len(labeled),
             n_classes,
         )

@@ -5,22 +5,23 @@ See invariant 1 (fingerprints) in ``docs/reruns.md``.
 
 import ast
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from purelens.data.images import open_source
 from purelens.errors import UserError
-from purelens.storage.files import digest_of
+from purelens.storage.files import digest_of, read_sealed, write_sealed
 from purelens.storage.reading import checked_content
 
 BUNDLED = Path(__file__).parents[2]
 """The folder of scripts, ``workflow_scripts``."""
+
+FOLDER = "local-dir:"
+"""What the name of a model in a folder begins with."""
 
 MANY_FILES = 1000
 """From this number on, the log says that files are being read."""
@@ -83,6 +84,8 @@ def architecture_digest(architecture: str) -> str | None:
 
     For a program, the local modules that it imports count too; comments, docstrings and formatting do not.
     """
+    if architecture.startswith(FOLDER):
+        return folder_digest(architecture.removeprefix(FOLDER), Digests())
     file = architecture.rpartition(":")[0] if ".py:" in architecture else architecture
     if not file.endswith(".py") or not Path(file).is_file():
         return file_digest(file) if file.endswith(".json") else None
@@ -135,9 +138,7 @@ class Digests:
         self._known: dict[str, list[Any]] = {}
         self._learned = False
         if memory is not None:
-            with suppress(OSError, ValueError):
-                known = json.loads(memory.read_text(encoding="utf-8"))
-                self._known = known if isinstance(known, dict) else {}
+            self._known = read_sealed(memory) or {}
 
     def of(self, path: str | Path) -> str:
         """Digest a file: sha256 as hexadecimal digits; ``missing`` if it does not exist."""
@@ -179,12 +180,8 @@ class Digests:
         """Write the digests that were computed to the memory."""
         if self._memory is None or not self._learned:
             return
-        with suppress(OSError):
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._memory.with_suffix(f".{os.getpid()}")
-            temporary.write_text(json.dumps(self._known), encoding="utf-8")
-            temporary.replace(self._memory)
-            self._learned = False
+        write_sealed(self._memory, self._known)
+        self._learned = False
 
 
 def folder_digest(folder: str | Path, digests: Digests) -> str:

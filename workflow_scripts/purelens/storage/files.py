@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +122,22 @@ def write_json(path: str | Path, values: Mapping[str, Any]) -> None:
     """Write a small JSON file atomically."""
     with replace_when_whole(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_sealed(path: Path, values: Any) -> None:
+    """Write what can be found out again, with a digest; a disk that is full or read-only is no error."""
+    text = json.dumps(values, sort_keys=True)
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}", encoding="utf-8")
+        temporary.replace(path)
+
+
+def read_sealed(path: Path) -> Any:
+    """Read what `write_sealed` wrote; None if it is not there, or was damaged or edited."""
+    try:
+        digest, _, text = path.read_text(encoding="utf-8").partition("\n")
+    except (OSError, ValueError):
+        return None
+    return json.loads(text) if hashlib.sha256(text.encode()).hexdigest() == digest else None

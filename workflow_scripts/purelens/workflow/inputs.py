@@ -18,6 +18,7 @@ from purelens.reruns.staleness import Freshness, Marks, Step, check_not_in_the_f
 from purelens.storage.paths import MEMORY
 from purelens.workflow.estimates import artifact_bytes, measured_seconds, memory_mb
 from purelens.workflow.job import CHANGED, input_paths
+from purelens.workflow.preflight import check_files, check_inputs_of_the_lens
 from purelens.workflow.study import Names, Study
 
 Files = str | Iterable[str] | Callable[[Names], str | Iterable[str]]
@@ -149,7 +150,10 @@ class Inputs:
             check_not_in_the_future(paths)
 
     def _check_settings(self) -> None:
-        """Stop where a profile lacks what keeps Snakemake from rerunning fresh files and from removing old ones."""
+        """Stop where files are missing, or a profile lets Snakemake rerun fresh files or remove old ones.
+
+        Also while jobs are only planned: what can be known from headers and counts is told before hours are spent.
+        """
         if self._checked:
             return
         self._checked = True
@@ -161,6 +165,9 @@ class Inputs:
             missing.append("keep-incomplete: true")
         if execution is not None and not execution.ignore_incomplete:
             missing.append("ignore-incomplete: true")
+        with _told():
+            check_files(self.study.config)
+            check_inputs_of_the_lens(self.study.config)
         if missing:
             _stop(f"add to your profile, as in profiles/default/config.yaml: {', '.join(missing)}")
 

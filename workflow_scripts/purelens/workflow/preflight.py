@@ -6,21 +6,20 @@ Building networks takes seconds, so results are kept in ``.snakemake``, under th
 import hashlib
 import importlib.util
 import json
-import os
 import tempfile
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from purelens.circuits.selection import neuron_ids
-from purelens.config.inputs import EMBEDDING_FILES, Embedder, Layer, Model
+from purelens.config.inputs import EMBEDDING_FILES, Dataset, Embedder, Layer, Model, names_a_file
 from purelens.config.study import Config
 from purelens.data.images import open_source
 from purelens.data.vocabulary import FEWEST_TEXTS, read_texts
-from purelens.errors import UserError, listed, nearest
+from purelens.errors import UserError
 from purelens.reruns.code_digests import definition_digest
 from purelens.reruns.digests import architecture_digest
+from purelens.storage.files import read_sealed, write_sealed
 from purelens.storage.paths import MEMORY, is_of_the_world
 
 
@@ -113,9 +112,11 @@ def check_files(config: Config) -> None:
         Naming the key and the file.
     """
     named = {f"datasets.{name}.images": dataset.images for name, dataset in config.datasets.items()}
-    named |= {f"models.{name}.weights": model.weights for name, model in config.models.items() if "." in model.weights}
+    named |= {
+        f"models.{name}.weights": model.weights for name, model in config.models.items() if names_a_file(model.weights)
+    }
     for name, embedder in config.embedders.items():
-        if Path(embedder.weights or "").suffix:
+        if names_a_file(embedder.weights or ""):
             named[f"embedders.{name}.weights"] = str(embedder.weights)
     named |= files_of_explanations(config) | files_of_the_lens(config)
     for key, file in named.items():
@@ -127,10 +128,9 @@ def check_files(config: Config) -> None:
     for name, concepts in config.explain.concepts.items():
         if concepts.text_embeddings is not None:
             _check_embeddings(f"explain.concepts.{name}.text_embeddings", concepts.text_embeddings)
-    _check_writable(Path(config.results))
     for dataset in config.datasets.values():
         if not is_of_the_world(config.results, dataset.images):
-            n_images = open_source(dataset.images).n_images
+            n_images = _count_images(dataset)
             if config.models and n_images < config.references:
                 raise UserError(
                     f"images: {dataset.images} has {n_images} images, fewer than the {config.references} references of a neuron"
@@ -139,6 +139,19 @@ def check_files(config: Config) -> None:
                 n_shards = getattr(config.shards, stage)
                 if n_images < n_shards:
                     raise UserError(f"config: shards.{stage}: {n_shards} jobs for {n_images} images")
+
+
+def _count_images(dataset: Dataset) -> int:
+    """Count the images of a source, without decoding them; those that are not there do not count."""
+    source = open_source(dataset.images)
+    if source.folder is None:
+        return source.n_images
+    there = [(source.folder / path).exists() for path in source.paths]
+    missing = [path for path, exists in zip(source.paths, there, strict=True) if not exists]
+    if missing and (dataset.on_bad_image == "error" or len(missing) == source.n_images):
+        some = f"{len(missing)} of the {source.n_images} images are not there, such as {missing[0]}"
+        raise UserError(f"images: {dataset.images}: {some}")
+    return source.n_images - len(missing)
 
 
 def _check_embeddings(key: str, path: str) -> None:
@@ -198,8 +211,14 @@ def check_inputs_of_the_lens(config: Config) -> None:
         )
 
 
-def _check_writable(results: Path) -> None:
-    """Try to write a file into the results folder."""
+def check_writable(results: Path) -> None:
+    """Try to write a file into the results folder.
+
+    Raises
+    ------
+    UserError
+        If that cannot be done.
+    """
     try:
         results.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=results):
@@ -214,14 +233,11 @@ def _cached(facts: dict[str, Any], architecture: str, compute: Any) -> dict[str,
     code = [definition_digest(here, name) for name in ("check_study", "check_lens_models")]
     key = json.dumps([facts, architecture_digest(architecture), code], sort_keys=True, default=str)
     path = MEMORY / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
-    with suppress(OSError, ValueError):
-        return json.loads(path.read_text(encoding="utf-8"))
+    known: dict[str, dict[str, Any]] | None = read_sealed(path)
+    if known is not None:
+        return known
     result = compute()
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(result), encoding="utf-8")
-        temporary.replace(path)
+    write_sealed(path, result)
     return result
 
 
@@ -277,10 +293,7 @@ def _check_embedder(embedder: Embedder) -> dict[str, dict[str, Any]]:
         else:
             check_clip_name(str(embedder.architecture), str(embedder.weights))
     elif embedder.source == "timm":
-        from purelens.networks.imports import timm
+        from purelens.networks.loading import check_timm_name
 
-        known, name = timm().list_models(), str(embedder.architecture)
-        if name.split(".")[0] not in known:
-            close = nearest(name, known)
-            raise UserError(f"embedder: timm has no model {name!r}{close or '; e.g. ' + listed(known, 3)}")
+        check_timm_name(str(embedder.architecture), "embedder")
     return {}
