@@ -3,6 +3,7 @@
 import re
 import typing
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -30,6 +31,14 @@ def _check_name(name: str) -> str:
             f"{LONGEST_NAME}, none of {', '.join(RESERVED_NAMES)}, and not ending as a file does ({', '.join(SUFFIXES)})"
         )
     return name
+
+
+def is_there(path: str | Path) -> bool:
+    """Tell whether there is a file or folder; a text that can be no path (too long, with a null byte) is none."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def check_distinct(names: Iterable[str]) -> None:
@@ -107,7 +116,7 @@ class Section(BaseModel):
         Keys of earlier versions, and what they are called now: the error for an old key names the new one.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     renamed: ClassVar[dict[str, str]] = {}
 
 

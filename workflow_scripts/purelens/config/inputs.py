@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from purelens.config.base import LayerName, Mean, Positive, Section, Std, check_unique
+from purelens.config.base import LayerName, Mean, Positive, Section, Std, check_unique, is_there
 from purelens.errors import listed
 
 
@@ -109,7 +109,7 @@ SCHEMES = ("hf-hub:", "hf_hub:", "local-dir:")
 
 def names_a_file(weights: str) -> bool:
     """Tell whether weights are a path: with a suffix or a folder, or simply there."""
-    return bool(Path(weights).suffix) or "/" in weights or Path(weights).is_file()
+    return bool(Path(weights).suffix) or "/" in weights or is_there(weights)
 
 
 EMBEDDING_FILES = (".npy", ".safetensors", ".h5", ".hdf5")

@@ -1,6 +1,7 @@
 """Decode images: from a folder of class folders, a CSV of paths and labels, or an HDF5 file."""
 
 import csv
+import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,10 @@ import h5py
 import numpy as np
 from PIL import Image
 
+from purelens.config.base import is_there
 from purelens.data.decoding import EXTENSIONS, BadImageError, decode
 from purelens.errors import UserError, listed, nearest
+from purelens.storage.files import read_text
 from purelens.storage.hdf5 import find_dataset, open_hdf5
 from purelens.storage.reading import DAMAGED, checked_content, is_artifact, rebuild
 
@@ -161,7 +164,7 @@ def open_source(images: str | Path) -> Source:
         If it holds nothing usable; the message names the file, folder or column.
     """
     path = Path(images)
-    if not path.exists():
+    if not is_there(path):
         raise UserError(f"images: {path} does not exist")
     if path.is_dir():
         return _folder_source(path)
@@ -209,11 +212,10 @@ def _files_within(folder: Path) -> Iterator[Path]:
 def _csv_source(path: Path) -> Source:
     """List a table with a column ``path`` (relative to the table) and, if known, ``label`` and ``caption``."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            reader.fieldnames = columns = _columns(path, reader.fieldnames or [])
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        reader.fieldnames = columns = _columns(path, reader.fieldnames or [])
+        rows = list(reader)
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"images: cannot read {path} as a CSV table: {error}") from None
     if "path" not in columns:
         raise UserError(f"images: {path} has no column 'path'{nearest('path', columns)}; it has {listed(columns)}")

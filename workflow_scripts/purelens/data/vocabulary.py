@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from purelens.errors import UserError, listed, nearest
+from purelens.storage.files import read_text
 
 FEWEST_TEXTS = 2
 """A direction is decomposed into texts centered by their mean: a single text would be zero."""
@@ -42,7 +43,7 @@ def read_texts(path: str, template: str = "{}") -> Texts:
     """
     try:
         rows = _rows(Path(path))
-    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error, RecursionError) as error:
         raise UserError(f"concepts: cannot read {path}: {' '.join(str(error).split())}") from None
     first: dict[str, str] = {}
     for name, prompt in rows:
@@ -54,7 +55,7 @@ def read_texts(path: str, template: str = "{}") -> Texts:
 
 
 def _rows(path: Path) -> list[tuple[str, str]]:
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_text(path)
     if path.suffix.lower() == ".json":
         values = json.loads(text)
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
@@ -90,7 +91,7 @@ def read_superclasses(path: str, classes: Sequence[str]) -> dict[str, list[int]]
         If the file is something else, or a class is not in the dataset.
     """
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        values = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"concepts: cannot read {path}: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict) or not all(_is_list_of_texts(members) for members in values.values()):
@@ -129,10 +130,9 @@ def read_imported(path: str) -> dict[int, ImportedExplanation]:
         Naming the line that is wrong.
     """
     try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns, rows = list(reader.fieldnames or []), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        columns, rows = list(reader.fieldnames or []), list(reader)
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"explanations: cannot read {path}: {error}") from None
     for column in ("neuron", "concept"):
         if column not in columns:

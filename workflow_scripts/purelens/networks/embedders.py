@@ -17,6 +17,7 @@ from purelens.networks.checkpoints import load_weights, read_checkpoint
 from purelens.networks.imports import open_clip, timm
 from purelens.networks.loading import Network, build_network
 from purelens.networks.subnetwork import LayerView, Segment, on_meta
+from purelens.storage.files import read_text
 
 TEXTS_AT_A_TIME = 256
 
@@ -180,10 +181,10 @@ def check_clip_config(path: str) -> None:
         If it is missing, no JSON, or lacks a section.
     """
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
     except FileNotFoundError:
         raise UserError(f"embedder: there is no model config {path}") from None
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"embedder: {path} is not JSON: {error}") from None
     missing = [
         key for key in ("embed_dim", "vision_cfg", "text_cfg") if not isinstance(values, dict) or key not in values

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 
 UNFINISHED, CHECKPOINT, LOCK = ".part", ".checkpoint", ".lock"
 """Endings of the hidden files beside a file that a job is writing."""
+
+MOST_TEXT_BYTES = 2**30
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Constants of Linux for ``renameat2``: the current folder, and the flag that exchanges two names."""
@@ -116,6 +119,27 @@ def digest_of(path: str | Path) -> str:
     """Digest the bytes of a file: sha256, as hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_text(path: str | Path) -> str:
+    """Read a text of the user's.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is no regular file (a pipe would wait for ever), too large, or no text.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is no regular file")
+    if status.st_size > MOST_TEXT_BYTES:
+        raise ValueError(f"it is larger than {MOST_TEXT_BYTES // 2**20} MB")
+    text = Path(path).read_text(encoding="utf-8-sig")
+    if "\0" in text:
+        raise ValueError("it is no text: there are null bytes in it")
+    return text
 
 
 def write_json(path: str | Path, values: Mapping[str, Any]) -> None:

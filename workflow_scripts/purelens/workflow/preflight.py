@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from purelens.circuits.selection import neuron_ids
+from purelens.config.base import is_there
 from purelens.config.inputs import EMBEDDING_FILES, Dataset, Embedder, Layer, Model, names_a_file
 from purelens.config.study import Config
 from purelens.data.images import open_source
@@ -120,7 +121,7 @@ def check_files(config: Config) -> None:
             named[f"embedders.{name}.weights"] = str(embedder.weights)
     named |= files_of_explanations(config) | files_of_the_lens(config)
     for key, file in named.items():
-        if not Path(file).exists() and not is_of_the_world(config.results, file):
+        if not is_there(file) and not is_of_the_world(config.results, file):
             raise UserError(f"config: {key}: there is no file or folder {file}")
     for name, embedder in config.embedders.items():
         if embedder.source == "file":
@@ -146,7 +147,7 @@ def _count_images(dataset: Dataset) -> int:
     source = open_source(dataset.images)
     if source.folder is None:
         return source.n_images
-    there = [(source.folder / path).exists() for path in source.paths]
+    there = [is_there(source.folder / path) for path in source.paths]
     missing = [path for path, exists in zip(source.paths, there, strict=True) if not exists]
     if missing and (dataset.on_bad_image == "error" or len(missing) == source.n_images):
         some = f"{len(missing)} of the {source.n_images} images are not there, such as {missing[0]}"

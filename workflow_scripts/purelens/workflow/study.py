@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from purelens.circuits.selection import neuron_ids, neuron_ranges
+from purelens.config.base import is_there
 from purelens.config.inputs import Dataset, Layer, Model
 from purelens.config.study import Config, load_config
 from purelens.data.images import open_source
@@ -145,7 +146,11 @@ class Study:
     def files(self, *values: str | None) -> list[str]:
         """Select the inputs among values of the study: folders and names of published weights are params."""
         results = self.config.results
-        return [value for value in values if value and (Path(value).is_file() or is_of_the_world(results, value))]
+        return [
+            value
+            for value in values
+            if value and ((is_there(value) and Path(value).is_file()) or is_of_the_world(results, value))
+        ]
 
     def embedder_file(self, w: Names) -> list[str]:
         """List the checkpoint of the embedding model of a job, if it is a file."""
@@ -223,7 +228,7 @@ class Study:
         images = self.config.datasets[dataset].images
         if is_of_the_world(self.config.results, images):
             return self.config.world.probe_scenes
-        return _count_images(images) if Path(images).exists() else 0
+        return _count_images(images) if is_there(images) else 0
 
 
 @cache
