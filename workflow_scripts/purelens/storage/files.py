@@ -150,7 +150,7 @@ def write_json(path: str | Path, values: Mapping[str, Any]) -> None:
 
 def write_sealed(path: Path, values: Any) -> None:
     """Write what can be found out again, with a digest; a disk that is full or read-only is no error."""
-    text = json.dumps(values, sort_keys=True)
+    text = json.dumps(values)  # in their order, which may mean something
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
