@@ -11,7 +11,7 @@ demo: .venv/.complete
 # The longest files go first, so that both processes have work to the end.
 test: .venv/.complete
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
-		tests/workflow/test_reruns.py tests/workflow/test_faults.py tests/workflow/test_kills.py tests/workflow tests/report tests/trained tests/bench tests/unit
+		tests/workflow/test_reruns.py tests/workflow/test_faults.py tests/workflow/test_kills.py tests/workflow tests/attacks tests/report tests/trained tests/bench tests/unit
 
 # The workflow on a SLURM of one node, which the test starts and stops itself; needs root, slurm-wlm and munge.
 test-slurm: slurm
