@@ -68,6 +68,7 @@ rule concepts:
     params:
         settings=explain.settings,
         embedder=explain.embedder,
+        watch=explain.watch,
         imported=explain.imported,
         seed=settings.seed,
         code=code_digest("concepts"),

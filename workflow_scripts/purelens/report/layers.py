@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,7 @@ def layer_facts(files: LayerFiles, card: Mapping[str, Any], summaries: Mapping[s
         "n_rejected": len(rejected),
         "top1": card.get("top1"),
         "top1_images": card.get("top1_images"),
-        "architecture": card.get("architecture"),
+        "architecture": Path(str(card.get("architecture"))).name,  # a path of the user's is not shown
         "warnings": _warnings(files, len(rejected)),
         "conserved": _conserved(files),
         "summaries": {name: table.to_dict("records") for name, table in summaries.items()},

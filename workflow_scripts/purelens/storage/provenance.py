@@ -263,10 +263,13 @@ class Lineage:
     ----------
     fingerprints, contents
         Of each input, by its name: the hash of what it was made from, and the digest of what is in it.
+    made
+        The inputs that rules made; the others are files of the user's.
     """
 
     fingerprints: Mapping[str, str]
     contents: Mapping[str, str]
+    made: Collection[str] = ()
 
 
 def check_lineage(inputs: Mapping[str, str]) -> Lineage:
@@ -300,7 +303,7 @@ def check_lineage(inputs: Mapping[str, str]) -> Lineage:
                 f"remove {record_path(path)}"
             )
         fingerprints[name] = record["fingerprint"] if record else contents[name]
-    lineage = Lineage(fingerprints, contents)
+    lineage = Lineage(fingerprints, contents, {name for name, record in records.items() if record})
     for name, record in records.items():
         for other in _misfits(record, lineage) if record else []:
             path = inputs[name]

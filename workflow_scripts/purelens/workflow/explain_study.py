@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from purelens.config.explain import Concepts
+from purelens.reruns.digests import architecture_digest
 from purelens.workflow.study import Names, Study
 
 
@@ -60,6 +61,11 @@ class ExplainStudy:
         """Return the settings of the embedding model of the texts of a concept set; None for labels."""
         name = self._concepts(w).embedder
         return self.study.embedder(name) if name else None
+
+    def watch(self, w: Names) -> dict[str, str | None]:
+        """Digest the architecture of that model, if it is a file."""
+        embedder = self.embedder(w)
+        return {"architecture": architecture_digest(embedder["architecture"] or "") if embedder else None}
 
     def embedded_images(self, w: Names) -> list[str]:
         """List the embeddings of the images by that model; none for labels."""

@@ -123,7 +123,8 @@ def _provenance(snakemake: Any) -> Provenance:
     folder = Path(snakemake.output[0]).parent if snakemake.output else Path()
     inputs = input_paths(snakemake.input)
     lineage = check_lineage(inputs)
-    paths = {name: os.path.relpath(path, folder) for name, path in inputs.items()}
+    # where the user keeps files is nobody else's business: results are shared
+    paths = {name: os.path.relpath(inputs[name], folder) for name in inputs if name in lineage.made}
     return provenance_of(dict(snakemake.params.items()), lineage.fingerprints, paths, lineage.contents, inputs.values())
 
 
