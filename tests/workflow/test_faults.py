@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from purelens.reruns.verify import verify
+from support.edited import edited
 from support.stages import LAYER, complete_artifacts, kill, wait_for_job, without_results
 from support.workplace import Workplace, hidden, results_of
 
@@ -203,6 +204,51 @@ def test_two_runs_at_once(finished: Path, tiny: dict[str, Any], tmp_path: Path) 
     output, error = process.communicate(timeout=200)
     assert process.returncode == 0, output + error
     complete_artifacts(workplace.folder / "results", results_of(finished))
+
+
+def test_two_runs_through_two_names_of_one_folder(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+    """Snakemake's lock does not see it: each run has a folder of its own."""
+    workplace = without_results(tmp_path / "one", finished)
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two/results").symlink_to(workplace.folder / "results")
+    process = workplace.start(tiny, f"{LAYER}/relevances.h5")
+    assert wait_for_job(workplace, process, "dataset")
+    second = Workplace(tmp_path / "two").snakemake(tiny, f"{LAYER}/relevances.h5")
+    assert "Traceback" not in second.text
+    assert second.code == 0 or "is being written by another job" in second.text, second.text
+    output, error = process.communicate(timeout=200)
+    assert "Traceback" not in output + error
+    complete_artifacts(workplace.folder / "results", results_of(finished))
+    assert workplace.snakemake(tiny, f"{LAYER}/relevances.h5").code == 0
+    complete_artifacts(workplace.folder / "results", results_of(finished))
+    assert verify(workplace.folder / "results")[1] == []
+    assert hidden(workplace.folder / "results") == set()
+
+
+def test_a_forced_job_that_makes_the_same_bytes_is_the_only_one(
+    finished: Path, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "results")
+    workplace, folder = Workplace(tmp_path), tmp_path / LAYER
+    before = {path: path.stat().st_ino for path in folder.glob("*.*")}
+    run = workplace.snakemake(tiny, "--forcerun", f"{LAYER}/relevances.h5")
+    assert run.code == 0, run.text
+    remade = {path.name for path, inode in before.items() if path.stat().st_ino != inode}
+    assert remade == {"relevances.h5"}
+    assert "nothing to do" in (tmp_path / "results/logs/virtual_neurons/scenes/scene_cnn/layer3.log").read_text()
+    assert workplace.snakemake(tiny, "-n").jobs == {}
+
+
+def test_a_result_of_a_mended_artifact_is_stale(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
+    """What was made from another content of the same recipe is made again."""
+    shutil.copytree(finished, tmp_path / "results")
+    workplace, path = Workplace(tmp_path), tmp_path / LAYER / "activations.h5"
+    right = path.read_bytes()
+    with edited(path) as file:
+        file["max"][0, 0] += 1
+    assert "assignments" in workplace.snakemake(tiny, "-n").jobs
+    path.write_bytes(right)
+    assert workplace.snakemake(tiny, "-n").jobs == {}
 
 
 def flipped(data: bytes) -> bytes:
