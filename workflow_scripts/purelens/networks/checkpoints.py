@@ -1,5 +1,7 @@
 """Read checkpoints without unpickling code, and load them into networks."""
 
+import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,9 +10,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from purelens.errors import UserError, listed
+from purelens.storage.files import replace_when_whole
 
 CHECKPOINT_WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training programs keep the weights."""
@@ -65,6 +68,24 @@ def _without_prefixes(state: State, expected: Collection[str]) -> State:
             break
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
+
+
+def write_weights(path: str | Path, state: Mapping[str, torch.Tensor]) -> None:
+    """Write weights as safetensors, atomically.
+
+    Raises
+    ------
+    OSError
+        If the disk is full.
+    """
+    with replace_when_whole(path) as temporary:
+        try:
+            save_file({name: value.cpu().contiguous().clone() for name, value in state.items()}, temporary)
+        except SafetensorError as error:  # it tells the system's errors in its own words
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 @contextmanager

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from purelens.data.dataset import open_images
 from purelens.networks.batching import choose_device, in_batches
+from purelens.networks.checkpoints import write_weights
 from purelens.networks.loading import Network, build_network
-from purelens.storage.files import replace_when_whole, write_json
+from purelens.storage.files import write_json
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 
 logger = logging.getLogger("purelens")
@@ -64,9 +64,7 @@ def model(
         "parameters": sum(p.numel() for p in network.module.parameters()),
         **_accuracy(network.to(choose_device(execution.device)), images_h5, execution.batch_size, seed),
     }
-    state = {key: value.cpu().contiguous().clone() for key, value in network.module.state_dict().items()}
-    with replace_when_whole(model_safetensors) as temporary:
-        save_file(state, temporary)
+    write_weights(model_safetensors, network.module.state_dict())
     write_json(card_json, card)
 
 

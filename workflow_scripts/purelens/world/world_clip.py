@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
+from purelens.networks.checkpoints import write_weights
 from purelens.networks.imports import open_clip
 from purelens.progress import Progress
-from purelens.storage.files import replace_when_whole, write_json
+from purelens.storage.files import write_json
 from purelens.storage.reading import read
 from purelens.world.muon import Muon
 from purelens.world.scenes import ATTRIBUTES, SIZE
@@ -72,8 +72,7 @@ def world_clip(
     accuracy = zero_shot_accuracy(model, Scenes(test_h5))
     accuracy["mean"] = sum(accuracy.values()) / len(accuracy)
     logger.info("zero-shot accuracy of the CLIP: %s", {k: f"{100 * v:.1f} %" for k, v in accuracy.items()})
-    with replace_when_whole(weights) as temporary:
-        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary)
+    write_weights(weights, model.state_dict())
     write_json(accuracy_json, {"zero_shot": accuracy})
 
 

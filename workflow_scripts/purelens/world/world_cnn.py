@@ -4,11 +4,11 @@ import logging
 from collections.abc import Iterator
 
 import torch
-from safetensors.torch import save_file
 from torch.nn import functional
 
+from purelens.networks.checkpoints import write_weights
 from purelens.progress import Progress
-from purelens.storage.files import replace_when_whole, write_json
+from purelens.storage.files import write_json
 from purelens.storage.reading import read
 from purelens.world.cnn import scene_cnn
 from purelens.world.scenes import CLASSES
@@ -64,9 +64,7 @@ def world_cnn(
         guesses = torch.cat([network(normalized(part)).argmax(dim=1) for part in images.split(250)])
     accuracy = (guesses == labels).float().mean().item()
     logger.info("accuracy of the CNN on %d held-out scenes: %.1f %%", len(labels), 100 * accuracy)
-    state = {key: value.contiguous() for key, value in network.state_dict().items()}
-    with replace_when_whole(weights) as temporary:
-        save_file(state, temporary)
+    write_weights(weights, network.state_dict())
     write_json(accuracy_json, {"accuracy": accuracy, "scenes": len(labels), "classes": len(CLASSES)})
 
 
