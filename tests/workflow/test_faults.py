@@ -56,9 +56,7 @@ def test_a_rerun_that_fails_leaves_the_old_artifact(finished: Path, tiny: dict[s
     shutil.copytree(finished, tmp_path / "results")
     workplace, old = Workplace(tmp_path), results_of(tmp_path / "results")
     source = tmp_path / LAYER / "embeddings/scene_clip.h5"
-    date = source.stat().st_mtime_ns
-    source.write_bytes(flipped(source.read_bytes()))
-    os.utime(source, ns=(date, date))  # as a disk does it; after an edit it would be made again
+    rot(source)
     run = workplace.snakemake({**tiny, "virtual_neurons": {"n_clusters": [2, 3]}})
     assert run.code != 0
     assert "it is damaged" in run.text
@@ -253,10 +251,12 @@ def test_a_result_of_a_mended_artifact_is_stale(finished: Path, tiny: dict[str, 
     assert workplace.snakemake(tiny, "-n").jobs == {}
 
 
-def flipped(data: bytes) -> bytes:
-    changed = bytearray(data)
-    changed[len(data) * 3 // 4] ^= 1
-    return bytes(changed)
+def rot(path: Path) -> None:
+    """Flip a bit as a disk does it, which changes no date; an artifact that was touched is read when jobs are planned."""
+    date, data = path.stat().st_mtime_ns, bytearray(path.read_bytes())
+    data[len(data) * 3 // 4] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(date, date))
 
 
 DAMAGES = {
@@ -291,7 +291,7 @@ def test_a_flipped_byte_is_refused_by_the_stage_that_reads_it(
 ) -> None:
     """A plan cannot see it; verify does, and the stage, which says how to mend it."""
     workplace, path = damaged
-    path.write_bytes(flipped(path.read_bytes()))
+    rot(path)
     _, problems = verify(workplace.folder / "results")
     assert [problem.path for problem in problems] == [path], problems
     run = workplace.snakemake(tiny, f"{LAYER}/virtual_neurons.h5", "--force")
