@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.8
 BIN := .venv/bin
 
-.PHONY: demo test test-slurm slurm check format docs screenshots constraints clean
+.PHONY: demo test attacks test-slurm slurm check format docs screenshots constraints clean
 
 demo: .venv/.complete
 	$(BIN)/snakemake --cores all --resources gpu=1
@@ -12,6 +12,10 @@ demo: .venv/.complete
 test: .venv/.complete
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 		tests/workflow/test_reruns.py tests/workflow/test_faults.py tests/workflow/test_kills.py tests/workflow tests/attacks tests/report tests/trained tests/bench tests/unit
+
+# All attacks, also those that take long, and many kills; `make test` has a choice of them.
+attacks: .venv/.complete
+	PURELENS_ATTACKS=all PURELENS_KILLS=20 $(BIN)/python -m pytest -n 2 --dist loadfile tests/attacks tests/workflow/test_kills.py
 
 # The workflow on a SLURM of one node, which the test starts and stops itself; needs root, slurm-wlm and munge.
 test-slurm: slurm

@@ -30,8 +30,8 @@ def write(path: Path, label: np.ndarray = LABEL) -> Path:
 
 KEYS: list[Any] = [
     ..., 0, -1, np.int64(2), np.s_[:], np.s_[1:3], np.s_[-2:], np.s_[::2], np.s_[0:0], np.array([0, 2]), np.s_[:, 1],
-    np.s_[1, :], np.s_[:, :, 1:3], np.s_[1, 1, 2], np.s_[1, 1, 2, :3], np.s_[1, 1, 2, 3], np.s_[:, :, np.array([0, 3])], np.s_[..., 0],
-    np.s_[0, ..., 1], np.s_[:, 1:, np.array([1])], np.s_[2, 0:1],
+    np.s_[1, :], np.s_[:, :, 1:3], np.s_[1, 1, 2], np.s_[1, 1, 2, :3], np.s_[1, 1, 2, 3], np.s_[:, :, np.array([0, 3])],
+    np.s_[..., 0], np.s_[0, ..., 1], np.s_[:, 1:, np.array([1])], np.s_[2, 0:1],
 ]  # fmt: skip
 
 
