@@ -160,7 +160,6 @@ class Writer:
     def finish(self) -> None:
         """Write the digest of all checksums, last."""
         self._file[CONTENT][()] = content_of(self._file).encode()
-        self._file.flush()
         self._file[FINISHED][()] = time.time()
 
     def references(self, neurons: np.ndarray, reference_id: np.ndarray) -> None:
