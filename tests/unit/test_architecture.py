@@ -156,3 +156,14 @@ def test_modules_of_the_rerun_mechanism_name_their_invariant() -> None:
     assert len(named) > 8
     for name in named:
         assert "docs/reruns.md" in (PACKAGE / name).read_text(), name
+
+
+def test_there_is_one_way_to_read_an_artifact() -> None:
+    """Who has no h5py cannot read what was not compared with its checksum."""
+    users = {"data/images.py", "lens/masks.py", "reruns/verify.py"}  # files of users, and their structure
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if re.search(r"^import h5py|^from h5py", path.read_text(), re.M)
+    }
+    assert {path for path in found if not path.startswith("storage/")} == users

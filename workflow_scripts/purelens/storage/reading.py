@@ -1,4 +1,7 @@
-"""Read HDF5 artifacts. There is no other way to read one: everything is compared with its checksum on the way."""
+"""Read HDF5 artifacts. There is no other way to read one: everything is compared with its checksum on the way.
+
+See invariant 1 (fingerprints) in ``docs/reruns.md``.
+"""
 
 import os
 from collections.abc import Iterator

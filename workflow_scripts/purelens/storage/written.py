@@ -1,4 +1,7 @@
-"""Checksums of the rows that a job has written into a file, past HDF5 (see `purelens.storage.resumable`)."""
+"""Checksums of the rows that a job has written into a file, past HDF5 (see `purelens.storage.resumable`).
+
+See invariant 5 (resume) in ``docs/reruns.md``.
+"""
 
 import os
 from collections.abc import Iterator, Mapping
