@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from purelens.circuits.boxes import blurred, boxes, thumbnails
+from purelens.circuits.conservation import LRP, conservation_warnings
 from purelens.circuits.pairs import Pairs, rounds, select_pairs
-from purelens.circuits.pixel_heatmaps import LRP, PixelHeatmaps
+from purelens.circuits.pixel_heatmaps import PixelHeatmaps
 from purelens.data.dataset import Images, open_images
 from purelens.networks.batching import choose_device, filled, in_batches
 from purelens.networks.loading import Network, load_network
@@ -20,9 +21,6 @@ from purelens.storage.reading import read
 from purelens.storage.resumable import Work, resume
 
 logger = logging.getLogger("purelens")
-
-VANISHED = 0.01
-"""A median share of relevance at the pixels below this is reported; the embedded network keeps 0.2 to 0.6."""
 
 
 @dataclass(frozen=True)
@@ -172,17 +170,5 @@ def _log_conservation(conserved: np.ndarray, attribution: str) -> None:
         return
     low, middle, high = np.nanquantile(conserved, [0.05, 0.5, 0.95])
     logger.info("relevance conserved: median %.3g, 5%%-95%% of patches %.3g-%.3g", middle, low, high)
-    if attribution != LRP:
-        return  # input x gradient is conserved only in networks without biases
-    if low < -1 or high > 2:
-        logger.warning(
-            "relevance is not conserved in this network: sums of values of opposite sign share it out by factors far "
-            "beyond one, and boxes may be off; compare with attribution: gradient"
-        )
-    share = np.nanmedian(np.abs(conserved))
-    if share < VANISHED:
-        logger.warning(
-            "relevance vanishes in this network: a share of %.1g reaches the pixels (linear bottlenecks lose it), and boxes "
-            "follow what is left; compare with attribution: gradient",
-            share,
-        )
+    for text in conservation_warnings(conserved, attribution):
+        logger.warning("%s", text)

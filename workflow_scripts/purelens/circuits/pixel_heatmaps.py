@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
+from purelens.circuits.conservation import GRADIENT, LRP
 from purelens.errors import UserError
 from purelens.networks.loading import Network
 from purelens.networks.lrp import Propagation, RelevanceSums, plan_rules
@@ -13,8 +14,6 @@ from purelens.networks.subnetwork import LayerView, Segment
 
 MAX_CHANGE = 1e-2
 """Relative change of a layer's output that canonization may cause: far above rounding, far below another network."""
-
-LRP, GRADIENT = "lrp", "gradient"
 
 
 class PixelHeatmaps:

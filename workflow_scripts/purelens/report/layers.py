@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from purelens.circuits.conservation import LRP, conservation_warnings
 from purelens.report.data import rounded
 from purelens.report.layer_files import LayerFiles
 from purelens.report.neurons import Neuron
@@ -155,7 +156,9 @@ def _warnings(files: LayerFiles, n_rejected: int) -> list[str]:
         "dead neurons, which no image activates": (n == 0).sum(),
         f"neurons with fewer than {most} references": ((n > 0) & (n < most)).sum(),
     }
-    return [f"{count} {what}" for what, count in counts.items() if count]
+    attribution = json.loads(files.patches.attribute("params")).get("attribution", LRP)
+    of_relevance = conservation_warnings(files.patches["conserved"][:], attribution)
+    return [f"{count} {what}" for what, count in counts.items() if count] + of_relevance
 
 
 def _conserved(files: LayerFiles) -> float | None:
