@@ -142,6 +142,8 @@ def test_names_that_differ_by_capitals_only(section: str) -> None:
         ("- {a: 1, a: 2}\n", "line 1: the key 'a' is there twice"),
         ('{"a": 1, "a": 2}', "line 1: the key 'a' is there twice"),
         ("__use_yte__: true\n", "a study is data"),
+        ("a: &x\n  __use_yte__: true\n<<: *x\n", "a study is data"),
+        ('{\n\t"seed": 1,\n\t"seed": 2\n}', "line 3: the key 'seed' is there twice"),
     ],
 )
 def test_keys_that_are_there_twice_and_files_that_are_programs(tmp_path: Any, text: str, message: str) -> None:

@@ -18,7 +18,7 @@ from purelens.data.dataset import dataset
 from purelens.data.images import open_source
 from purelens.data.vocabulary import read_imported, read_superclasses, read_texts
 from purelens.errors import UserError
-from purelens.networks.checkpoints import read_checkpoint
+from purelens.networks.checkpoints import load_weights, read_checkpoint
 from purelens.networks.embedding_files import check_embeddings, read_embeddings
 
 
@@ -164,6 +164,24 @@ def virtual(file: h5py.File) -> None:
     file.create_virtual_dataset("pixels", layout)
 
 
+def many_images(file: h5py.File) -> None:
+    file.create_dataset("pixels", shape=(10**9, 8, 8, 3), dtype="u1", chunks=(1000, 8, 8, 3))
+
+
+def large_images(file: h5py.File) -> None:
+    file.create_dataset("pixels", shape=(2, 10**6, 10**6, 3), dtype="u1", chunks=(1, 1000, 1000, 3))
+
+
+def long_names(file: h5py.File) -> None:
+    file["pixels"] = PIXELS
+    file.create_dataset("path", shape=(3,), dtype="S2000000000", chunks=(1,))
+
+
+def a_group(file: h5py.File) -> None:
+    file["pixels"] = PIXELS[..., 0]
+    file.create_group("label")
+
+
 STACKS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "no pixels": (of(images2=PIXELS), "no dataset"),
     "real numbers": (of(pixels=PIXELS.astype("f4")), "uint8"),
@@ -178,6 +196,12 @@ STACKS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "labels in a table": (of(pixels=PIXELS, label=np.zeros((3, 2), "i4")), "dimensions"),
     "concepts without names": (of(pixels=PIXELS, concept=np.zeros((3, 2))), "concept_label"),
     "masks of other images": (of(pixels=PIXELS, mask=np.zeros((2, 8, 8), "u1")), "mask has 2 rows"),
+    "images without end": (many_images, "claims"),
+    "images of great size": (large_images, "claims"),
+    "names of great length": (long_names, "claims 6 GB"),
+    "a group for an array": (a_group, "uint8"),
+    "classes without end": (of(pixels=PIXELS, label=[0, 1, 10**12]), "beyond 1000000 classes"),
+    "labels of 64 bits": (of(pixels=PIXELS, label=np.array([0, 1, 2**64 - 1], dtype="u8")), "beyond 1000000 classes"),
     "labels without end": (claims, "label has 10000000000000 rows"),
     "names without end": (claims_names, "claims 1000000000000"),
     "a link to nowhere": (external_link, "no dataset|other files"),
@@ -235,3 +259,33 @@ def test_lists_of_something_else(tmp_path: Path, name: str, value: Any) -> None:
     (tmp_path / name).write_text(json.dumps(value))
     with pytest.raises(UserError):
         READERS[name][1](str(tmp_path / name))
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_checkpoints_that_are_damaged_anywhere(tmp_path: Path, legacy: bool) -> None:
+    """Readers of three formats raise anything; a user sees one line, or good weights."""
+    path, rng = tmp_path / "w.pth", np.random.default_rng(0)
+    torch.save({"a": torch.randn(8, 8)}, path, _use_new_zipfile_serialization=not legacy)
+    right, n_told = path.read_bytes(), 0
+    for place in rng.integers(0, len(right), 60).tolist():
+        changed = bytearray(right)
+        changed[place] ^= 1 << (place % 8)
+        path.write_bytes(changed if place % 2 else changed[:place])
+        try:
+            read_checkpoint(str(path))
+        except UserError:
+            n_told += 1
+    assert n_told > 20
+
+
+def test_weights_that_are_whole_numbers_are_refused(tmp_path: Path) -> None:
+    state = torch.nn.Linear(3, 2).state_dict()
+    save_file({key: value.to(torch.int8) for key, value in state.items()}, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match="no real numbers: weight torch.int8"):
+        load_weights(torch.nn.Linear(3, 2), str(tmp_path / "w.safetensors"), "linear")
+
+
+def test_numbers_of_64_bits_that_are_infinite_in_32(tmp_path: Path) -> None:
+    np.save(tmp_path / "e.npy", np.full((3, 4), 1e300))
+    with pytest.raises(UserError, match="NaN or infinite in row 0"):
+        read_embeddings(str(tmp_path / "e.npy"))

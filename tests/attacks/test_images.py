@@ -1,5 +1,6 @@
 """Files that are no images, or half of one: each is decoded or listed with its reason, and the others are not lost."""
 
+import errno
 import io
 import os
 import socket
@@ -14,6 +15,9 @@ import pytest
 from PIL import Image
 
 from purelens.data.dataset import dataset
+from purelens.data.images import open_source
+from purelens.errors import UserError
+from purelens.reruns.digests import Digests, source_digest
 from purelens.storage.reading import strings
 
 FORMATS = {
@@ -154,3 +158,64 @@ def test_what_is_cut_off_is_rejected(decoded: dict[str, Any]) -> None:
     """A format whose decoder gives pixels for half a file would be told by this."""
     kept = {name for name in cut() if f"one/{name}" in decoded["kept"]}
     assert kept <= {"cut9.gif", "cut9.tif", "cut9.jp2", "cut7.jp2", "cut4.jp2"}, kept
+
+
+def test_a_folder_that_cannot_be_listed_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its images would be missing without a word."""
+    for name in ("a/1.png", "a/b/2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(encoded("png"))
+    scan = os.scandir
+
+    def fails(path: Any) -> Any:
+        if str(path).endswith("/b"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", fails)
+    with pytest.raises(UserError, match="the system does not list .*b: Input/output error"):
+        dataset(str(tmp_path), str(tmp_path / "i.h5"), size=16)
+
+
+def test_an_image_that_was_away_for_a_moment_is_no_missing_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    for number in range(3):
+        (tmp_path / f"a/{number}.png").write_bytes(encoded("png", number))
+    look, away = Path.stat, ["1.png"]
+
+    def stat(path: Path, **options: Any) -> os.stat_result:
+        if path.name in away:
+            away.remove(path.name)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return look(path, **options)
+
+    source = open_source(tmp_path)
+    monkeypatch.setattr("purelens.data.dataset.open_source", lambda images: source)
+    monkeypatch.setattr(Path, "stat", stat)
+    with pytest.raises(UserError, match="1.png was not there for a moment"):
+        dataset(str(tmp_path), str(tmp_path / "i.h5"), size=16)
+
+
+def test_what_is_no_file_does_not_hold_the_plan(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/1.png").write_bytes(encoded("png"))
+    os.mkfifo(tmp_path / "a/2.png")
+    (tmp_path / "a/3.png").symlink_to("/dev/zero")
+    assert source_digest(tmp_path, Digests())
+    assert Digests().of(tmp_path / "a/2.png") == "no file"
+
+
+def test_damaged_images_of_a_stack_are_rejected(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        pixels = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+        data = file.create_dataset("pixels", data=pixels, chunks=(1, 16, 16, 3), compression="gzip")
+        place = data.id.get_chunk_info(2).byte_offset + 40
+    content = bytearray((tmp_path / "s.h5").read_bytes())
+    content[place : place + 30] = bytes(30)
+    (tmp_path / "s.h5").write_bytes(content)
+    dataset(str(tmp_path / "s.h5"), str(tmp_path / "i.h5"), size=16)
+    with h5py.File(tmp_path / "i.h5") as file:
+        assert len(file["pixels"]) == 3
+        assert "cannot be read" in strings(file["rejected_reason"])[0]

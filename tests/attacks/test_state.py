@@ -1,6 +1,7 @@
 """What the program remembers, and records beside results, with other values than it wrote: rebuilt in silence, or one line."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 import h5py
 import pytest
 
+from purelens.errors import UserError
 from purelens.reruns.digests import Digests
 from purelens.reruns.verify import verify
 from purelens.storage.files import read_sealed, write_sealed
-from purelens.storage.provenance import read_record
+from purelens.storage.provenance import check_lineage, read_record
 from support.workplace import TINY, Workplace
 
 GARBAGE: dict[str, Any] = {
@@ -135,3 +137,24 @@ def test_a_run_with_all_of_it_damaged_finds_everything_fresh(finished: Path, tmp
     run = workplace.snakemake(TINY, "-n")
     assert run.jobs == {}
     assert "Traceback" not in run.text
+
+
+@pytest.mark.parametrize("key", ["schema", "finished"])
+@pytest.mark.parametrize("value", [["dataset", 1], 1e99, None, "x", []])
+def test_a_record_cannot_switch_its_own_checks_off(results: Path, tmp_path: Path, key: str, value: Any) -> None:
+    for name in ("alignment.csv", "alignment.csv.provenance.json"):
+        shutil.copy(results / name, tmp_path)
+    record = tmp_path / "alignment.csv.provenance.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), key: value}))
+    (tmp_path / "alignment.csv").write_text("edited")
+    with pytest.raises(UserError, match="has other bytes than those that were made"):
+        check_lineage({"table": str(tmp_path / "alignment.csv")})
+
+
+def test_a_record_without_a_word_of_how_is_none(results: Path, tmp_path: Path) -> None:
+    record = json.loads((results / "alignment.csv.provenance.json").read_text())
+    del record["execution"]
+    (tmp_path / "a.csv.provenance.json").write_text(json.dumps(record))
+    assert read_record(tmp_path / "a.csv") is None
+    os.mkfifo(tmp_path / "b.csv.provenance.json")
+    assert read_record(tmp_path / "b.csv") is None

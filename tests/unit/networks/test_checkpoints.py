@@ -119,3 +119,39 @@ def test_models_in_a_folder(tmp_path: Path) -> None:
     assert open_clip().create_model(f"local-dir:{tmp_path}") is not None
     with pytest.raises(UserError, match="cannot be had"):
         build_clip(f"local-dir:{tmp_path}/none", "published")
+
+
+def timm_folder(folder: Path, state: dict[str, torch.Tensor]) -> str:
+    config = {
+        "architecture": "test_resnet",
+        "num_classes": 1000,
+        "pretrained_cfg": {"num_classes": 1000, "classifier": "fc"},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(state, folder / "model.safetensors")
+    return f"timm:local-dir:{folder}"
+
+
+def test_a_timm_model_in_a_folder_has_no_random_weights(tmp_path: Path) -> None:
+    state = timm().create_model("test_resnet").state_dict()
+    name = timm_folder(tmp_path, state)
+    loaded = build_network(name, {"num_classes": 0}, "published").module.state_dict()
+    assert all(torch.equal(loaded[key], state[key]) for key in loaded)
+    timm_folder(tmp_path, {key: value for key, value in state.items() if "layer1" not in key})
+    with pytest.raises(UserError, match="layer1"):
+        build_network(name, {"num_classes": 0}, "published")
+
+
+def test_timm_drops_no_weights_but_those_of_the_classifier(tmp_path: Path) -> None:
+    state = timm().create_model("test_resnet").state_dict()
+    save_file({**state, "adapter.weight": torch.zeros(2)}, tmp_path / "r.safetensors")
+    with pytest.raises(UserError, match="unexpected: .*adapter.weight"):
+        build_network("timm:test_resnet", {"num_classes": 0}, str(tmp_path / "r.safetensors"))
+
+
+def test_an_open_clip_folder_without_weights_is_no_model(tmp_path: Path) -> None:
+    config = {"model_cfg": json.loads(SCENE_CLIP.read_text()), "preprocess_cfg": {}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="cannot be had"):
+        build_clip(f"local-dir:{tmp_path}", "published")
+    build_clip(f"local-dir:{tmp_path}", "random")

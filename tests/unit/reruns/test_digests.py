@@ -70,3 +70,36 @@ def test_sources_are_digested_by_names_and_bytes(tmp_path: Path) -> None:
     assert source_digest(tmp_path / "none", Digests()) is None
     (tmp_path / "t.csv").write_text("wrong\n")
     assert source_digest(tmp_path / "t.csv", Digests()) is None
+
+
+def test_everything_that_a_network_imports_from_its_folder_counts(tmp_path: Path) -> None:
+    """Modules in packages too, by relative imports, and what makes them packages."""
+    (tmp_path / "pkg/inner").mkdir(parents=True)
+    files = {
+        "net.py": "from pkg.model import make\n",
+        "pkg/__init__.py": "A = 1\n",
+        "pkg/model.py": "from .util import SCALE\nfrom . import extra\nfrom .inner.deep import DEPTH\nmake = 1\n",
+        "pkg/util.py": "SCALE = 1\n",
+        "pkg/extra.py": "E = 1\n",
+        "pkg/inner/__init__.py": "I = 1\n",
+        "pkg/inner/deep.py": "from ..below import BELOW\nDEPTH = 1\n",
+        "pkg/below.py": "BELOW = 1\n",
+        "pkg/other.py": "NOTHING = 1\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    before = architecture_digest(f"{tmp_path}/net.py:make")
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "MORE = 2\n")
+        assert (architecture_digest(f"{tmp_path}/net.py:make") == before) == (name == "pkg/other.py"), name
+        (tmp_path / name).write_text(text)
+
+
+def test_models_in_folders_count_by_their_files(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    for name in (f"local-dir:{tmp_path}", f"timm:local-dir:{tmp_path}"):
+        (tmp_path / "w").write_text("1")
+        before = architecture_digest(name)
+        assert before
+        (tmp_path / "w").write_text("2")
+        assert architecture_digest(name) != before

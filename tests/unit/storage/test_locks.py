@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from purelens.errors import UserError
+from purelens.storage.files import remove_leftovers
 from purelens.storage.locks import is_being_written, writing
 
 HOLD = """
@@ -72,3 +73,9 @@ def test_a_file_system_without_locks_is_told_of(
     monkeypatch.setattr("purelens.storage.locks.fcntl.flock", no_locks)
     with writing([tmp_path / "a.h5"]):
         assert "this file system has no locks" in caplog.text
+
+
+def test_names_that_begin_alike_keep_their_locks(tmp_path: Path) -> None:
+    with writing([tmp_path / "clip.h5.x.h5"]):
+        remove_leftovers(tmp_path / "clip.h5")
+        assert is_being_written(tmp_path / "clip.h5.x.h5")

@@ -23,7 +23,7 @@ def test_what_the_lens_reads_late_is_opened_first(study: dict[str, Any], tmp_pat
     check_inputs_of_the_lens(load_config(study))
     for key, value, message in (
         ("texts", f"{tmp_path}/one.txt", "lens.texts: .*one.txt has 1 different text"),
-        ("texts", f"{tmp_path}", "lens.texts: cannot read .*Is a directory"),
+        ("texts", f"{tmp_path}", "lens.texts: cannot read .*no regular file"),
         (
             "segmentation",
             {"file": f"{tmp_path}/masks.mat"},

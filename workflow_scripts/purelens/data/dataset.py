@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from purelens.data.decoding import BadImageError
+from purelens.config.base import is_there
+from purelens.data.decoding import MISSING, BadImageError
 from purelens.data.images import Geometry, Source, decoded, open_source
 from purelens.errors import UserError
 from purelens.progress import Progress
@@ -64,10 +65,20 @@ def dataset(
             raise UserError(
                 f"images: none of the {source.n_images} images of {images} is good; the first, {path}: {reason}"
             )
+        _check_still_missing(source, rejected)
         _describe(out, source, kept, rejected)
         out.attribute("n_source_images", source.n_images)
     n_files = source.n_images + len(source.others)
     logger.info("%d files: %d images, %d rejected", n_files, len(kept), len(rejected))
+
+
+def _check_still_missing(source: Source, rejected: list[tuple[str, str]]) -> None:
+    """Refuse to list images as missing that were only away for a moment, as on a network file system."""
+    if source.folder is None:
+        return
+    for path, reason in rejected:
+        if reason == MISSING and is_there(source.folder / path):
+            raise UserError(f"images: {path} was not there for a moment; run again")
 
 
 def _check_room(path: str, n_bytes: int) -> None:

@@ -26,6 +26,8 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000
 ABOUT_THE_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
 """Errors of the system that are facts about a path."""
 
+MISSING = "the file does not exist"
+
 MAX_BYTES = 2**30
 
 SECONDS_BEFORE_A_RETRY = (0.2, 1.0)
@@ -68,7 +70,7 @@ def _decode(path: Path) -> Image.Image:
     except OSError as error:
         if error.errno not in ABOUT_THE_FILE:
             raise
-        raise BadImageError("the file does not exist" if error.errno == errno.ENOENT else str(error.strerror)) from None
+        raise BadImageError(MISSING if error.errno == errno.ENOENT else str(error.strerror)) from None
     if not data:
         raise BadImageError("the file is empty")
     return _decoded(data)

@@ -17,10 +17,11 @@ from purelens.config.base import is_there
 from purelens.data.decoding import EXTENSIONS, BadImageError, decode
 from purelens.errors import UserError, listed, nearest
 from purelens.storage.files import read_text
-from purelens.storage.hdf5 import find_dataset, open_hdf5
+from purelens.storage.hdf5 import find_dataset, open_hdf5, system_error
 from purelens.storage.reading import DAMAGED, checked_content, is_artifact, rebuild
 
 EXTRAS = ("concept", "concept_label", "caption")
+MOST_IMAGES, MOST_PIXEL_BYTES, MOST_ARRAY_BYTES = 10**8, 2**30, 2**32
 MOST_NAMES = 1_000_000
 """An HDF5 source with more classes or concepts is taken for a file that claims what it does not hold."""
 
@@ -127,8 +128,13 @@ class Source:
             If it cannot be decoded.
         """
         if self.stack is not None:
-            with open_hdf5(self.stack) as file:
-                return Image.fromarray(file[self.stack_name][index])
+            try:
+                with open_hdf5(self.stack) as file:
+                    return Image.fromarray(file[self.stack_name][index])
+            except OSError as error:
+                if system_error(error) is not None:
+                    raise
+                raise BadImageError(f"it cannot be read from the file ({' '.join(str(error).split())[:200]})") from None
         assert self.folder is not None
         return decode(self.folder / self.paths[index])
 
@@ -146,8 +152,15 @@ class Source:
     def masks(self, indices: np.ndarray) -> np.ndarray:
         """Read the masks (b, H, W) uint8 of images, by ascending index."""
         assert self.stack is not None
-        with open_hdf5(self.stack) as file:
-            return file["mask"][indices]
+        try:
+            with open_hdf5(self.stack) as file:
+                return file["mask"][indices]
+        except OSError as error:
+            if system_error(error) is not None:
+                raise
+            raise UserError(
+                f"images: the masks of {self.stack} cannot be read: {' '.join(str(error).split())}"
+            ) from None
 
 
 def open_source(images: str | Path) -> Source:
@@ -199,7 +212,7 @@ def _folder_source(folder: Path) -> Source:
 def _files_within(folder: Path) -> Iterator[Path]:
     """List the files of a folder in the order of ``ImageFolder``: links are followed, hidden files are left out."""
     listed_folders: list[tuple[str, list[str]]] = []
-    for root, inside, names in os.walk(str(folder), followlinks=True):
+    for root, inside, names in os.walk(str(folder), onerror=_raised, followlinks=True):
         above = {os.path.realpath(str(parent)) for parent in (root, *Path(root).parents)}
         for path in (os.path.join(root, name) for name in inside):
             if os.path.realpath(path) in above:
@@ -207,6 +220,11 @@ def _files_within(folder: Path) -> Iterator[Path]:
         listed_folders.append((root, names))
     for root, names in sorted(listed_folders):
         yield from (Path(root) / name for name in sorted(names) if not name.startswith("."))
+
+
+def _raised(error: OSError) -> None:
+    """Stop where a folder cannot be listed: its images would be missing without a word."""
+    raise UserError(f"images: the system does not list {error.filename}: {error.strerror}; run again when it does")
 
 
 def _csv_source(path: Path) -> Source:
@@ -259,19 +277,31 @@ def _stack_source(path: Path) -> Source:
                 raise UserError(f"images: {path}: {name} must be (N, H, W, 3) uint8, not {shape} {dtype}")
             mask = find_dataset(file, "mask")
             masks = None if mask is None else mask.shape
+            _check_sizes(path, name, shape)
             _check_rows(path, file, shape[0], masks)
-            arrays = {key: _texts(file[key]) for key in ("label", "class_name", "path", *EXTRAS) if key in file}
+            known = {key: find_dataset(file, key) for key in ("label", "class_name", "path", *EXTRAS)}
+            arrays = {key: _texts(dataset) for key, dataset in known.items() if dataset is not None}
     except OSError as error:
         raise UserError(f"images: cannot read {path} as HDF5: {error}") from None
     n_images = shape[0]
     _check_arrays(path, arrays)
-    labels = arrays.get("label", np.full(n_images, -1)).astype(int)
+    labels = arrays.get("label", np.full(n_images, -1))
+    if len(labels) and int(labels.max()) > MOST_NAMES:
+        raise UserError(f"images: {path}: label goes up to {labels.max()}, beyond {MOST_NAMES} classes")
+    labels = labels.astype(int)
     classes = [str(c) for c in arrays.get("class_name", np.arange(labels.max(initial=-1) + 1))]
     if labels.max(initial=-1) >= len(classes) or labels.min(initial=0) < -1:
         raise UserError(f"images: {path}: label goes beyond the {len(classes)} names in class_name")
     paths = [str(p) for p in arrays.get("path", [f"{path.name}[{i}]" for i in range(n_images)])]
     extras = {key: arrays[key] for key in EXTRAS if key in arrays}
     return Source(n_images, labels, classes, paths, stack=path, stack_name=name, mask_shape=masks, extras=extras)
+
+
+def _check_sizes(path: Path, name: str, shape: tuple[int, ...]) -> None:
+    """Refuse numbers and sizes of images that no file holds, before memory is taken for them."""
+    if shape[0] > MOST_IMAGES or int(np.prod(shape[1:], dtype=np.float64)) > MOST_PIXEL_BYTES:
+        most = f"{MOST_IMAGES} images or {MOST_PIXEL_BYTES} bytes of one"
+        raise UserError(f"images: {path}: {name} claims {shape}, more than {most}")
 
 
 def _check_rows(path: Path, file: h5py.File, n_images: int, masks: tuple[int, ...] | None) -> None:
@@ -285,6 +315,9 @@ def _check_rows(path: Path, file: h5py.File, n_images: int, masks: tuple[int, ..
     for key, n in (names | {key: int(np.prod(shape[1:])) for key, shape in shapes.items()}).items():
         if n > MOST_NAMES:
             raise UserError(f"images: {path}: {key} claims {n} classes or concepts, more than {MOST_NAMES}")
+    for key, array in arrays.items():
+        if array is not None and array.dtype.itemsize * array.size > MOST_ARRAY_BYTES:
+            raise UserError(f"images: {path}: {key} claims {array.dtype.itemsize * array.size / 2**30:.0f} GB")
 
 
 def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

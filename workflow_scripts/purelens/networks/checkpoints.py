@@ -50,9 +50,19 @@ def load_weights(module: torch.nn.Module, path: str, architecture: str) -> None:
         for key in expected
         if key in state and state[key].shape != expected[key].shape
     ]
+    kinds = [
+        f"{key} {state[key].dtype}"
+        for key in expected
+        if key in state and expected[key].is_floating_point() and not state[key].is_floating_point()
+    ]
     problems = [
         f"{title}: {listed(keys, 5)}"
-        for title, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+        for title, keys in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", shapes),
+            ("no real numbers", kinds),
+        )
         if keys
     ]
     if problems:
@@ -90,18 +100,19 @@ def write_weights(path: str | Path, state: Mapping[str, torch.Tensor]) -> None:
 
 @contextmanager
 def incompatible_keys() -> Iterator[list[str]]:
-    """Collect the names of weights that a library finds no values for; it may go on without a word, and leave them random."""
-    missing: list[str] = []
+    """Collect the names of weights that a library finds no values or no place for; it may go on without a word."""
+    unknown: list[str] = []
     load = torch.nn.Module.load_state_dict
 
     def noted(module: torch.nn.Module, state: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         result = load(module, state, strict, assign)
-        missing.extend(name for name in result.missing_keys if not name.endswith("num_batches_tracked"))
+        names = [*result.missing_keys, *result.unexpected_keys]
+        unknown.extend(name for name in names if not name.endswith("num_batches_tracked"))
         return result
 
     torch.nn.Module.load_state_dict = noted  # type: ignore[assignment, method-assign]
     try:
-        yield missing
+        yield unknown
     finally:
         torch.nn.Module.load_state_dict = load  # type: ignore[method-assign]
 
@@ -130,7 +141,7 @@ def read_checkpoint(path: str) -> State:
             f"weights: {path} is a pickle with more than tensors in it and is not opened, as that could run any code; "
             f"save the network's state_dict() instead"
         ) from None
-    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, KeyError) as error:
+    except Exception as error:  # damaged files lead the readers of three formats to anything
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"weights: cannot read {path}: {reason}") from None
     for wrapper in CHECKPOINT_WRAPPERS:

@@ -110,7 +110,8 @@ def build_clip(architecture: str, weights: str) -> Any:
     check_clip_name(name, weights)
     try:
         if name.startswith(SCHEMES):
-            return library.create_model(_scheme(name), load_weights=weights != "random")
+            trained = weights != "random"
+            return library.create_model(_scheme(name), load_weights=trained, require_pretrained=trained)
         if weights == "random" or names_a_file(weights):
             model = library.create_model(name, pretrained=None)
             return model if weights == "random" else _with_checkpoint(model, weights, architecture)

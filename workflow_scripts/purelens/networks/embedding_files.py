@@ -39,10 +39,12 @@ def read_embeddings(path: str) -> np.ndarray:
     """
     check_embeddings(path)
     values = _readable(path, lambda: _array(path, whole=True))
+    with np.errstate(over="ignore"):
+        values = values.astype("f4")  # first: a number of 64 bits may be infinite in 32
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise UserError(f"embedder: {path} is NaN or infinite in row {row}")
-    return values.astype("f4")
+    return values
 
 
 def check_embeddings(path: str) -> None:

@@ -271,10 +271,10 @@ def _loaded(module: torch.nn.Module, weights: str, architecture: str, options: M
     except UserError:
         if library != "timm" or name.startswith(SCHEMES):
             raise
-        with incompatible_keys() as missing:
+        with incompatible_keys() as unknown:
             given = {"model_name": name, "pretrained": True, **options}
             adapted = _call(architecture, timm().create_model, {**given, **_checkpoint_of_timm(weights)})
-        if missing:
+        if unknown:
             raise
         return adapted
 
@@ -295,7 +295,10 @@ def _published(
             module = torchvision().models.get_model(name, weights=weights, **options)
             return module, tuple(transforms.mean), tuple(transforms.std)
         if library == "timm":
-            module = timm().create_model(name, pretrained=True, **options)
+            with incompatible_keys() as unknown:
+                module = timm().create_model(name, pretrained=True, **options)
+            if unknown and name.startswith(SCHEMES):
+                raise ValueError(f"its weights are not those of the model: {listed(unknown, 5)}")
             return module, tuple(module.pretrained_cfg["mean"]), tuple(module.pretrained_cfg["std"])
     except Exception as error:  # network, hub and option errors of two libraries
         reason = " ".join(str(error).split())[:300]

@@ -4,9 +4,11 @@ See invariant 1 (fingerprints) in ``docs/reruns.md``.
 """
 
 import ast
+import errno
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +24,8 @@ BUNDLED = Path(__file__).parents[2]
 
 FOLDER = "local-dir:"
 """What the name of a model in a folder begins with."""
+
+NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 MANY_FILES = 1000
 """From this number on, the log says that files are being read."""
@@ -84,8 +88,9 @@ def architecture_digest(architecture: str) -> str | None:
 
     For a program, the local modules that it imports count too; comments, docstrings and formatting do not.
     """
-    if architecture.startswith(FOLDER):
-        return folder_digest(architecture.removeprefix(FOLDER), Digests())
+    model = architecture.removeprefix("timm:")
+    if model.startswith(FOLDER):
+        return folder_digest(model.removeprefix(FOLDER), Digests())
     file = architecture.rpartition(":")[0] if ".py:" in architecture else architecture
     if not file.endswith(".py") or not Path(file).is_file():
         return file_digest(file) if file.endswith(".json") else None
@@ -103,25 +108,31 @@ def _program(file: Path) -> set[Path]:
 
     def imports(path: Path) -> list[Path]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        return [module for name in _imported(tree) for module in _in_folder(file.parent, name)]
+        found = [module for base, name in _imported(tree, path, file.parent) for module in _modules(base, name)]
+        return [module for module in found if module.is_relative_to(file.parent)]
 
     return _reached([file], imports)
 
 
-def _imported(tree: ast.Module) -> set[str]:
-    """List the dotted names of everything that a program may import, modules inside packages too."""
+def _imported(tree: ast.Module, path: Path, top: Path) -> set[tuple[Path, str]]:
+    """List everything that a program may import: the folder to look in, and the dotted name, modules inside packages too."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            names |= {(top, alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names |= {f"{node.module}.{alias.name}".removeprefix("None.") for alias in node.names} | {node.module or ""}
-    return names - {""}
+            # a dot is the folder of the file, each further one the folder above
+            base = path.parents[min(node.level, len(path.parents)) - 1] if node.level else top
+            names |= {(base, ".".join(filter(None, (node.module, alias.name)))) for alias in node.names}
+    return names
 
 
-def _in_folder(folder: Path, name: str) -> list[Path]:
-    path = folder.joinpath(*name.split("."))
-    return [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
+def _modules(base: Path, name: str) -> list[Path]:
+    """Find the files of a module: its own, and those of the packages that it lies in."""
+    parts = name.split(".")
+    packages = [base.joinpath(*parts[:n], "__init__.py") for n in range(len(parts) + 1)]
+    modules = [base.joinpath(*parts[:n]).with_suffix(".py") for n in range(1, len(parts) + 1)]
+    return [file for file in (*packages, *modules) if file.is_file()]
 
 
 class Digests:
@@ -141,11 +152,21 @@ class Digests:
             self._known = read_sealed(memory) or {}
 
     def of(self, path: str | Path) -> str:
-        """Digest a file: sha256 as hexadecimal digits; ``missing`` if it does not exist."""
+        """Digest a file: sha256 as hexadecimal digits; ``missing`` if it does not exist, ``no file`` if it is a pipe or device.
+
+        Raises
+        ------
+        OSError
+            If the system fails; that says nothing of the file.
+        """
         try:
             status = os.stat(path)
-        except OSError:
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise
             return "missing"
+        if not stat.S_ISREG(status.st_mode):
+            return "no file"
         key, facts = str(Path(path).absolute()), [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         if self._known.get(key, [None])[:-1] != facts:
             self._known[key] = [*facts, digest_of(path)]
@@ -186,8 +207,16 @@ class Digests:
 
 def folder_digest(folder: str | Path, digests: Digests) -> str:
     """Digest the names and bytes of all files in a folder and in those inside it."""
-    files = sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+    files = sorted(
+        os.path.relpath(os.path.join(root, name), folder)
+        for root, _, names in os.walk(folder, onerror=_raised)
+        for name in names
+    )
     return digests.of_all(folder, files)
+
+
+def _raised(error: OSError) -> None:
+    raise error
 
 
 def source_digest(images: str | Path, digests: Digests) -> str | None:

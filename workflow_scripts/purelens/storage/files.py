@@ -4,7 +4,6 @@ See invariant 4 (atomic replacement) in ``docs/reruns.md``.
 """
 
 import ctypes
-import glob
 import hashlib
 import json
 import os
@@ -64,9 +63,8 @@ def find_unfinished(folder: str | Path) -> Iterator[tuple[Path, Path]]:
 
 def remove_leftovers(path: Path) -> None:
     """Remove the hidden files that were begun for a file, but not the lock of the job that writes it."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        if leftover.name != unfinished_path(path, LOCK).name:
-            leftover.unlink()
+    for ending in (UNFINISHED, CHECKPOINT, CHECKPOINT + UNFINISHED):
+        unfinished_path(path, ending).unlink(missing_ok=True)
 
 
 def put_in_place(temporary: Path, path: Path) -> None:

@@ -17,7 +17,7 @@ import h5py
 
 from purelens.errors import UserError
 from purelens.storage.checksums import FINISHED, recorded_content
-from purelens.storage.files import digest_of, write_json
+from purelens.storage.files import digest_of, read_text, write_json
 from purelens.storage.hdf5 import open_hdf5, system_error
 from purelens.storage.shards import NO_SHARDS
 
@@ -214,6 +214,8 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
 
 
 def _of_artifact(path: str | Path) -> dict[str, Any]:
+    if Path(path).exists() and not Path(path).is_file():
+        raise ValueError(f"{path} is no regular file")
     with open_hdf5(path) as file:
         return {
             **{name: json.loads(text(file, name)) for name in ("params", "inputs", "execution")},
@@ -225,14 +227,18 @@ def _of_artifact(path: str | Path) -> dict[str, Any]:
 
 
 def _beside(path: str | Path) -> Any:
-    return json.loads(record_path(recorded_path(path)).read_text(encoding="utf-8"))
+    record = json.loads(read_text(record_path(recorded_path(path))))
+    # only an artifact has these: with them the bytes of a table would not be compared
+    return (
+        {key: v for key, v in record.items() if key not in ("schema", FINISHED)} if isinstance(record, dict) else None
+    )
 
 
 def _is_record(record: Any) -> bool:
     """Tell whether the values of a record have the types that `Provenance.record` gives them."""
     if not isinstance(record, dict):
         return False
-    execution = record.get("execution", {})
+    execution = record.get("execution")
     return (
         all(isinstance(record.get(name), str) for name in ("fingerprint", "code", "content"))
         and all(isinstance(record.get(name), dict) for name in ("params", "inputs"))
