@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from purelens.reruns import digests
-from purelens.reruns.digests import Digests, source_digest
+from purelens.reruns.digests import Digests, architecture_digest, source_digest
 
 
 def test_bytes_count_and_dates_do_not(tmp_path: Path) -> None:
