@@ -32,8 +32,8 @@ FORCED = "forced"
 SECONDS_OF_SKEW = 60
 """How far the clocks of two machines may differ."""
 
-SECONDS_OF_CLOSING = 0.1
-"""An artifact may be dated so long after its last byte was written."""
+SECONDS_OF_CLOSING = 10.0
+"""An artifact may be dated so long after its last byte was written: Snakemake touches outputs when their job has ended."""
 
 LONGEST_NAME = 100
 """Letters of the name of a mark: file systems take 255 bytes."""
