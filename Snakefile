@@ -60,5 +60,5 @@ rule bench:
 
 
 onstart:
-    check_results()
+    check_before_jobs()
     sweep(inputs.freshness, settings.results)

@@ -17,7 +17,7 @@ from purelens.reruns.digests import (
 )
 from purelens.storage.paths import MEMORY
 from purelens.workflow.parent import announce_run
-from purelens.workflow.preflight import check_writable
+from purelens.workflow.preflight import check_inputs_of_the_lens, check_writable
 from purelens.workflow.study import Names, one_of, open_study
 
 if workflow.is_main_process:
@@ -68,9 +68,10 @@ def benchmark_path(name: str) -> str:
     return path("benchmark", name=study.log_name(name))
 
 
-def check_results() -> None:
-    """Stop before the first job if the results folder cannot be written to."""
+def check_before_jobs() -> None:
+    """Stop before the first job if results cannot be written, or what the last jobs read cannot be used."""
     try:
         check_writable(Path(settings.results))
+        check_inputs_of_the_lens(settings)
     except UserError as error:
         sys.exit(f"purelens: {error}")

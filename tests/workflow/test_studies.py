@@ -1,11 +1,16 @@
 """The ready studies can be planned from a checkout, and the workflow is clean in Snakemake's eyes."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
+
+N_IMAGES = 200
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,10 +22,51 @@ def snakemake(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def write_stub(path: Path) -> None:
+    """Write the least that a plan asks of a file or folder: images are counted, headers are read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images = [path.parent / "stub" / f"{number}.png" for number in range(N_IMAGES)]
+    if path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            file["pixels"] = np.zeros((N_IMAGES, 8, 8, 3), "u1")
+    elif path.suffix == ".csv":
+        path.write_text("path\n" + "\n".join(f"stub/{image.name}" for image in images))
+    elif path.suffix:
+        path.write_text("one\ntwo\nthree\n")
+        return
+    else:
+        images = [path / "one" / image.name for image in images]
+    for image in images if path.suffix != ".h5" else []:
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.touch()
+
+
 @pytest.mark.parametrize("study", sorted(path.name for path in (ROOT / "configs").glob("*.yaml")))
-def test_ready_studies_can_be_planned(study: str) -> None:
-    run = snakemake("--cores", "2", "--resources", "gpu=1", "--configfile", f"configs/{study}", "-n", "--forceall")
+def test_ready_studies_can_be_planned(study: str, tmp_path: Path) -> None:
+    for name in ("configs", "workflow_scripts"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    plan = [
+        "--cores",
+        "2",
+        "--resources",
+        "gpu=1",
+        "--configfile",
+        f"configs/{study}",
+        "--directory",
+        str(tmp_path),
+        "-n",
+        "--forceall",
+    ]
+    missing = []
+    for _ in range(9):  # what is missing is told, one file at a time
+        run = snakemake(*plan)
+        told = re.search(r"there is no file or folder (\S+)", run.stdout + run.stderr)
+        if told is None:
+            break
+        missing.append(told[1])
+        write_stub(tmp_path / told[1])
     assert run.returncode == 0, run.stdout + run.stderr
+    assert missing
     assert "scene_cnn" not in run.stdout + run.stderr
 
 

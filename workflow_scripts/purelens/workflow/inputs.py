@@ -18,7 +18,7 @@ from purelens.reruns.staleness import Freshness, Marks, Step, check_not_in_the_f
 from purelens.storage.paths import MEMORY
 from purelens.workflow.estimates import artifact_bytes, measured_seconds, memory_mb
 from purelens.workflow.job import CHANGED, input_paths
-from purelens.workflow.preflight import check_files, check_inputs_of_the_lens
+from purelens.workflow.preflight import check_files
 from purelens.workflow.study import Names, Study
 
 Files = str | Iterable[str] | Callable[[Names], str | Iterable[str]]
@@ -167,7 +167,6 @@ class Inputs:
             missing.append("ignore-incomplete: true")
         with _told():
             check_files(self.study.config)
-            check_inputs_of_the_lens(self.study.config)
         if missing:
             _stop(f"add to your profile, as in profiles/default/config.yaml: {', '.join(missing)}")
 
