@@ -8,7 +8,6 @@ import shutil
 import signal
 import time
 from collections import Counter
-from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from purelens.storage.files import LOCK, unfinished_path
 from purelens.storage.locks import writing
 from purelens.storage.provenance import recorded_path
 from support.jobs import Job, jobs_of
-from support.workplace import TINY, Workplace, contents
+from support.workplace import TINY, Workplace
 
 EVERY = os.environ.get("PURELENS_ATTACKS") == "all"
 PAIRS = 30 if EVERY else 10
@@ -49,15 +48,6 @@ def jobs(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     shutil.copytree(finished, folder / "results")
     found = jobs_of(Workplace(folder), TINY, tmp_path_factory.mktemp("code") / "checkout")
     return [job for job in found if job.rule not in EXCEPT and (EVERY or job.rule in (*QUICK, *TWICE))]
-
-
-def elsewhere(job: Job, folder: Path) -> Job:
-    return replace(job, output={name: f"{folder}/{path}" for name, path in job.output.items()})
-
-
-def made(job: Job) -> dict[str, Any]:
-    files = {name: job.folder / path.removesuffix(".provenance.json") for name, path in job.output.items()}
-    return {name: contents(path) for name, path in files.items()}
 
 
 def _work(job: Job) -> None:
@@ -98,9 +88,9 @@ def leftovers(job: Job) -> list[str]:
 def test_jobs_that_are_killed_at_random_moments(jobs: list[Job], tmp_path: Path) -> None:
     rng, killed = random.Random(0), Counter[str]()
     for job in [job for job in jobs if EVERY or job.rule in QUICK]:
-        run = elsewhere(job, tmp_path / job.rule)
+        run = job.elsewhere(tmp_path / job.rule)
         seconds = seconds_of(run)
-        clean = made(run)
+        clean = run.made()
         for _ in range(2 if EVERY else 1):
             shutil.rmtree(tmp_path / job.rule)
             for _ in range(2):  # what is resumed is killed too
@@ -112,7 +102,7 @@ def test_jobs_that_are_killed_at_random_moments(jobs: list[Job], tmp_path: Path)
             last = start(run)
             last.join()
             assert last.exitcode == 0, job.rule
-            assert made(run) == clean, job.rule
+            assert run.made() == clean, job.rule
             assert set(leftovers(run)) == set(), job.rule
         shutil.rmtree(tmp_path / job.rule)
     print(json.dumps(killed))
@@ -132,7 +122,7 @@ def test_jobs_that_are_started_twice(jobs: list[Job], tmp_path: Path) -> None:
         folder, link = tmp_path / f"{number}", tmp_path / f"link{number}"
         folder.mkdir()
         link.symlink_to(folder)
-        first, second = elsewhere(job, folder), elsewhere(job, link)
+        first, second = job.elsewhere(folder), job.elsewhere(link)
         answer = fork.Queue()
         one, other = (fork.Process(target=_try, args=(run, answer)) for run in (first, second))
         one.start()
@@ -147,7 +137,7 @@ def test_jobs_that_are_started_twice(jobs: list[Job], tmp_path: Path) -> None:
             outcomes[answer.get()] += 1
         last = start(second)
         last.join()
-        assert made(first) == made(job), job.rule
+        assert first.made() == job.made(), job.rule
         assert leftovers(first) == []
     assert set(outcomes) <= {"made", "told"}, outcomes
     assert outcomes["told"] >= PAIRS // 3, outcomes

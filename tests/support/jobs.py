@@ -4,15 +4,15 @@ import importlib
 import json
 import re
 from contextlib import chdir
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from purelens.storage.provenance import Provenance, check_lineage, recorded_path, write_record
+from purelens.storage.provenance import RECORD, Provenance, check_lineage, recorded_path, write_record
 from purelens.workflow.job import bind, input_paths
 from purelens.workflow.seeding import seed_everything
-from support.workplace import ROOT, Workplace, copy_code
+from support.workplace import ROOT, Workplace, contents, copy_code
 
 DUMP = """
 import json as _json
@@ -57,6 +57,14 @@ class Job:
     def files(self) -> dict[str, str]:
         """Paths of its inputs by their names, lists numbered."""
         return input_paths(self.input)
+
+    def elsewhere(self, folder: Path) -> "Job":
+        """The job, with its outputs in another folder."""
+        return replace(self, output={name: f"{folder}/{path}" for name, path in self.output.items()})
+
+    def made(self) -> dict[str, dict[str, str]]:
+        """Digests of what it has made."""
+        return {name: contents(self.folder / path.removesuffix(RECORD)) for name, path in self.output.items()}
 
     @property
     def artifacts(self) -> dict[str, str]:

@@ -149,7 +149,7 @@ class Splitter:
         method
             Name of the method (see `purelens.circuits.methods`).
         start, stop
-            Table of the neurons.
+            Rows of the neurons.
 
         Yields
         ------

@@ -128,7 +128,7 @@ def choose_neurons(clusters: Artifact, neurons: int | list[int], n_clusters: int
     Returns
     -------
     list
-        Table in the artifacts: as they are named, or the largest silhouette first.
+        Rows in the artifacts: as they are named, or the largest silhouette first.
     """
     numbers = clusters["neuron"][...].tolist()
     if not isinstance(neurons, int):

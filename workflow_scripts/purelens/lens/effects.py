@@ -112,7 +112,7 @@ class Lens:
         Returns
         -------
         dict
-            Table of each of ``TABLES``.
+            Rows of each of ``TABLES``.
         """
         crops = self.clip.geometry.apply_all(pixels)
         forward = self.tower.forward(self.clip.network.prepare(crops))

@@ -167,21 +167,25 @@ class Digests:
             return "missing"
         if not stat.S_ISREG(status.st_mode):
             return "no file"
-        key, facts = str(Path(path).absolute()), [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-        if self._known.get(key, [None])[:-1] != facts:
-            self._known[key] = [*facts, digest_of(path)]
-            self._learned = True
-        return str(self._known[key][-1])
+        return self._remembered(str(Path(path).absolute()), status, lambda: digest_of(path))
 
     def of_artifact(self, path: str | Path) -> str:
         """Read an artifact from end to end and digest what it holds; ``damaged`` if it does not fit its checksums."""
-        status = os.stat(path)
-        key, facts = f"{Path(path).absolute()}\0content", [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-        if self._known.get(key, [None])[:-1] != facts:
+
+        def read() -> str:
             logger.info("reading %s, which was touched after it was made", path)
-            self._known[key] = [*facts, checked_content(path)]
+            return checked_content(path)
+
+        content = self._remembered(f"{Path(path).absolute()}\0content", os.stat(path), read)
+        self.keep()
+        return content
+
+    def _remembered(self, key: str, status: os.stat_result, compute: Callable[[], str]) -> str:
+        """Return what was computed of a file with this size and these dates, or compute it."""
+        facts = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        if self._known.get(key, [None])[:-1] != facts:
+            self._known[key] = [*facts, compute()]
             self._learned = True
-            self.keep()
         return str(self._known[key][-1])
 
     def of_all(self, folder: str | Path, names: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ import h5py
 
 from purelens.errors import UserError
 from purelens.progress import Progress
+from purelens.storage.checksums import dims_of
 from purelens.storage.files import find_unfinished
 from purelens.storage.hdf5 import open_hdf5
 from purelens.storage.paths import is_log, is_shard
@@ -174,7 +175,7 @@ def _misfits(file: h5py.File, schema: Schema) -> list[str]:
         if group not in file:
             problems += [] if spec.optional else [f"it has no {group}"]
         elif group == name:
-            dims = tuple(dim[0].name.lstrip("/") for dim in file[name].dims)
+            dims = dims_of(file[name])
             if dims != spec.dims:
                 problems.append(f"{name} is over {', '.join(dims)}, not {', '.join(spec.dims)}")
     return problems

@@ -29,6 +29,7 @@ from purelens.storage.checksums import (
     checked_rank,
     checked_variables,
     content_of,
+    dims_of,
 )
 from purelens.storage.files import replace_when_whole
 from purelens.storage.provenance import Provenance
@@ -139,8 +140,7 @@ class Writer:
         for name in checked_variables(self._file):
             data = self._file[name]
             rank = checked_rank(data)
-            dims = [dim[0].name.lstrip("/") if len(dim) else name for dim in data.dims]
-            sums = self.rows(CHECKSUMS + name, dims=tuple(dims[:rank]))
+            sums = self.rows(CHECKSUMS + name, dims=dims_of(data)[:rank])
             if data.chunks is not None:
                 step = max(1, SLAB_BYTES // block_bytes(data, 1))
                 for start in range(0, len(data), step):

@@ -41,6 +41,12 @@ def checked_variables(file: h5py.File) -> list[str]:
     return sorted(name for name in names if file[name].size and file[name].shape)
 
 
+def dims_of(dataset: h5py.Dataset) -> tuple[str, ...]:
+    """Name the dimensions of a dataset; a coordinate is along itself."""
+    name = dataset.name.lstrip("/")
+    return tuple(dim[0].name.lstrip("/") if len(dim) else name for dim in dataset.dims)
+
+
 def checked_rank(dataset: h5py.Dataset) -> int:
     """Tell over how many leading dimensions the checksums of a dataset count.
 

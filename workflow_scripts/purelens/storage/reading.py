@@ -19,6 +19,7 @@ from purelens.storage.checksums import (
     block_checksums,
     checked_variables,
     content_of,
+    dims_of,
     read_checksums,
     recorded_content,
 )
@@ -78,7 +79,7 @@ class Table:
     @property
     def dims(self) -> tuple[str, ...]:
         """Names of its dimensions."""
-        return tuple(dim[0].name.lstrip("/") if len(dim) else self._name for dim in self._data.dims)
+        return dims_of(self._data)
 
     def __getitem__(self, key: Key) -> np.ndarray:
         """Read a part; 16 bits become 32.
