@@ -30,8 +30,8 @@ def measure_sizes(study: BenchStudy, name: str, folder: Path, seed: int) -> list
     Returns
     -------
     list
-        For each artifact its ``bytes``, the bytes of its ``data``, and the ``full_bytes`` of all neurons of the layer, 50,000
-        images and 100 references. The embeddings of two models, with 768 components each, are added.
+        For each artifact its ``bytes``, the bytes of its ``data`` with their checksums, and the ``full_bytes`` of all neurons
+        of the layer, 50,000 images and 100 references. The embeddings of two models, with 768 components each, are added.
     """
     setting = prepare(study, folder, IMAGES, NEURONS, REFERENCES, seed)
     run_activations(setting, Path(setting.activations_h5), REFERENCES, HALF)
@@ -45,7 +45,7 @@ def measure_sizes(study: BenchStudy, name: str, folder: Path, seed: int) -> list
     for artifact in ("activations", "relevances", "patches", "virtual_neurons"):
         path = folder / f"{artifact}.h5"
         with read(path, artifact) as file:
-            data = sum(file[variable].size for variable in file.variables)
+            data = sum(file[variable].size + file[variable].checksum_size for variable in file.variables)
             full = sum(_full(file, variable, n_neurons) for variable in file.variables)
         records.append(_record(name, artifact, path.stat().st_size, data, full))
     embeddings = EMBEDDERS * n_neurons * FULL_REFERENCES * COMPONENTS * bytes_of_table

@@ -32,7 +32,7 @@ WINDOW_BYTES = 2**22
 DAMAGED = "damaged"
 
 Key = Any
-"""An index as for a NumPy array; arrays of numbers in it are ascending."""
+"""An index as for a NumPy array, whose dimensions stay in their order; arrays of numbers in it are ascending."""
 
 
 class Table:
@@ -72,9 +72,14 @@ class Table:
         return block_bytes(self._data, 0)
 
     @property
+    def checksum_size(self) -> int:
+        """Bytes of their checksums."""
+        return 0 if self._sums is None else self._sums.nbytes
+
+    @property
     def stored_size(self) -> int:
-        """Bytes that they take in the file."""
-        return int(self._data.id.get_storage_size())
+        """Bytes that they take in the file, with their checksums."""
+        return int(self._data.id.get_storage_size()) + self.checksum_size
 
     @property
     def dims(self) -> tuple[str, ...]:
