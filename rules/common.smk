@@ -9,12 +9,7 @@ sys.path.insert(0, checkout)
 from purelens.config.files import check_keys
 from purelens.errors import UserError
 from purelens.reruns.code_digests import code_digest
-from purelens.reruns.digests import (
-    Digests,
-    architecture_digest,
-    bundled_digests,
-    file_digest,
-)
+from purelens.reruns.digests import Digests, bundled_digests, file_digest
 from purelens.storage.paths import MEMORY
 from purelens.workflow.parent import announce_run
 from purelens.workflow.preflight import check_inputs_of_the_lens, check_writable

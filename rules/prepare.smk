@@ -63,7 +63,7 @@ rule model:
         weights=lambda w: study.model(w).weights,
         architecture=lambda w: study.model(w).architecture,
         watch=lambda w: {
-            "architecture": architecture_digest(study.model(w).architecture)
+            "architecture": study.architecture_digest(study.model(w).architecture)
         },
         options=lambda w: study.model(w).options,
         mean=lambda w: study.model(w).mean,

@@ -11,7 +11,7 @@ from PIL import Image
 
 from helpers import CIFAR_RESNET, make_model, randomize
 from purelens.data.dataset import dataset
-from purelens.networks.loading import load_factory
+from purelens.networks.architectures import load_factory
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from purelens.networks.loading import load_factory
+from purelens.networks.architectures import load_factory
 from purelens.networks.model import model
 from purelens.storage.checksums import FINISHED, variables
 from purelens.storage.provenance import check_lineage

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 from zennit.layer import Sum
 
-from purelens.networks.loading import load_factory
+from purelens.networks.architectures import load_factory
 
 
 def with_sums(network: Any) -> torch.nn.Module:

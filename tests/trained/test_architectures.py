@@ -14,8 +14,9 @@ from purelens.circuits.activations import activations
 from purelens.circuits.attribution import Attribution
 from purelens.data.dataset import dataset
 from purelens.errors import UserError
+from purelens.networks.architectures import build_architecture
 from purelens.networks.inspection import Inspection
-from purelens.networks.loading import build_architecture, load_network
+from purelens.networks.loading import load_network
 from purelens.networks.subnetwork import LayerView, Segment
 
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from helpers import load_cifar_resnet
 from support.elsewhere import open_elsewhere
 from support.workplace import ROOT, Workplace
 
@@ -165,16 +166,22 @@ def test_fewer_good_images_than_references(workplace: Workplace, own: dict[str, 
 def test_weights_of_another_network(workplace: Workplace, own: dict[str, Any], tmp_path: Path) -> None:
     torch.save({"conv1.weight": torch.zeros(16, 3, 3, 3), "extra": torch.zeros(1)}, tmp_path / "w.pth")
     own["models"]["net"]["weights"] = f"{tmp_path}/w.pth"
-    run = workplace.snakemake(own, f"{own['results']}/photos/net/model.safetensors")
+    run = workplace.snakemake(own, "-n")
     assert run.code != 0
     one_line(run.text, "are not of architecture")
     assert "unexpected: extra" in run.text
+    torch.save(load_cifar_resnet(seed=0, depth=8).state_dict(), tmp_path / "w.pth")
+    assert workplace.snakemake(own, "-n").code == 0
+    own["models"]["net"]["options"] = {"depth": 14}
+    run = workplace.snakemake(own, "-n")
+    assert run.code != 0
+    one_line(run.text, "are not of architecture")
 
 
 def test_a_pickle_is_refused(workplace: Workplace, own: dict[str, Any], tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "w.pth")
     own["models"]["net"]["weights"] = f"{tmp_path}/w.pth"
-    run = workplace.snakemake(own, f"{own['results']}/photos/net/model.safetensors")
+    run = workplace.snakemake(own, "-n")
     assert run.code != 0
     one_line(run.text, "is a pickle with more than tensors in it")
 

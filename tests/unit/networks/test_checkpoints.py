@@ -11,9 +11,10 @@ from torch import nn
 
 from helpers import CIFAR_RESNET, ROOT
 from purelens.errors import UserError
+from purelens.networks.architectures import build_architecture
 from purelens.networks.embedders import build_clip
 from purelens.networks.imports import open_clip, timm
-from purelens.networks.loading import build_architecture, build_network
+from purelens.networks.loading import build_network
 
 DEIT = {"depth": 1, "embed_dim": 32, "num_heads": 2}
 SCENE_CLIP = ROOT / "workflow_scripts/purelens/world/scene_clip.json"

@@ -7,8 +7,8 @@ from torch.utils.checkpoint import checkpoint
 
 from helpers import CIFAR_RESNET
 from purelens.errors import UserError
+from purelens.networks.architectures import build_architecture
 from purelens.networks.inspection import Inspection
-from purelens.networks.loading import build_architecture
 from purelens.networks.subnetwork import LayerView, block_before
 
 

@@ -1,8 +1,6 @@
-"""Factories, libraries by name, and checkpoints in all their wrappings; nothing of a checkpoint is run."""
+"""Checkpoints in all their wrappings, of which nothing is run; networks that are built again from what is stored."""
 
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,49 +10,15 @@ from safetensors.torch import save_file
 
 from helpers import CIFAR_RESNET
 from purelens.errors import UserError
+from purelens.networks.architectures import build_architecture
 from purelens.networks.checkpoints import read_checkpoint
-from purelens.networks.loading import build_architecture, build_network, load_network
+from purelens.networks.imports import torchvision
+from purelens.networks.loading import build_network, check_rebuilt, load_network, rebuilding_options
 
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, torch.Tensor]:
     return build_architecture(CIFAR_RESNET, {"depth": 8}).state_dict()
-
-
-def test_factories_of_the_users_own() -> None:
-    network: Any = build_architecture(CIFAR_RESNET, {"depth": 8, "num_classes": 7})
-    assert network.linear.out_features == 7
-
-
-def test_libraries_by_name() -> None:
-    assert build_architecture("torchvision:squeezenet1_1", {"num_classes": 5}).training is False
-    assert sum(1 for _ in build_architecture("timm:resnet10t", {}).parameters()) > 10
-
-
-@pytest.mark.parametrize(
-    ("architecture", "options", "message"),
-    [
-        ("torchvision:resnet5", {}, r"no model 'resnet5' \(did you mean"),
-        ("timm:resnet5", {}, "timm has no model 'resnet5'"),
-        ("resnet50", {}, "expected 'torchvision:NAME'"),
-        ("nowhere.py:make", {}, "there is no file nowhere.py"),
-        (CIFAR_RESNET + "s", {}, r"no function 'cifar_resnets' \(did you mean 'cifar_resnet'\?\)"),
-        (CIFAR_RESNET, {"layers": 3}, "cannot be built: TypeError"),
-    ],
-)
-def test_architectures_that_are_none(architecture: str, options: dict[str, int], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        build_architecture(architecture, options)
-
-
-def test_user_files_that_fail(tmp_path: Path) -> None:
-    file = tmp_path / "network.py"
-    file.write_text("import nothing_of_this_name\n")
-    with pytest.raises(UserError, match="cannot be imported: ModuleNotFoundError"):
-        build_architecture(f"{file}:make", {})
-    file.write_text("def make():\n    return 3\n")
-    with pytest.raises(UserError, match="gives a int, not a torch.nn.Module"):
-        build_architecture(f"{file}:make", {})
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
@@ -149,17 +113,6 @@ def test_the_stored_network_is_the_loaded_one(small: dict[str, Any]) -> None:
     assert not any(parameter.requires_grad for parameter in network.module.parameters())
 
 
-def test_own_files_may_import_their_neighbors_and_use_dataclasses(tmp_path: Path) -> None:
-    (tmp_path / "purelens_test_neighbor.py").write_text("width = 3\n")
-    (tmp_path / "network.py").write_text(
-        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom torch import nn\n"
-        "from purelens_test_neighbor import width\n\n@dataclass\nclass Options:\n    width: int = width\n\n"
-        "def make():\n    return nn.Sequential(nn.Linear(1, Options().width))\n"
-    )
-    network: Any = build_architecture(f"{tmp_path}/network.py:make", {})
-    assert network[0].out_features == 3
-
-
 def test_a_child_that_is_called_module(tmp_path: Path) -> None:
     (tmp_path / "network.py").write_text(
         "from torch import nn\n\ndef make():\n    net = nn.Module()\n    net.module = nn.Linear(2, 2)\n    return net\n"
@@ -175,30 +128,47 @@ def test_text_is_not_called_a_pickle(tmp_path: Path) -> None:
         read_checkpoint(str(tmp_path / "x.pth"))
 
 
-@pytest.mark.parametrize("body", [False, True], ids=["at the top", "in the factory"])
-def test_neighbors_that_are_called_as_a_script_of_the_workflow(tmp_path: Path, body: bool) -> None:
-    """And as the neighbor of another file."""
-    for width in (4, 5):
-        folder = tmp_path / str(width)
-        folder.mkdir()
-        (folder / "model.py").write_text(f"import torch\n\ndef net():\n    return torch.nn.Linear(3, {width})\n")
-        top, inside = ("", "    from model import net\n") if body else ("from model import net\n", "")
-        (folder / "own.py").write_text(f"{top}\ndef make():\n{inside}    return net()\n")
-        network = build_architecture(f"{folder}/own.py:make", {})
-        assert network.out_features == width
-    assert "model" not in sys.modules
+UNSAVED = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, drawn):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 4, 3)
+        self.rest = torch.randn(4, 1, 1) if drawn else torch.ones(4, 1, 1)
+
+    def forward(self, x):
+        return {"out": [self.layer(x) * self.rest, torch.arange(len(x))]}
+
+def make(drawn=False):
+    return Net(drawn)
+"""
 
 
-def test_torchvision_may_be_imported_in_the_factory(tmp_path: Path) -> None:
-    """In a process of its own, in which nothing has declared torchvision's operators yet."""
-    (tmp_path / "own.py").write_text(
-        "def make():\n    from torchvision.models import resnet18\n    return resnet18(weights=None)\n"
-    )
-    code = (
-        "import sys; from purelens.networks.loading import build_architecture; "
-        "print(len(build_architecture(sys.argv[1], {}).layer4))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, f"{tmp_path}/own.py:make"], capture_output=True, text=True, check=False
-    )
-    assert done.stdout.strip() == "2", done.stderr
+def test_networks_that_hold_more_than_their_weights(tmp_path: Path) -> None:
+    """Numbers that are drawn when it is built, and not saved, would be others in every later job."""
+    (tmp_path / "own.py").write_text(UNSAVED)
+    architecture = f"{tmp_path}/own.py:make"
+    check_rebuilt(build_network(architecture, {}, "random"), architecture, {}, 16)
+    drawn = {"drawn": True}
+    with pytest.raises(UserError, match="holds numbers that its state_dict"):
+        check_rebuilt(build_network(architecture, drawn, "random"), architecture, drawn, 16)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_published_networks_are_built_again_with_what_their_library_sets(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Published weights of these two come with another normalization, inside the network."""
+    architecture, given = f"torchvision:{name}", {"init_weights": False}
+    whole = {"aux_logits": True, **given}
+    state = build_architecture(architecture, whole).state_dict()
+    monkeypatch.setattr(torchvision().models.WeightsEnum, "get_state_dict", lambda *_, **__: state)
+    network = build_network(architecture, {}, "published")
+    assert network.module.transform_input
+    with pytest.raises(UserError, match="gives other outputs"):
+        check_rebuilt(network, architecture, {"init_weights": False, "aux_logits": name == "inception_v3"}, 96)
+    if name == "googlenet":
+        with pytest.raises(UserError, match="other weights when it is built again: aux1"):
+            check_rebuilt(network, architecture, {"init_weights": False}, 96)
+    check_rebuilt(network, architecture, rebuilding_options(architecture, {}, "published"), 96)

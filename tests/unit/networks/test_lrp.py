@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from helpers import randomize
 from purelens.errors import UserError
+from purelens.networks.architectures import build_architecture
 from purelens.networks.imports import torchvision
-from purelens.networks.loading import build_architecture
 from purelens.networks.lrp import Propagation, RelevanceSums, plan_rules
 from purelens.networks.subnetwork import Segment
 

@@ -11,7 +11,7 @@ from torch import nn
 from purelens.bench.reference import circuits
 from purelens.circuits.attribution import Attribution
 from purelens.errors import UserError
-from purelens.networks.loading import build_architecture
+from purelens.networks.architectures import build_architecture
 from purelens.networks.subnetwork import LayerView, Segment
 
 

@@ -44,16 +44,16 @@ def test_a_network_of_ones_own_is_known_by_its_program(tmp_path: Path) -> None:
     network.write_text("import os\nfrom blocks import width\n\ndef make():\n    return width\n")
     blocks.write_text("width = 3\n")
     architecture = f"{network}:make"
-    before = digests.architecture_digest(architecture)
+    before = digests.architecture_digest(architecture, Digests())
     network.write_text(
         '"""A network."""\nimport os\nfrom blocks import width  # of a layer\n\ndef make():\n    return width\n'
     )
-    assert digests.architecture_digest(architecture) == before
+    assert digests.architecture_digest(architecture, Digests()) == before
     blocks.write_text("width = 4\n")
-    assert digests.architecture_digest(architecture) != before
+    assert digests.architecture_digest(architecture, Digests()) != before
     network.write_text("def make(:")
-    assert digests.architecture_digest(architecture) == digests.file_digest(network)
-    assert digests.architecture_digest("torchvision:resnet18") is None
+    assert digests.architecture_digest(architecture, Digests()) == digests.file_digest(network)
+    assert digests.architecture_digest("torchvision:resnet18", Digests()) is None
 
 
 def test_sources_are_digested_by_names_and_bytes(tmp_path: Path) -> None:
@@ -88,10 +88,10 @@ def test_everything_that_a_network_imports_from_its_folder_counts(tmp_path: Path
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    before = architecture_digest(f"{tmp_path}/net.py:make")
+    before = architecture_digest(f"{tmp_path}/net.py:make", Digests())
     for name, text in files.items():
         (tmp_path / name).write_text(text + "MORE = 2\n")
-        assert (architecture_digest(f"{tmp_path}/net.py:make") == before) == (name == "pkg/other.py"), name
+        assert (architecture_digest(f"{tmp_path}/net.py:make", Digests()) == before) == (name == "pkg/other.py"), name
         (tmp_path / name).write_text(text)
 
 
@@ -99,7 +99,7 @@ def test_models_in_folders_count_by_their_files(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     for name in (f"local-dir:{tmp_path}", f"timm:local-dir:{tmp_path}"):
         (tmp_path / "w").write_text("1")
-        before = architecture_digest(name)
+        before = architecture_digest(name, Digests())
         assert before
         (tmp_path / "w").write_text("2")
-        assert architecture_digest(name) != before
+        assert architecture_digest(name, Digests()) != before

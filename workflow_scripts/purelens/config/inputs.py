@@ -103,7 +103,10 @@ class Model(Section):
         return values
 
 
-SCHEMES = ("hf-hub:", "hf_hub:", "local-dir:")
+FOLDER = "local-dir:"
+"""What the name of a model in a folder begins with."""
+
+SCHEMES = ("hf-hub:", "hf_hub:", FOLDER)
 """What names of timm and open_clip begin with that are those of a hub or folder."""
 
 

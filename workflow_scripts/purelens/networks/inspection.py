@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 import torch
 
 from purelens.errors import UserError
+from purelens.networks.architectures import build_architecture
 from purelens.networks.axes import check_independent
 from purelens.networks.baked import bake_weights
-from purelens.networks.loading import build_architecture
 from purelens.networks.lrp import plan_rules
 from purelens.networks.lrp_checks import check_rules
 from purelens.networks.subnetwork import LayerView, Segment, block_before, find_layer
@@ -25,7 +25,7 @@ class Inspection:
     Parameters
     ----------
     architecture, options
-        See `purelens.networks.loading.build_architecture`.
+        See `purelens.networks.architectures.build_architecture`.
     size
         Side of its input in pixels.
 

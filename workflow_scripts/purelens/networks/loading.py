@@ -1,41 +1,34 @@
-"""Build networks and load their weights, without unpickling code."""
+"""Build networks with their weights, and load them again, without unpickling code."""
 
-import importlib.util
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch._dynamo.eval_frame import OptimizedModule
-from torch.nn.modules.lazy import LazyModuleMixin
 from torch.overrides import TorchFunctionMode
 
 from purelens.config.inputs import SCHEMES
-from purelens.errors import UserError, listed, nearest
+from purelens.errors import UserError, listed
+from purelens.networks.architectures import build_architecture, call_factory, library_of
 from purelens.networks.baked import bake_weights
 from purelens.networks.checkpoints import incompatible_keys, load_weights, read_checkpoint
-from purelens.networks.imports import timm, torchvision, with_torchvision
+from purelens.networks.imports import timm, torchvision
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CPU = torch.device("cpu")
 
-OPAQUE_WORDS: dict[Any, tuple[str, str]] = {
-    torch.jit.ScriptModule: (
-        "scripted or traced, and its layers cannot be looked into (hooks never fire)",
-        "return the module that it was made from",
-    ),
-    LazyModuleMixin: (
-        "lazy: its parameters have no shapes yet",
-        "run it once in the factory, or give the numbers of its inputs",
-    ),
+REBUILT = 1e-6
+"""Largest difference of outputs, relative to the largest of them, that is put down to rounding."""
+
+PUBLISHED_OPTIONS: dict[str, dict[str, Any]] = {
+    "torchvision:googlenet": {"transform_input": True, "aux_logits": False, "init_weights": False},
+    "torchvision:inception_v3": {"transform_input": True, "init_weights": False},
 }
-OPAQUE = tuple(OPAQUE_WORDS)
+"""What torchvision sets besides the weights when it loads the published ones."""
 
 RANDOM_INITIALIZERS = {
     torch.Tensor.uniform_,
@@ -86,115 +79,6 @@ class Network:
         return ((images - mean) / std).contiguous()
 
 
-def build_architecture(architecture: str, options: Mapping[str, Any]) -> torch.nn.Module:
-    """Build a network with random weights, in evaluation mode.
-
-    Parameters
-    ----------
-    architecture
-        ``torchvision:NAME``, ``timm:NAME`` or ``path/to/file.py:factory``.
-    options
-        Keyword arguments.
-
-    Raises
-    ------
-    UserError
-        If there is no such architecture, or it does not take these options.
-    """
-    library, name = library_of(architecture)
-    if library == "torchvision":
-        known = torchvision().models.list_models()
-        if name not in known:
-            raise UserError(f"architecture {architecture!r}: torchvision has no model {name!r}{nearest(name, known)}")
-        return _call(architecture, torchvision().models.get_model, {"name": name, "weights": None, **options})
-    if library == "timm":
-        check_timm_name(name, f"architecture {architecture!r}")
-        return _call(architecture, timm().create_model, {"model_name": name, "pretrained": False, **options})
-    if library.endswith(".py"):
-        factory = load_factory(library, name)
-        with _importing_from(Path(library).resolve().parent):
-            return _call(architecture, lambda **given: with_torchvision(lambda: factory(**given)), dict(options))
-    raise UserError(
-        f"architecture {architecture!r}: expected 'torchvision:NAME', 'timm:NAME' or 'path/to/file.py:factory'"
-    )
-
-
-@contextmanager
-def _importing_from(folder: Path) -> Iterator[None]:
-    """Import neighbors of a user's file before everything of the same name: this workflow has a ``model.py`` too.
-
-    What was imported is forgotten at the end, because another user's file may have other neighbors of the same names. The
-    folder stays at the end of the path, for imports when the network runs.
-    """
-    known = set(sys.modules)
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
-        for name in set(sys.modules) - known:
-            file = getattr(sys.modules[name], "__file__", None)
-            if file and not name.startswith("purelens_user_") and Path(file).resolve().is_relative_to(folder):
-                del sys.modules[name]
-
-
-def load_factory(path: str, name: str) -> Any:
-    """Import a function from a Python file of the user's.
-
-    Raises
-    ------
-    UserError
-        If there is no such file or function, or the file cannot be run.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"architecture: there is no file {path}")
-    spec = importlib.util.spec_from_file_location(f"purelens_user_{Path(path).stem}", path)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader = spec.loader
-    assert loader is not None
-    sys.modules[spec.name] = module
-    try:
-        with _importing_from(Path(path).resolve().parent):
-            with_torchvision(lambda: loader.exec_module(module))
-    except Exception as error:  # the user's own code may raise anything
-        raise UserError(f"architecture: {path} cannot be imported: {type(error).__name__}: {error}") from None
-    factory = getattr(module, name, None)
-    if not callable(factory):
-        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise UserError(f"architecture: {path} has no function {name!r}{nearest(name, functions)}")
-    return factory
-
-
-def _call(architecture: str, factory: Any, options: dict[str, Any]) -> torch.nn.Module:
-    try:
-        module = factory(**options)
-    except Exception as error:  # any library's or user's constructor
-        reason = " ".join(str(error).split())
-        raise UserError(f"architecture {architecture!r} cannot be built: {type(error).__name__}: {reason}") from None
-    if not isinstance(module, torch.nn.Module):
-        raise UserError(f"architecture {architecture!r} gives a {type(module).__name__}, not a torch.nn.Module")
-    return _plain(module, architecture).eval().requires_grad_(False)
-
-
-def _plain(module: torch.nn.Module, architecture: str) -> torch.nn.Module:
-    """Unwrap what torch.compile and DataParallel wrap; refuse modules that nothing can look into."""
-    while isinstance(module, OptimizedModule | torch.nn.DataParallel):
-        module = module._orig_mod if isinstance(module, OptimizedModule) else module.module
-    for name, child in list(module.named_modules()):
-        if isinstance(child, OptimizedModule):
-            parent, _, leaf = name.rpartition(".")
-            setattr(module.get_submodule(parent), leaf, child._orig_mod)
-    where = {name: child for name, child in module.named_modules() if isinstance(child, OPAQUE)}
-    for name, child in where.items():
-        kind, remedy = next((words for cls, words in OPAQUE_WORDS.items() if isinstance(child, cls)))
-        place = f"module {name!r}" if name else "the network"
-        raise UserError(f"architecture {architecture!r}: {place} is {kind}; {remedy}")
-    return module
-
-
 def build_network(
     architecture: str,
     options: Mapping[str, Any],
@@ -239,27 +123,10 @@ def build_network(
     return Network(module.eval().requires_grad_(False), tuple(mean or published_mean), tuple(std or published_std))
 
 
-def library_of(architecture: str) -> tuple[str, str]:
-    """Split an architecture into its library, or the Python file, and the name in it, which may have colons too."""
-    for library in ("torchvision", "timm"):
-        if architecture.startswith(f"{library}:"):
-            return library, architecture.removeprefix(f"{library}:")
-    library, _, name = architecture.rpartition(":")
-    return library, name
-
-
-def check_timm_name(name: str, what: str) -> None:
-    """Check that timm has a model; models of a hub or folder are told by timm itself.
-
-    Raises
-    ------
-    UserError
-        With the nearest valid name, after ``what``.
-    """
-    known = timm().list_models()
-    if not name.startswith(SCHEMES) and name.split(".")[0] not in known:
-        close = nearest(name, known)
-        raise UserError(f"{what}: timm has no model {name!r}{close or '; e.g. ' + listed(known, 3)}")
+def rebuilding_options(architecture: str, options: Mapping[str, Any], weights: str) -> dict[str, Any]:
+    """Return the options with which a network is built again from its weights: the user's, and those of published weights."""
+    published = PUBLISHED_OPTIONS.get(architecture, {}) if weights == "published" else {}
+    return {**published, **options}
 
 
 def _loaded(module: torch.nn.Module, weights: str, architecture: str, options: Mapping[str, Any]) -> torch.nn.Module:
@@ -273,7 +140,7 @@ def _loaded(module: torch.nn.Module, weights: str, architecture: str, options: M
             raise
         with incompatible_keys() as unknown:
             given = {"model_name": name, "pretrained": True, **options}
-            adapted = _call(architecture, timm().create_model, {**given, **_checkpoint_of_timm(weights)})
+            adapted = call_factory(architecture, timm().create_model, {**given, **_checkpoint_of_timm(weights)})
         if unknown:
             raise
         return adapted
@@ -338,8 +205,65 @@ def load_network(weights_file: str, card_file: str, device: torch.device = CPU) 
         Frozen, on the device.
     """
     card = json.loads(Path(card_file).read_text(encoding="utf-8"))
-    with _NothingDrawn():
-        module = build_architecture(card["architecture"], card["options"])
+    module = _without_numbers(card["architecture"], card["options"])
     load_weights(module, weights_file, card["architecture"])
     module = bake_weights(module)
     return Network(module, tuple(card["mean"]), tuple(card["std"])).to(device)
+
+
+def _without_numbers(architecture: str, options: Mapping[str, Any]) -> torch.nn.Module:
+    with _NothingDrawn():
+        return build_architecture(architecture, options)
+
+
+def check_rebuilt(network: Network, architecture: str, options: Mapping[str, Any], size: int) -> None:
+    """Check that a network is known by its architecture, its options and its weights: later stages build it from these.
+
+    Parameters
+    ----------
+    network
+        The network, on the CPU.
+    architecture, options
+        See `build_architecture`.
+    size
+        Side of its input in pixels.
+
+    Raises
+    ------
+    UserError
+        If the rebuilt network gives other outputs: numbers were drawn when it was built that are not in its ``state_dict``, or
+        its library sets more than the weights when it loads published ones.
+    """
+    rebuilt = _without_numbers(architecture, options)
+    unfit = rebuilt.load_state_dict(network.module.state_dict(), strict=False)
+    if unfit.missing_keys or unfit.unexpected_keys:
+        names = listed([*unfit.missing_keys, *unfit.unexpected_keys], 5)
+        raise UserError(f"architecture {architecture!r} has other weights when it is built again: {names}")
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    outputs: list[list[torch.Tensor]] = []
+    for module in (network.module, rebuilt):
+        torch.manual_seed(0)
+        with torch.inference_mode():
+            outputs.append(list(_tensors(module(images))))
+    if not all(_same(one, other) for one, other in zip(*outputs, strict=True)):
+        raise UserError(
+            f"architecture {architecture!r} with the same weights gives other outputs when it is built again: it holds numbers "
+            "that its state_dict() does not (drawn at random when it is built, for example); register them as buffers"
+        )
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Compare two outputs, relative to the largest value."""
+    largest = float(one.nan_to_num().abs().max()) if one.numel() else 0.0
+    return torch.allclose(one, other, rtol=0, atol=REBUILT * largest, equal_nan=True)
+
+
+def _tensors(output: Any) -> Iterator[torch.Tensor]:
+    """List the tensors of real numbers in what a network returns."""
+    if isinstance(output, torch.Tensor):
+        yield output.float() if output.is_floating_point() else output.new_zeros(0).float()
+    elif isinstance(output, Mapping):
+        yield from _tensors(list(output.values()))
+    elif isinstance(output, list | tuple):
+        for item in output:
+            yield from _tensors(item)

@@ -11,7 +11,7 @@ import torch
 from purelens.data.dataset import open_images
 from purelens.networks.batching import choose_device, in_batches
 from purelens.networks.checkpoints import write_weights
-from purelens.networks.loading import Network, build_network
+from purelens.networks.loading import Network, build_network, check_rebuilt, rebuilding_options
 from purelens.storage.files import write_json
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 
@@ -52,12 +52,15 @@ def model(
     Raises
     ------
     UserError
-        If the weights cannot be had or do not fit the architecture.
+        If the weights cannot be had or do not fit the architecture, or do not hold all of the network.
     """
     network = build_network(architecture, options, weights, mean, std, seed)
+    options = rebuilding_options(architecture, options, weights)
+    with open_images(images_h5) as images:
+        check_rebuilt(network, architecture, options, images.size)
     card = {
         "architecture": architecture,
-        "options": dict(options),
+        "options": options,
         "weights": Path(weights).name,
         "mean": list(network.mean),
         "std": list(network.std),

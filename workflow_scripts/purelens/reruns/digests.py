@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from purelens.config.inputs import FOLDER
 from purelens.data.images import open_source
 from purelens.errors import UserError
 from purelens.storage.files import digest_of, read_sealed, write_sealed
@@ -21,9 +22,6 @@ from purelens.storage.reading import checked_content
 
 BUNDLED = Path(__file__).parents[2]
 """The folder of scripts, ``workflow_scripts``."""
-
-FOLDER = "local-dir:"
-"""What the name of a model in a folder begins with."""
 
 NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
@@ -83,14 +81,14 @@ def bundled_digests(*names: str) -> dict[str, str | None]:
     return {Path(name).name: file_digest(BUNDLED / name) for name in names}
 
 
-def architecture_digest(architecture: str) -> str | None:
-    """Digest the user's file that an architecture names: the .py of a factory or a .json; None for a library's name.
+def architecture_digest(architecture: str, digests: "Digests") -> str | None:
+    """Digest what an architecture names: the .py of a factory, a .json or a folder; None for a library's name.
 
     For a program, the local modules that it imports count too; comments, docstrings and formatting do not.
     """
     model = architecture.removeprefix("timm:")
     if model.startswith(FOLDER):
-        return folder_digest(model.removeprefix(FOLDER), Digests())
+        return folder_digest(model.removeprefix(FOLDER), digests)
     file = architecture.rpartition(":")[0] if ".py:" in architecture else architecture
     if not file.endswith(".py") or not Path(file).is_file():
         return file_digest(file) if file.endswith(".json") else None

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from purelens.config.explain import Concepts
-from purelens.reruns.digests import architecture_digest
 from purelens.workflow.study import Names, Study
 
 
@@ -65,7 +64,7 @@ class ExplainStudy:
     def watch(self, w: Names) -> dict[str, str | None]:
         """Digest the architecture of that model, if it is a file."""
         embedder = self.embedder(w)
-        return {"architecture": architecture_digest(embedder["architecture"] or "") if embedder else None}
+        return {"architecture": self.study.architecture_digest(embedder["architecture"] if embedder else None)}
 
     def embedded_images(self, w: Names) -> list[str]:
         """List the embeddings of the images by that model; none for labels."""

@@ -7,7 +7,9 @@ import hashlib
 import importlib.util
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,12 @@ from purelens.data.images import open_source
 from purelens.data.vocabulary import FEWEST_TEXTS, read_texts
 from purelens.errors import UserError
 from purelens.reruns.code_digests import definition_digest
-from purelens.reruns.digests import architecture_digest
+from purelens.reruns.digests import Digests, architecture_digest
 from purelens.storage.files import read_sealed, write_sealed
 from purelens.storage.paths import MEMORY, is_of_the_world
+
+Facts = dict[str, dict[str, Any]]
+"""What is found out about a network, for instance about each of its layers by name."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,15 @@ class LayerFacts:
     lower_layers: dict[str, int]
 
 
-def check_study(config: Config) -> dict[tuple[str, str], LayerFacts]:
+def check_study(config: Config, digests: Digests) -> dict[tuple[str, str], LayerFacts]:
     """Check the networks of a study, without images and weights.
+
+    Parameters
+    ----------
+    config
+        The study.
+    digests
+        Digests of files.
 
     Returns
     -------
@@ -59,18 +71,30 @@ def check_study(config: Config) -> dict[tuple[str, str], LayerFacts]:
     for name, model in config.models.items():
         for size in sorted({config.datasets[dataset].size for dataset in model.datasets or config.datasets}):
             facts = {"model": model.model_dump(exclude={"weights", "mean", "std"}), "size": size}
-            for layer, sizes in _cached(facts, model.architecture, lambda m=model, s=size: _check_model(m, s)).items():
+            for layer, sizes in _cached(facts, model.architecture, digests, partial(_check_model, model, size)).items():
                 layers[name, layer] = LayerFacts(**sizes)
                 _check_shards(config, layer, layers[name, layer])
     for name, embedder in config.embedders.items():
-        _cached({"embedder": embedder.model_dump()}, embedder.architecture or "", lambda e=embedder: _check_embedder(e))
+        _cached(
+            {"embedder": embedder.model_dump()},
+            embedder.architecture or "",
+            digests,
+            partial(_check_embedder, embedder),
+        )
         if embedder.source == "file" and Path(str(embedder.weights)).suffix not in EMBEDDING_FILES:
             raise UserError(f"config: embedders.{name}.weights: expected .npy, .safetensors or .h5")
     return layers
 
 
-def check_lens_models(config: Config) -> dict[str, dict[str, int]]:
+def check_lens_models(config: Config, digests: Digests) -> dict[str, dict[str, int]]:
     """Check the CLIPs of the lens.
+
+    Parameters
+    ----------
+    config
+        The study.
+    digests
+        Digests of files.
 
     Returns
     -------
@@ -86,7 +110,7 @@ def check_lens_models(config: Config) -> dict[str, dict[str, int]]:
     for name, model in config.lens.models.items():
         embedder = config.embedders[name]
         facts = {"lens": [embedder.architecture, embedder.weights]}
-        shape = _cached(facts, embedder.architecture or "", lambda e=embedder: _shape_of(e))
+        shape = _cached(facts, embedder.architecture or "", digests, partial(_shape_of, embedder))
         clips[name] = shape["shape"]
         last = clips[name]["layers"] - 2
         for block in model.blocks:
@@ -98,10 +122,58 @@ def check_lens_models(config: Config) -> dict[str, dict[str, int]]:
     return clips
 
 
-def _shape_of(embedder: Embedder) -> dict[str, dict[str, Any]]:
+def _shape_of(embedder: Embedder) -> Facts:
     from purelens.lens.clip_shape import clip_shape
 
     return {"shape": asdict(clip_shape(str(embedder.architecture), str(embedder.weights)))}
+
+
+def check_weights(config: Config, digests: Digests) -> None:
+    """Load each checkpoint that is there once, to tell before hours are spent if it is not of its architecture.
+
+    Parameters
+    ----------
+    config
+        The study.
+    digests
+        Digests of files: a checkpoint that fits is not loaded again.
+
+    Raises
+    ------
+    UserError
+        With what is missing in it, unexpected or of another shape.
+    """
+    owners: list[tuple[Model | Embedder, Callable[[], Facts]]] = [
+        *((model, partial(_load_model, model)) for model in config.models.values()),
+        *(
+            (embedder, partial(_load_embedder, embedder))
+            for embedder in config.embedders.values()
+            if embedder.source != "file"
+        ),
+    ]
+    for owner, load in owners:
+        weights = owner.weights or ""
+        if names_a_file(weights) and is_there(weights) and not is_of_the_world(config.results, weights):
+            facts = {
+                "weights": digests.of(weights),
+                "settings": owner.model_dump(exclude={"weights", "layers", "datasets"}),
+            }
+            _cached(facts, owner.architecture or "", digests, load)
+
+
+def _load_model(model: Model) -> Facts:
+    from purelens.networks.loading import build_network
+
+    build_network(model.architecture, model.options, model.weights)
+    return {}
+
+
+def _load_embedder(embedder: Embedder) -> Facts:
+    from purelens.networks.embedders import load_embedder
+    from purelens.networks.loading import CPU
+
+    load_embedder(embedder.source, embedder.model_dump(exclude={"source", "patches"}), CPU)
+    return {}
 
 
 def check_files(config: Config) -> None:
@@ -228,13 +300,13 @@ def check_writable(results: Path) -> None:
         raise UserError(f"config: results: the folder {results} cannot be written to: {error.strerror}") from None
 
 
-def _cached(facts: dict[str, Any], architecture: str, compute: Any) -> dict[str, dict[str, Any]]:
+def _cached(facts: dict[str, Any], architecture: str, digests: Digests, compute: Callable[[], Facts]) -> Facts:
     """Look up a result by the facts, the file they name and the code of the checks; compute it if it is not there."""
     here = __name__.removeprefix("purelens.")
-    code = [definition_digest(here, name) for name in ("check_study", "check_lens_models")]
-    key = json.dumps([facts, architecture_digest(architecture), code], sort_keys=True, default=str)
+    code = [definition_digest(here, name) for name in ("check_study", "check_lens_models", "check_weights")]
+    key = json.dumps([facts, architecture_digest(architecture, digests), code], sort_keys=True, default=str)
     path = MEMORY / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
-    known: dict[str, dict[str, Any]] | None = read_sealed(path)
+    known: Facts | None = read_sealed(path)
     if known is not None:
         return known
     result = compute()
@@ -242,7 +314,7 @@ def _cached(facts: dict[str, Any], architecture: str, compute: Any) -> dict[str,
     return result
 
 
-def _check_model(model: Model, size: int) -> dict[str, dict[str, Any]]:
+def _check_model(model: Model, size: int) -> Facts:
     """Build the architecture and check each layer; returns the sizes of each."""
     from purelens.networks.inspection import Inspection
     from purelens.networks.subnetwork import LayerView
@@ -278,7 +350,7 @@ def _check_shards(config: Config, name: str, layer: LayerFacts) -> None:
             )
 
 
-def _check_embedder(embedder: Embedder) -> dict[str, dict[str, Any]]:
+def _check_embedder(embedder: Embedder) -> Facts:
     """Look up the architecture of an embedding model."""
     if embedder.source == "network":
         from purelens.networks.inspection import Inspection
@@ -294,7 +366,7 @@ def _check_embedder(embedder: Embedder) -> dict[str, dict[str, Any]]:
         else:
             check_clip_name(str(embedder.architecture), str(embedder.weights))
     elif embedder.source == "timm":
-        from purelens.networks.loading import check_timm_name
+        from purelens.networks.architectures import check_timm_name
 
         check_timm_name(str(embedder.architecture), "embedder")
     return {}

@@ -17,7 +17,7 @@ from purelens.reruns.digests import Digests, architecture_digest, folder_digest,
 from purelens.storage.paths import artifact_path, is_of_the_world, shard_path
 from purelens.storage.shards import NO_SHARDS
 from purelens.workflow.estimates import Sizes, memory_mb, minutes
-from purelens.workflow.preflight import LayerFacts, check_lens_models, check_study
+from purelens.workflow.preflight import LayerFacts, check_lens_models, check_study, check_weights
 
 NOTHING = "(?!)"
 """A regular expression that matches nothing."""
@@ -48,7 +48,9 @@ def open_study(values: Mapping[str, Any], digests: Digests) -> "Study":
         Naming the key that is wrong, and what would be valid.
     """
     config = load_config(dict(values))
-    return Study(config, check_study(config), check_lens_models(config), digests)
+    study = Study(config, check_study(config, digests), check_lens_models(config, digests), digests)
+    check_weights(config, digests)
+    return study
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,11 @@ class Study:
 
     def embedder_watch(self, w: Names) -> dict[str, str | None]:
         """Digest the architecture of the embedding model of a job, if it is a file."""
-        return {"architecture": architecture_digest(self.config.embedders[w.embedder].architecture or "")}
+        return {"architecture": self.architecture_digest(self.config.embedders[w.embedder].architecture)}
+
+    def architecture_digest(self, architecture: str | None) -> str | None:
+        """Digest the file or folder that an architecture names."""
+        return architecture_digest(architecture or "", self.digests)
 
     def images_digest(self, images: str) -> str | None:
         """Digest the images of a folder or CSV source; other sources are inputs."""
