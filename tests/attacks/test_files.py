@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from purelens.data.dataset import dataset
-from purelens.data.images import open_source
+from purelens.data.sources import open_source
 from purelens.data.vocabulary import read_imported, read_superclasses, read_texts
 from purelens.errors import UserError
 from purelens.networks.checkpoints import load_weights, read_checkpoint
@@ -195,7 +195,17 @@ STACKS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "negative labels": (of(pixels=PIXELS, label=[0, 1, -5]), "goes beyond"),
     "labels in a table": (of(pixels=PIXELS, label=np.zeros((3, 2), "i4")), "dimensions"),
     "concepts without names": (of(pixels=PIXELS, concept=np.zeros((3, 2))), "concept_label"),
-    "masks of other images": (of(pixels=PIXELS, mask=np.zeros((2, 8, 8), "u1")), "mask has 2 rows"),
+    "masks of other images": (of(pixels=PIXELS, mask=np.zeros((2, 8, 8), "u1")), "mask must be"),
+    "masks of another size": (of(pixels=PIXELS, mask=np.zeros((3, 4, 4), "u1")), "mask must be"),
+    "masks of real numbers": (of(pixels=PIXELS, mask=np.zeros((3, 8, 8), "f4")), "mask must be"),
+    "concepts that are NaN": (
+        of(pixels=PIXELS, concept=np.full((3, 1), np.nan), concept_label=["a"]),
+        "concept must be of 0 and 1; it has nan",
+    ),
+    "concepts that are counts": (
+        of(pixels=PIXELS, concept=np.full((3, 1), 3), concept_label=["a"]),
+        "concept must be of 0 and 1; it has 3",
+    ),
     "images without end": (many_images, "claims"),
     "images of great size": (large_images, "claims"),
     "names of great length": (long_names, "claims 6 GB"),

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from purelens.data.dataset import dataset
-from purelens.data.images import open_source
+from purelens.data.sources import open_source
 from purelens.errors import UserError
 from purelens.reruns.digests import Digests, source_digest
 from purelens.storage.reading import strings

@@ -160,7 +160,7 @@ def test_modules_of_the_rerun_mechanism_name_their_invariant() -> None:
 
 def test_there_is_one_way_to_read_an_artifact() -> None:
     """Who has no h5py cannot read what was not compared with its checksum."""
-    users = {"data/images.py", "lens/masks.py", "reruns/verify.py"}  # files of users, and their structure
+    users = {"data/sources.py", "lens/masks.py", "reruns/verify.py"}  # files of users, and their structure
     found = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from purelens.data.dataset import dataset, open_images
-from purelens.data.images import open_source
+from purelens.data.sources import open_source
 from purelens.errors import UserError
 from purelens.storage.checksums import recorded_content
 from purelens.storage.provenance import Execution
@@ -66,6 +66,22 @@ def test_stack_of_images(tmp_path: Path) -> None:
     assert built["label"].tolist() == [0, 1, 1, 0, -1]
     assert built["class_name"] == ["no", "yes"]
     assert built["mask"].shape == (5, 16, 16)
+
+
+def test_masks_go_with_their_images(tmp_path: Path) -> None:
+    """Resized and cropped alike; 255 is 1, which other programs write."""
+    mask = np.zeros((2, 40, 64), dtype=np.uint8)
+    mask[0, :, 20:50], mask[1, 10:30] = 255, 255
+    with h5py.File(tmp_path / "stack.h5", "w") as file:
+        file["images"] = np.repeat(mask[..., None], 3, axis=3)
+        file["mask"] = mask
+    built = build(tmp_path / "stack.h5", tmp_path)
+    assert set(np.unique(built["mask"])) == {0, 1}
+    np.testing.assert_allclose(built["mask"], built["pixels"][..., 0] / 255, atol=0.5)
+    with h5py.File(tmp_path / "stack.h5", "a") as file:
+        file["mask"][1, 0, 0] = 7
+    with pytest.raises(UserError, match="mask must be of 0 and 1, or 0 and 255; it has 7"):
+        build(tmp_path / "stack.h5", tmp_path)
 
 
 @pytest.mark.parametrize(

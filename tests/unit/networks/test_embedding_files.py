@@ -14,7 +14,7 @@ from purelens.networks.embedding_files import check_embeddings, read_embeddings
 
 def test_files_of_embeddings(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(5, 3)).astype("f4")
-    np.save(tmp_path / "e.npy", values)
+    np.save(tmp_path / "e.npy", values.astype(">f4"))  # of a machine that writes bytes the other way round
     save_file({"embedding": torch.from_numpy(values), "other": torch.zeros(2)}, tmp_path / "e.safetensors")
     with h5py.File(tmp_path / "e.h5", "w") as file:
         file["anything"] = values

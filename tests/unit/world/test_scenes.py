@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from purelens.data.images import open_source
+from purelens.data.sources import open_source
 from purelens.storage.provenance import Execution
 from purelens.world.scenes import ATTRIBUTES, CLASSES, CONCEPTS, SIZE, draw_scene
 from purelens.world.world_clip import Scenes, build_model, prompts, zero_shot_accuracy

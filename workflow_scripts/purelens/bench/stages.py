@@ -16,7 +16,8 @@ from purelens.bench.setting import ReferenceResult, Setting, pictures_of
 from purelens.circuits.projections import projections
 from purelens.config.bench import BenchStudy
 from purelens.data.dataset import dataset
-from purelens.data.images import Geometry, open_source
+from purelens.data.images import Geometry
+from purelens.data.sources import open_source
 from purelens.figures.neuron_figures import neuron_figures
 from purelens.storage.provenance import Execution
 from purelens.storage.reading import read

@@ -4,14 +4,16 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from purelens.config.base import is_there
 from purelens.data.decoding import MISSING, BadImageError
-from purelens.data.images import Geometry, Source, decoded, open_source
+from purelens.data.images import Geometry, decoded
+from purelens.data.sources import Source, open_source
 from purelens.errors import UserError
 from purelens.progress import Progress
 from purelens.storage.artifacts import Writer, create
@@ -67,6 +69,8 @@ def dataset(
             )
         _check_still_missing(source, rejected)
         _describe(out, source, kept, rejected)
+        if source.has_masks:
+            _write_masks(out, source, kept, replace(geometry, interpolation="nearest"))
         out.attribute("n_source_images", source.n_images)
     n_files = source.n_images + len(source.others)
     logger.info("%d files: %d images, %d rejected", n_files, len(kept), len(rejected))
@@ -146,10 +150,14 @@ def _describe(out: Writer, source: Source, kept: np.ndarray, rejected: list[tupl
         out.variable("concept_label", data=source.extras["concept_label"])
     if "caption" in source.extras:
         out.variable("caption", data=source.extras["caption"][kept])
-    if source.mask_shape is not None and source.mask_shape[1:] == (len(out["row"]), len(out["column"])):
-        masks = out.variable("mask")
-        for start in range(0, len(kept), SLAB):
-            masks[start : start + SLAB] = source.masks(kept[start : start + SLAB])
+
+
+def _write_masks(out: Writer, source: Source, kept: np.ndarray, geometry: Geometry) -> None:
+    """Write the masks, resized and cropped as the images are."""
+    masks = out.variable("mask")
+    for start in range(0, len(kept), SLAB):
+        read = source.masks(kept[start : start + SLAB])
+        masks[start : start + SLAB] = np.stack([geometry.apply(Image.fromarray(mask)) for mask in read])
 
 
 @dataclass(frozen=True)

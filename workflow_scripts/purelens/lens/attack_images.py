@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from purelens.data.decoding import BadImageError
-from purelens.data.images import open_source
+from purelens.data.sources import open_source
 from purelens.errors import UserError
 from purelens.lens.attacks import class_differences
 from purelens.lens.clip import finite, load_clip

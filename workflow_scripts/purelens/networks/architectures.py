@@ -111,7 +111,7 @@ def load_factory(path: str, name: str) -> Any:
 
 
 def call_factory(architecture: str, factory: Any, options: Mapping[str, Any]) -> torch.nn.Module:
-    """Build a network: frozen, in evaluation mode, unwrapped.
+    """Build a network.
 
     Parameters
     ----------
@@ -119,6 +119,11 @@ def call_factory(architecture: str, factory: Any, options: Mapping[str, Any]) ->
         Its name, for messages.
     factory, options
         What builds it, and its keyword arguments.
+
+    Returns
+    -------
+    torch.nn.Module
+        The network without wrappers, frozen, in evaluation mode.
 
     Raises
     ------

@@ -87,7 +87,7 @@ def _array(path: str, whole: bool) -> Any:
     suffix = Path(path).suffix.lower()
     if suffix == ".npy":
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-        return np.array(values) if whole else (values.shape, str(values.dtype))
+        return np.array(values) if whole else (values.shape, values.dtype.name)
     if suffix == ".safetensors":
         # numpy has no bfloat16; headers are read while jobs are planned, where importing torch would take seconds
         with safe_open(path, framework="pt" if whole else "np") as file:
@@ -101,7 +101,7 @@ def _array(path: str, whole: bool) -> Any:
             arrays = {name: find_dataset(file, name) for name in file}
             dataset = arrays[_name_of_array(name for name, array in arrays.items() if array is not None)]
             assert dataset is not None
-            return dataset[...] if whole else (dataset.shape, str(dataset.dtype))
+            return dataset[...] if whole else (dataset.shape, dataset.dtype.name)
     raise ValueError(f"expected {listed(EMBEDDING_FILES)}")
 
 

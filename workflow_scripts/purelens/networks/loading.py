@@ -124,7 +124,18 @@ def build_network(
 
 
 def rebuilding_options(architecture: str, options: Mapping[str, Any], weights: str) -> dict[str, Any]:
-    """Return the options with which a network is built again from its weights: the user's, and those of published weights."""
+    """Collect the options with which a network is built again from its stored weights.
+
+    Parameters
+    ----------
+    architecture, options, weights
+        See `build_network`.
+
+    Returns
+    -------
+    dict
+        The user's options, and those that a library sets for published weights.
+    """
     published = PUBLISHED_OPTIONS.get(architecture, {}) if weights == "published" else {}
     return {**published, **options}
 

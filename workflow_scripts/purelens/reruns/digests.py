@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from purelens.config.inputs import FOLDER
-from purelens.data.images import open_source
+from purelens.data.sources import open_source
 from purelens.errors import UserError
 from purelens.storage.files import digest_of, read_sealed, write_sealed
 from purelens.storage.reading import checked_content

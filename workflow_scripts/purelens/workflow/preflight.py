@@ -17,7 +17,7 @@ from purelens.circuits.selection import neuron_ids
 from purelens.config.base import is_there
 from purelens.config.inputs import EMBEDDING_FILES, Dataset, Embedder, Layer, Model, names_a_file
 from purelens.config.study import Config
-from purelens.data.images import open_source
+from purelens.data.sources import open_source
 from purelens.data.vocabulary import FEWEST_TEXTS, read_texts
 from purelens.errors import UserError
 from purelens.reruns.code_digests import definition_digest

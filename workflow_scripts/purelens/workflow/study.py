@@ -12,7 +12,7 @@ from purelens.circuits.selection import neuron_ids, neuron_ranges
 from purelens.config.base import is_there
 from purelens.config.inputs import Dataset, Layer, Model
 from purelens.config.study import Config, load_config
-from purelens.data.images import open_source
+from purelens.data.sources import open_source
 from purelens.reruns.digests import Digests, architecture_digest, folder_digest, source_digest
 from purelens.storage.paths import artifact_path, is_of_the_world, shard_path
 from purelens.storage.shards import NO_SHARDS
