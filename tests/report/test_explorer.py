@@ -61,6 +61,32 @@ def test_hostile_names_are_text(watched: Watched, report: Path) -> None:
     assert page.evaluate("window.stolen") is None
 
 
+FOREIGN = """(() => {
+  const script = document.createElement("script");
+  script.textContent = "window.stolen = 1";
+  const element = document.createElement("div");
+  element.innerHTML = '<button onclick="window.stolen = 2">x</button>';
+  const loaded = document.createElement("script");
+  loaded.src = URL;
+  document.body.append(script, element, loaded);
+  element.firstChild.click();
+})()"""
+
+
+@needs_browser
+@pytest.mark.parametrize("file", ["index.html", "explorer.html"])
+def test_no_other_program_runs_in_the_page(chromium: Any, report: Path, tmp_path: Path, file: str) -> None:
+    """Even where one gets into the page: inline, in an attribute, and from a file."""
+    (tmp_path / "foreign.js").write_text("window.stolen = 3")
+    page = chromium.new_page()
+    page.goto(f"file://{report / file}")
+    page.wait_for_selector("html[data-view]")
+    page.evaluate(FOREIGN.replace("URL", f"'file://{tmp_path}/foreign.js'"))
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.stolen") is None
+    page.close()
+
+
 def numbers(page: Any) -> list[int]:
     return [int(text) for text in page.locator(".neuron .head b").all_inner_texts()]
 

@@ -4,6 +4,7 @@ const PureLens = {
   _data: new Map(),
   _files: new Map(),
   _waiting: new Map(),
+  _nonce: document.currentScript.nonce, // the page's content policy lets no other script run
 
   /** Called by the scripts that hold data. */
   add(key, values) {
@@ -34,19 +35,29 @@ const PureLens = {
     if (this.inOneFile) return Promise.resolve(null);
     return new Promise((resolve) => {
       if (this._waiting.has(key)) return void this._waiting.get(key).push(resolve);
-      const script = document.createElement("script");
       this._waiting.set(key, [resolve]);
-      script.onerror = () => {
+      const failed = () => {
         for (const missing of this._waiting.get(key) || []) missing(null);
         this._waiting.delete(key);
       };
-      script.onload = () => {
-        script.remove();
-        if (this._waiting.has(key)) script.onerror(); // it holds the data of another key
+      const loaded = () => {
+        if (this._waiting.has(key)) failed(); // it holds the data of another key
       };
-      script.src = this.url(key + ".js");
-      document.head.append(script);
+      this.script(this.url(key + ".js"), loaded, failed);
     });
+  },
+
+  /** Run a script beside the page. */
+  script(url, loaded, failed) {
+    const script = document.createElement("script");
+    script.nonce = this._nonce;
+    script.onload = () => {
+      script.remove();
+      loaded();
+    };
+    if (failed) script.onerror = failed;
+    script.src = url;
+    document.head.append(script);
   },
 
   /** Make an element. Texts are never read as HTML. */

@@ -1,6 +1,7 @@
 """The rule ``explorer``: write the page that opens all others, and the explorer in one file."""
 
 import base64
+import hashlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -126,17 +127,28 @@ def page_text(facts: dict[str, Any], sources: dict[str, str] | None = None, exce
     str
         HTML.
     """
+    data = as_script(facts)
     inline = {name: Markup(source.replace("</script", "<\\/script")) for name, source in (sources or {}).items()}
     return render(
         "index.html",
         facts=facts,
-        data=Markup(as_script(facts)),
+        data=Markup(data),
+        nonce=_nonce(data, excerpt),
         scripts=SCRIPTS,
         style=STYLE,
         plotly=PLOTLY,
         inline=inline,
         excerpt=[Markup(script) for script in excerpt],
     )
+
+
+def _nonce(*parts: str | Sequence[str]) -> str:
+    """Digest what a page shows: a name in it that would be a program cannot know the digest of the page that it is in."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for text in [part] if isinstance(part, str) else part:
+            digest.update(text.encode())
+    return digest.hexdigest()[:32]
 
 
 def take_best(
