@@ -12,7 +12,11 @@ from purelens.reruns.code_digests import code_digest
 from purelens.reruns.digests import Digests, bundled_digests, file_digest
 from purelens.storage.paths import MEMORY
 from purelens.workflow.parent import announce_run
-from purelens.workflow.preflight import check_inputs_of_the_lens, check_writable
+from purelens.workflow.preflight import (
+    check_inputs_of_the_lens,
+    check_room,
+    check_writable,
+)
 from purelens.workflow.study import Names, one_of, open_study
 
 if workflow.is_main_process:
@@ -22,6 +26,7 @@ digests = Digests(MEMORY / "digests.json")
 atexit.register(digests.keep)
 
 try:
+    check_room(Path.cwd())
     check_keys(workflow.configfiles)
     study = open_study(config, digests)
 except UserError as error:

@@ -7,7 +7,6 @@ Large tables that are filled in any order (see `purelens.storage.resumable`) are
 have HDF5's own checksums too.
 """
 
-import errno
 import json
 import os
 import time
@@ -32,6 +31,7 @@ from purelens.storage.checksums import (
     dims_of,
 )
 from purelens.storage.files import replace_when_whole
+from purelens.storage.hdf5 import system_error
 from purelens.storage.provenance import Provenance
 from purelens.storage.schemas import CHECKSUM, HALF, SCHEMAS, SINGLE, Schema, Variable
 from purelens.storage.versions import versions
@@ -269,13 +269,14 @@ def create(
 
 @contextmanager
 def disk_errors(path: str | Path) -> Iterator[None]:
-    """Report a full disk in one line, which HDF5 reports in many."""
+    """Report a full disk and other errors of the system in one line, which HDF5 reports in many."""
     try:
         yield
     except (OSError, RuntimeError) as error:
-        if "errno = 28" in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
-        raise
+        number = system_error(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from None
 
 
 def write_attributes(file: h5py.File, name: str, provenance: Provenance, device: str) -> None:

@@ -69,7 +69,8 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        _stop(f"{snakemake.rule}: {error}")
+        # HDF5 crashes at the end of a process in which it could not write
+        _end_at_once(f"{snakemake.rule}: {error}")
 
 
 def _run_alone(function: Callable[..., None], snakemake: Any) -> None:
@@ -214,6 +215,7 @@ def _log_to(path: str | None) -> None:
 
 def _quiet_when_the_disk_is_full() -> None:
     """Send the messages that HDF5 prints for each object it could not write to the log only."""
+    logging.raiseExceptions = False  # the log may be on that disk
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if "errno = 28" in str(error):
@@ -226,7 +228,7 @@ def _quiet_when_the_disk_is_full() -> None:
 
 
 def _end_at_once(message: str) -> NoReturn:
-    """End the process without an exception, which the library that it lands in could swallow; no artifact suffers."""
+    """End the process without an exception, and without what libraries do at its end; no artifact suffers."""
     try:
         logger.error("%s", message)
         os.write(sys.stderr.fileno(), f"purelens: {message}\n".encode())

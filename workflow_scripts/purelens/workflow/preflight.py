@@ -6,6 +6,7 @@ Building networks takes seconds, so results are kept in ``.snakemake``, under th
 import hashlib
 import importlib.util
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,6 +25,9 @@ from purelens.reruns.code_digests import definition_digest
 from purelens.reruns.digests import Digests, architecture_digest
 from purelens.storage.files import read_sealed, write_sealed
 from purelens.storage.paths import MEMORY, is_of_the_world
+
+LEAST_ROOM = 2**20
+"""Bytes that Snakemake and the digests of files take, at least."""
 
 Facts = dict[str, dict[str, Any]]
 """What is found out about a network, for instance about each of its layers by name."""
@@ -282,6 +286,19 @@ def check_inputs_of_the_lens(config: Config) -> None:
         raise UserError(
             "config: lens.pipeline: diffusers is not installed; pip install diffusers, or set pipeline: null"
         )
+
+
+def check_room(folder: Path) -> None:
+    """Check that Snakemake can write down what it does, in ``.snakemake``.
+
+    Raises
+    ------
+    UserError
+        If the disk is full.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < LEAST_ROOM:
+        raise UserError(f"No space left on device for {folder}/.snakemake: {free // 1024} KB are free")
 
 
 def check_writable(results: Path) -> None:
