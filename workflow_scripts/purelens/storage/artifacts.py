@@ -8,9 +8,8 @@ have HDF5's own checksums too.
 """
 
 import json
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from purelens.storage.checksums import (
     dims_of,
 )
 from purelens.storage.files import replace_when_whole
-from purelens.storage.hdf5 import system_error
+from purelens.storage.hdf5 import new_hdf5
 from purelens.storage.provenance import Provenance
 from purelens.storage.schemas import CHECKSUM, HALF, SCHEMAS, SINGLE, Schema, Variable
 from purelens.storage.versions import versions
@@ -54,12 +53,17 @@ class Writer:
         What it may hold.
     storage
         ``half`` or ``single``.
+    check
+        Raises an error if something could not be written.
     """
 
-    def __init__(self, file: h5py.File, schema: Schema, storage: str = SINGLE) -> None:
+    def __init__(
+        self, file: h5py.File, schema: Schema, storage: str = SINGLE, check: Callable[[], None] = lambda: None
+    ) -> None:
         self._file = file
         self._schema = schema
         self._storage = storage
+        self._check = check
 
     def coordinate(self, dim: str, values: np.ndarray | int, growing: bool = False) -> None:
         """Define a dimension.
@@ -193,6 +197,7 @@ class Writer:
         variables
             Names of the variables along it.
         """
+        self._check()
         before = len(self._file[dim])
         self._file[dim].resize((length,))
         self._file[dim][before:] = np.arange(before, length)
@@ -258,25 +263,13 @@ def create(
         Writes coordinates, variables and attributes of the schema.
     """
     started = time.perf_counter()
-    with disk_errors(path), replace_when_whole(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+    with replace_when_whole(path) as temporary, new_hdf5(temporary, path) as (file, check):
         write_attributes(file, name, provenance or Provenance(), device)
-        out = Writer(file, SCHEMAS[name], storage)
+        out = Writer(file, SCHEMAS[name], storage, check)
         yield out
         file.attrs["wall_time_seconds"] = time.perf_counter() - started
         out.checksums()
         out.finish()
-
-
-@contextmanager
-def disk_errors(path: str | Path) -> Iterator[None]:
-    """Report a full disk and other errors of the system in one line, which HDF5 reports in many."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        number = system_error(error)
-        if number is None:
-            raise
-        raise OSError(number, os.strerror(number), str(path)) from None
 
 
 def write_attributes(file: h5py.File, name: str, provenance: Provenance, device: str) -> None:

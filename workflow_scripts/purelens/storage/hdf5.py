@@ -1,8 +1,13 @@
-"""Open HDF5 files for reading."""
+"""Open HDF5 files, of this program and of others."""
 
 import errno
+import io
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -41,6 +46,82 @@ def open_hdf5(path: str | Path) -> h5py.File:
         raise UserError(
             f"{path} is open for writing in another program; close it there (after a crash of that program: h5clear -s {path})"
         ) from None
+
+
+class PatientFile(io.FileIO):
+    """A file that remembers the first error of the system instead of telling HDF5.
+
+    HDF5 ends the process when it cannot write, at once or when the file is closed, as on a full disk. What it writes after an
+    error goes nowhere; who writes the file asks with `check`, and removes what there is.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        """Write all of the data."""
+        view = memoryview(data).cast("B")
+        size = len(view)
+        with self._remembered():
+            while view and self.error is None:
+                view = view[super().write(view) :]
+        return size
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Set the size."""
+        with self._remembered():
+            if self.error is None:
+                super().truncate(size)
+        return size or 0
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read; zeros where nothing was written."""
+        view = memoryview(buffer).cast("B")
+        n_read = super().readinto(view)
+        view[n_read:] = bytes(len(view) - n_read)
+        return len(view)
+
+    @contextmanager
+    def _remembered(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.error = error
+
+    def check(self, name: str) -> None:
+        """Raise the error, with a name for the file."""
+        if self.error is not None:
+            raise OSError(self.error.errno, self.error.strerror, name)
+
+
+@contextmanager
+def new_hdf5(path: str | Path, name: str | Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """Write a new HDF5 file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        How it is called in an error.
+
+    Yields
+    ------
+    file : h5py.File
+        The open file.
+    check : callable
+        Raises the error of the system if something could not be written, as is done at the end in any case.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, or fails.
+    """
+    with PatientFile(path, "w+") as target:
+        try:
+            with h5py.File(target, "w", libver="latest") as file:
+                yield file, partial(target.check, str(name))
+        finally:
+            target.check(str(name))
 
 
 def find_dataset(file: h5py.File, name: str) -> h5py.Dataset | None:

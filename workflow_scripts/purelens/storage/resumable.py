@@ -22,9 +22,10 @@ import h5py
 import numpy as np
 
 from purelens.errors import UserError
-from purelens.storage.artifacts import Writer, disk_errors, write_attributes
+from purelens.storage.artifacts import Writer, write_attributes
 from purelens.storage.checksums import CHECKSUMS, CONTENT, FINISHED, checksums_fit, content_of, variables
 from purelens.storage.files import CHECKPOINT, UNFINISHED, put_in_place, remove_leftovers, unfinished_path
+from purelens.storage.hdf5 import new_hdf5
 from purelens.storage.locks import take
 from purelens.storage.provenance import Provenance
 from purelens.storage.schemas import SCHEMAS, SINGLE
@@ -134,9 +135,9 @@ class Work:
         """
         if self.resumed:
             return False
-        with disk_errors(self._path), h5py.File(self._part, "w", libver="latest") as file:
+        with new_hdf5(self._part, self._path) as (file, check):
             write_attributes(file, self._name, self._provenance, self._device)
-            out = Writer(file, SCHEMAS[self._name], self._storage)
+            out = Writer(file, SCHEMAS[self._name], self._storage, check)
             layout(out)
             # the checksums are laid out too: nothing is added later, so the structure is never written again
             out.checksums()

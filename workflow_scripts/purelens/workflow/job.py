@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NoReturn, get_type_hints
 
 from purelens.errors import UserError
@@ -62,15 +61,13 @@ def run(function: Callable[..., None], snakemake: Any) -> None:
         with writing(recorded_path(path) for path in snakemake.output):
             # after the lock: the log is that of the job that writes
             _log_to(snakemake.log[0] if snakemake.log else None)
-            _quiet_when_the_disk_is_full()
             _run_alone(function, snakemake)
     except UserError as error:
         _stop(f"{snakemake.rule}: {error}")
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        # HDF5 crashes at the end of a process in which it could not write
-        _end_at_once(f"{snakemake.rule}: {error}")
+        _stop(f"{snakemake.rule}: {error}")
 
 
 def _run_alone(function: Callable[..., None], snakemake: Any) -> None:
@@ -208,27 +205,14 @@ def _log_to(path: str | None) -> None:
     handler: logging.Handler = logging.FileHandler(path, mode="w") if path else logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logging.captureWarnings(True)
+    logging.raiseExceptions = False  # the log may be on a disk that is full
     for name in ("purelens", "py.warnings"):
         logging.getLogger(name).addHandler(handler)
     logger.setLevel(logging.INFO)
 
 
-def _quiet_when_the_disk_is_full() -> None:
-    """Send the messages that HDF5 prints for each object it could not write to the log only."""
-    logging.raiseExceptions = False  # the log may be on that disk
-
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if "errno = 28" in str(error):
-            logger.warning("%s", error)
-        else:
-            sys.__excepthook__(kind, error, trace)
-
-    sys.excepthook = hook
-    sys.unraisablehook = lambda failure: logger.warning("%s", failure.exc_value)
-
-
 def _end_at_once(message: str) -> NoReturn:
-    """End the process without an exception, and without what libraries do at its end; no artifact suffers."""
+    """End the process without an exception, which the library that it lands in could swallow; no artifact suffers."""
     try:
         logger.error("%s", message)
         os.write(sys.stderr.fileno(), f"purelens: {message}\n".encode())
