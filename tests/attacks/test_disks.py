@@ -28,7 +28,8 @@ def jobs(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     folder = tmp_path_factory.mktemp("disks")
     shutil.copytree(finished, folder / "results")
     found = jobs_of(Workplace(folder), TINY, tmp_path_factory.mktemp("code") / "checkout")
-    return [job for job in found if size_of(job) > 3 * PAGE and (EVERY or job.rule not in SLOW)]
+    found = [job for job in found if size_of(job) > 3 * PAGE]
+    return found if EVERY else [job for job in found if job.rule not in SLOW][::3]
 
 
 def files_of(job: Job) -> list[Path]:
@@ -83,7 +84,7 @@ def resize(disk: Path, size: str) -> None:
 
 
 def test_every_stage_on_a_disk_that_becomes_full(jobs: list[Job], disk: Path) -> None:
-    assert len(jobs) > 15
+    assert len(jobs) > (15 if EVERY else 5)
     ends = {}
     for job in jobs:
         run = replace(job, output={name: f"{disk}/{job.rule}/{path}" for name, path in job.output.items()})
