@@ -207,25 +207,6 @@ def test_two_runs_at_once(finished: Path, tiny: dict[str, Any], tmp_path: Path) 
     complete_artifacts(workplace.folder / "results", results_of(finished))
 
 
-def test_two_runs_through_two_names_of_one_folder(finished: Path, tiny: dict[str, Any], tmp_path: Path) -> None:
-    """Snakemake's lock does not see it: each run has a folder of its own."""
-    workplace = without_results(tmp_path / "one", finished)
-    (tmp_path / "two").mkdir()
-    (tmp_path / "two/results").symlink_to(workplace.folder / "results")
-    process = workplace.start(tiny, f"{LAYER}/relevances.h5")
-    assert wait_for_job(workplace, process, "dataset")
-    second = Workplace(tmp_path / "two").snakemake(tiny, f"{LAYER}/relevances.h5")
-    assert "Traceback" not in second.text
-    assert second.code == 0 or "is being written by another job" in second.text, second.text
-    output, error = process.communicate(timeout=200)
-    assert "Traceback" not in output + error
-    complete_artifacts(workplace.folder / "results", results_of(finished))
-    assert workplace.snakemake(tiny, f"{LAYER}/relevances.h5").code == 0
-    complete_artifacts(workplace.folder / "results", results_of(finished))
-    assert verify(workplace.folder / "results")[1] == []
-    assert hidden(workplace.folder / "results") == set()
-
-
 def test_a_forced_job_that_makes_the_same_bytes_is_the_only_one(
     finished: Path, tiny: dict[str, Any], tmp_path: Path
 ) -> None:
