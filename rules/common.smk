@@ -32,6 +32,10 @@ try:
 except UserError as error:
     sys.exit(f"purelens: {error}")
 
+if workflow.is_main_process:
+    for warning in study.warnings:
+        print(f"purelens: warning: {warning}", file=sys.stderr)
+
 settings = study.config
 path = study.path
 memory = study.memory

@@ -30,6 +30,11 @@ class PixelHeatmaps:
     size
         Side of the images, in pixels.
 
+    Attributes
+    ----------
+    maps
+        (b, C, P) activations of the neurons at their positions, for the batch that was run forward.
+
     Raises
     ------
     UserError
@@ -72,7 +77,7 @@ class PixelHeatmaps:
         self._images = images.detach().requires_grad_()
         with torch.enable_grad(), nullcontext() if self._times_input else RelevanceSums():
             self._output, _ = self._segment.forward(self._images)
-        self._maps = self._layer.maps(self._output).detach()
+        self.maps = self._layer.maps(self._output).detach()
 
     def backward(self, row: np.ndarray, neuron: np.ndarray, position: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Explain one unit for each of some images of the batch, in one backward pass.
@@ -91,8 +96,8 @@ class PixelHeatmaps:
         value : torch.Tensor
             (r,) activation that the backward pass was seeded with.
         """
-        seed = torch.zeros_like(self._maps)
-        value = self._maps[row, neuron, position]
+        seed = torch.zeros_like(self.maps)
+        value = self.maps[row, neuron, position]
         seed[row, neuron, position] = value
         (relevance,) = torch.autograd.grad(
             self._output, self._images, self._layer.unmap(self._output, seed), retain_graph=True
@@ -100,3 +105,35 @@ class PixelHeatmaps:
         if self._times_input:
             relevance = relevance * self._images.detach()
         return relevance[row].sum(dim=1), value
+
+
+def conserved_shares(network: Network, layer: LayerView, images: torch.Tensor, n_neurons: int) -> np.ndarray:
+    """Measure which share of the relevance of a few units LRP brings to the pixels.
+
+    Parameters
+    ----------
+    network, layer
+        The network, and the layer whose units are explained.
+    images
+        (b, 3, H, W), normalized.
+    n_neurons
+        Neurons of each image, those with the largest activations, each at its largest.
+
+    Returns
+    -------
+    numpy.ndarray
+        (b n_neurons,) shares; NaN for a unit without activation.
+    """
+    rows = np.arange(len(images))
+    shares = []
+    with (
+        Segment(network.module, layer.name) as segment,
+        PixelHeatmaps(network, segment, layer, LRP, images.shape[-1]) as heatmaps,
+    ):
+        heatmaps.forward(images)
+        largest, position = heatmaps.maps.cpu().max(dim=2)
+        for neuron in largest.topk(min(n_neurons, largest.shape[1]), dim=1).indices.numpy().T:
+            relevance, value = heatmaps.backward(rows, neuron, position.numpy()[rows, neuron])
+            shares.append((relevance.sum(dim=(1, 2)) / value).detach().cpu().numpy())
+    values = np.concatenate(shares)
+    return np.where(np.isfinite(values), values, np.nan)

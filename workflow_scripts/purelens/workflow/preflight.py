@@ -8,9 +8,9 @@ import importlib.util
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,13 @@ def check_study(config: Config, digests: Digests) -> dict[tuple[str, str], Layer
     for name, model in config.models.items():
         for size in sorted({config.datasets[dataset].size for dataset in model.datasets or config.datasets}):
             facts = {"model": model.model_dump(exclude={"weights", "mean", "std"}), "size": size}
-            for layer, sizes in _cached(facts, model.architecture, digests, partial(_check_model, model, size)).items():
+            for layer, sizes in looked_up(
+                facts, model.architecture, digests, partial(_check_model, model, size)
+            ).items():
                 layers[name, layer] = LayerFacts(**sizes)
                 _check_shards(config, layer, layers[name, layer])
     for name, embedder in config.embedders.items():
-        _cached(
+        looked_up(
             {"embedder": embedder.model_dump()},
             embedder.architecture or "",
             digests,
@@ -114,7 +116,7 @@ def check_lens_models(config: Config, digests: Digests) -> dict[str, dict[str, i
     for name, model in config.lens.models.items():
         embedder = config.embedders[name]
         facts = {"lens": [embedder.architecture, embedder.weights]}
-        shape = _cached(facts, embedder.architecture or "", digests, partial(_shape_of, embedder))
+        shape = looked_up(facts, embedder.architecture or "", digests, partial(_shape_of, embedder))
         clips[name] = shape["shape"]
         last = clips[name]["layers"] - 2
         for block in model.blocks:
@@ -130,54 +132,6 @@ def _shape_of(embedder: Embedder) -> Facts:
     from purelens.lens.clip_shape import clip_shape
 
     return {"shape": asdict(clip_shape(str(embedder.architecture), str(embedder.weights)))}
-
-
-def check_weights(config: Config, digests: Digests) -> None:
-    """Load each checkpoint that is there once, to tell before hours are spent if it is not of its architecture.
-
-    Parameters
-    ----------
-    config
-        The study.
-    digests
-        Digests of files: a checkpoint that fits is not loaded again.
-
-    Raises
-    ------
-    UserError
-        With what is missing in it, unexpected or of another shape.
-    """
-    owners: list[tuple[Model | Embedder, Callable[[], Facts]]] = [
-        *((model, partial(_load_model, model)) for model in config.models.values()),
-        *(
-            (embedder, partial(_load_embedder, embedder))
-            for embedder in config.embedders.values()
-            if embedder.source != "file"
-        ),
-    ]
-    for owner, load in owners:
-        weights = owner.weights or ""
-        if names_a_file(weights) and is_there(weights) and not is_of_the_world(config.results, weights):
-            facts = {
-                "weights": digests.of(weights),
-                "settings": owner.model_dump(exclude={"weights", "layers", "datasets"}),
-            }
-            _cached(facts, owner.architecture or "", digests, load)
-
-
-def _load_model(model: Model) -> Facts:
-    from purelens.networks.loading import build_network
-
-    build_network(model.architecture, model.options, model.weights)
-    return {}
-
-
-def _load_embedder(embedder: Embedder) -> Facts:
-    from purelens.networks.embedders import load_embedder
-    from purelens.networks.loading import CPU
-
-    load_embedder(embedder.source, embedder.model_dump(exclude={"source", "patches"}), CPU)
-    return {}
 
 
 def check_files(config: Config) -> None:
@@ -317,11 +271,26 @@ def check_writable(results: Path) -> None:
         raise UserError(f"config: results: the folder {results} cannot be written to: {error.strerror}") from None
 
 
-def _cached(facts: dict[str, Any], architecture: str, digests: Digests, compute: Callable[[], Facts]) -> Facts:
-    """Look up a result by the facts, the file they name and the code of the checks; compute it if it is not there."""
-    here = __name__.removeprefix("purelens.")
-    code = [definition_digest(here, name) for name in ("check_study", "check_lens_models", "check_weights")]
-    key = json.dumps([facts, architecture_digest(architecture, digests), code], sort_keys=True, default=str)
+def looked_up(facts: Mapping[str, Any], architecture: str, digests: Digests, compute: Callable[[], Facts]) -> Facts:
+    """Look up a result in the memory of checks; compute it if it is not there.
+
+    Parameters
+    ----------
+    facts, architecture
+        What decides it, besides the code of the checks: settings, and the architecture, whose file may change.
+    digests
+        Digests of files.
+    compute
+        Computes it.
+
+    Returns
+    -------
+    dict
+        The result.
+    """
+    key = json.dumps(
+        [facts, architecture_digest(architecture, digests), _code_of_checks()], sort_keys=True, default=str
+    )
     path = MEMORY / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     known: Facts | None = read_sealed(path)
     if known is not None:
@@ -329,6 +298,13 @@ def _cached(facts: dict[str, Any], architecture: str, digests: Digests, compute:
     result = compute()
     write_sealed(path, result)
     return result
+
+
+@cache
+def _code_of_checks() -> list[str]:
+    here = __name__.removeprefix("purelens.")
+    checks = [(here, "check_study"), (here, "check_lens_models"), ("workflow.trial", "try_networks")]
+    return [definition_digest(module, name) for module, name in checks]
 
 
 def _check_model(model: Model, size: int) -> Facts:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,8 @@ from purelens.reruns.digests import Digests, architecture_digest, folder_digest,
 from purelens.storage.paths import artifact_path, is_of_the_world, shard_path
 from purelens.storage.shards import NO_SHARDS
 from purelens.workflow.estimates import Sizes, memory_mb, minutes
-from purelens.workflow.preflight import LayerFacts, check_lens_models, check_study, check_weights
+from purelens.workflow.preflight import LayerFacts, check_lens_models, check_study
+from purelens.workflow.trial import try_networks
 
 NOTHING = "(?!)"
 """A regular expression that matches nothing."""
@@ -48,9 +49,8 @@ def open_study(values: Mapping[str, Any], digests: Digests) -> "Study":
         Naming the key that is wrong, and what would be valid.
     """
     config = load_config(dict(values))
-    study = Study(config, check_study(config, digests), check_lens_models(config, digests), digests)
-    check_weights(config, digests)
-    return study
+    layers, clips = check_study(config, digests), check_lens_models(config, digests)
+    return Study(config, layers, clips, digests, try_networks(config, digests))
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,15 @@ class Study:
         Sizes of each CLIP of the lens.
     digests
         Digests of files.
+    warnings
+        What is worth knowing before the first job.
     """
 
     config: Config
     layers: Mapping[tuple[str, str], LayerFacts]
     clips: Mapping[str, Mapping[str, int]]
     digests: Digests
+    warnings: Sequence[str] = ()
 
     # paths
 
