@@ -1,6 +1,7 @@
 """The study of this run, checked, and what all rules use."""
 
 import atexit
+import logging
 import sys
 
 checkout = str(Path(workflow.basedir) / "workflow_scripts")
@@ -21,6 +22,8 @@ from purelens.workflow.study import Names, one_of, open_study
 
 if workflow.is_main_process:
     announce_run(checkout)
+    logging.getLogger("purelens").addHandler(logging.StreamHandler())
+    logging.getLogger("purelens").setLevel(logging.INFO)
 
 digests = Digests(MEMORY / "digests.json")
 atexit.register(digests.keep)
