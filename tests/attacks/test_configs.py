@@ -152,7 +152,23 @@ def test_keys_that_are_there_twice_and_files_that_are_programs(tmp_path: Any, te
         check_keys([tmp_path / "study.yaml"])
 
 
-def test_anchors_within_anchors_are_walked_once(tmp_path: Any) -> None:
-    lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}, *a{i - 1}, *a{i - 1}]" for i in range(1, 60)]
-    (tmp_path / "study.yaml").write_text("\n".join(lines))
-    check_keys([tmp_path / "study.yaml"])  # four to the sixtieth nodes, if they were counted
+def anchors(n: int) -> str:
+    """Each holds the one before four times."""
+    lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}, *a{i - 1}, *a{i - 1}]" for i in range(1, n)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (anchors(60), "its anchors make .* values, more than 1000000"),
+        ("a: &a [1, *a]\n", "line 1: an anchor holds itself"),
+        ("a: &a\n  b: {c: *a}\n", "line 2: an anchor holds itself"),
+    ],
+)
+def test_anchors_that_hold_more_than_there_is(tmp_path: Any, text: str, message: str) -> None:
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(UserError, match=message):
+        check_keys([tmp_path / "study.yaml"])
+    (tmp_path / "study.yaml").write_text(anchors(8))
+    check_keys([tmp_path / "study.yaml"])

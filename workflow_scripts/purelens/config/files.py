@@ -7,13 +7,16 @@ import yaml
 
 from purelens.errors import UserError
 
+MOST_VALUES = 1_000_000
+"""Values of a configuration, each anchor counted wherever it is used."""
+
 MERGE = "tag:yaml.org,2002:merge"
 TEMPLATES = "__use_yte__"
 """A key by which Snakemake runs the Python code in a file of keys and values."""
 
 
 def check_keys(paths: Iterable[str | Path]) -> None:
-    """Check that no key is there twice, and that the files are data.
+    """Check that no key is there twice, that the files are data, and that their anchors do not make more of them.
 
     Parameters
     ----------
@@ -32,12 +35,35 @@ def check_keys(paths: Iterable[str | Path]) -> None:
             root = yaml.compose(text.replace("\t", " ") if text.lstrip().startswith("{") else text, yaml.SafeLoader)
         except (OSError, ValueError, RecursionError, yaml.YAMLError):
             continue
+        _check_size(path, root)
         for key, line in _keys_again(root):
             raise UserError(f"config: {path}, line {line}: the key {key!r} is there twice; the first would not count")
         if any(key == TEMPLATES for key, _ in _keys(root)):
             raise UserError(
                 f"config: {path}: {TEMPLATES} lets Snakemake run the Python code in this file; a study is data: remove the key"
             )
+
+
+def _check_size(path: str | Path, root: yaml.Node | None) -> None:
+    """Refuse anchors that hold themselves, or one another so many times that no memory holds the values."""
+    sizes: dict[int, int | None] = {}
+
+    def size(node: yaml.Node | None) -> int:
+        if not isinstance(node, yaml.CollectionNode):
+            return 1
+        if id(node) not in sizes:
+            sizes[id(node)] = None  # until all in it is counted
+            inner = (
+                node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+            )
+            sizes[id(node)] = 1 + sum(map(size, inner))
+        known = sizes[id(node)]
+        if known is None:
+            raise UserError(f"config: {path}, line {node.start_mark.line + 1}: an anchor holds itself")
+        return known
+
+    if size(root) > MOST_VALUES:
+        raise UserError(f"config: {path}: its anchors make {size(root):.0e} values, more than {MOST_VALUES}")
 
 
 def _keys_again(root: yaml.Node | None) -> Iterator[tuple[str, int]]:
