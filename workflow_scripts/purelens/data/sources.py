@@ -15,7 +15,7 @@ from purelens.config.base import is_there
 from purelens.data.decoding import EXTENSIONS, BadImageError, decode
 from purelens.errors import UserError, listed, nearest
 from purelens.storage.files import read_text
-from purelens.storage.hdf5 import find_dataset, open_hdf5, system_error
+from purelens.storage.hdf5 import UNREADABLE, find_dataset, open_hdf5, system_error
 from purelens.storage.reading import DAMAGED, checked_content, is_artifact, rebuild
 
 EXTRAS = ("concept", "concept_label", "caption")
@@ -73,7 +73,7 @@ class Source:
             try:
                 with open_hdf5(self.stack) as file:
                     return Image.fromarray(file[self.stack_name][index])
-            except OSError as error:
+            except UNREADABLE as error:
                 if system_error(error) is not None:
                     raise
                 raise BadImageError(f"it cannot be read from the file ({' '.join(str(error).split())[:200]})") from None
@@ -103,7 +103,7 @@ class Source:
         try:
             with open_hdf5(self.stack) as file:
                 return _binary(file["mask"][indices], 255, f"images: {self.stack}: mask")
-        except OSError as error:
+        except UNREADABLE as error:
             if system_error(error) is not None:
                 raise
             raise UserError(
@@ -237,8 +237,8 @@ def _stack_source(path: Path) -> Source:
             _check_rows(path, file, shape[0])
             known = {key: find_dataset(file, key) for key in ("label", "class_name", "path", *EXTRAS)}
             arrays = {key: _texts(dataset) for key, dataset in known.items() if dataset is not None}
-    except OSError as error:
-        raise UserError(f"images: cannot read {path} as HDF5: {error}") from None
+    except UNREADABLE as error:
+        raise UserError(f"images: cannot read {path} as HDF5: {' '.join(str(error).split())}") from None
     n_images = shape[0]
     _check_arrays(path, arrays)
     labels = arrays.get("label", np.full(n_images, -1))

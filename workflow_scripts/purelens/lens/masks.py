@@ -12,7 +12,7 @@ from PIL import Image
 from purelens.data.dataset import open_images
 from purelens.data.images import Geometry
 from purelens.errors import UserError
-from purelens.storage.hdf5 import find_dataset, open_hdf5
+from purelens.storage.hdf5 import UNREADABLE, find_dataset, open_hdf5
 from purelens.storage.reading import Artifact
 
 
@@ -56,7 +56,7 @@ class MatlabMasks:
             mask = self._file[self._masks[...].ravel()[index]][...]
             if mask.dtype == h5py.ref_dtype:  # a cell within the cell
                 mask = self._file[mask.ravel()[0]][...]
-        except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+        except (*UNREADABLE, TypeError, IndexError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"lens.segmentation.file: pair {index} cannot be read ({reason})") from None
         if pixels.ndim != 3 or pixels.shape[0] != 3 or pixels.dtype != np.uint8 or mask.shape != pixels.shape[1:]:
@@ -98,7 +98,7 @@ def open_masks(images_h5: str, file: str | None) -> Iterator[Segmented | None]:
             masks = MatlabMasks(opened)
             if any(find_dataset(opened, f"value/{name}") is None for name in ("img", "gt")):
                 raise KeyError("value/img and value/gt are no lists")
-        except (OSError, KeyError) as error:
+        except UNREADABLE as error:
             reason = " ".join(str(error).split())
             raise UserError(
                 f"lens.segmentation.file: {file} is not in ImageNet-Segmentation's format ({reason})"

@@ -19,7 +19,7 @@ from purelens.errors import UserError
 from purelens.progress import Progress
 from purelens.storage.checksums import dims_of
 from purelens.storage.files import find_unfinished
-from purelens.storage.hdf5 import open_hdf5
+from purelens.storage.hdf5 import UNREADABLE, open_hdf5
 from purelens.storage.paths import is_log, is_shard
 from purelens.storage.provenance import CONTENTS, RECORD, Provenance, content_digest, read_record, record_path, text
 from purelens.storage.reading import read
@@ -133,7 +133,7 @@ def _damage(path: Path) -> list[str]:
     except UserError as error:
         what = str(error).removeprefix(f"{path} ").partition("; rebuild it")[0]
         return [what.replace("is open", "it is open", 1).replace("cannot be read, it is damaged", "it is damaged", 1)]
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except UNREADABLE as error:
         return [_damaged(error)]
     return _in_time(path, SCHEMAS[kind])
 

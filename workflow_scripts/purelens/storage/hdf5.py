@@ -13,6 +13,9 @@ import h5py
 
 from purelens.errors import UserError
 
+UNREADABLE = (OSError, RuntimeError, ValueError, KeyError)
+"""What h5py raises for bytes that it cannot make sense of, and for errors of the system (see `system_error`)."""
+
 
 def open_hdf5(path: str | Path) -> h5py.File:
     """Open an HDF5 file for reading, without a lock.

@@ -23,7 +23,7 @@ from purelens.storage.checksums import (
     read_checksums,
     recorded_content,
 )
-from purelens.storage.hdf5 import open_hdf5, system_error
+from purelens.storage.hdf5 import UNREADABLE, open_hdf5, system_error
 from purelens.storage.provenance import REBUILD, text
 from purelens.storage.schemas import HALF, SCHEMAS, SINGLE
 
@@ -99,7 +99,7 @@ class Table:
         leading, rest = keys[:rank], keys[rank:]
         try:
             values = np.asarray(self._data[leading])
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
+        except UNREADABLE as error:
             self._artifact.refuse(error)
         self._compare(values, leading)
         n_kept = sum(not isinstance(one, int) for one in leading)
@@ -177,49 +177,55 @@ class Artifact:
 
     def __init__(self, file: h5py.File, path: str | Path) -> None:
         self._file, self.path = file, str(path)
-        try:
+        with structure_of(path):
             self._sums = read_checksums(file)
             self.content = recorded_content(file)
             current = content_of(file, self._sums)
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
-            self.refuse(error)
         if current != self.content:
             self.refuse(OSError("its checksums are not those that were written"))
 
     def __contains__(self, name: str) -> bool:
-        return name in self._file
+        with structure_of(self.path):
+            return name in self._file
 
     def __getitem__(self, name: str) -> Table:
-        return Table(self, name, self._file[name], self._sums.get(name))
+        with structure_of(self.path):
+            return Table(self, name, self._file[name], self._sums.get(name))
 
     def names(self, group: str) -> list[str]:
         """List the variables of a group."""
-        return list(self._file[group])
+        with structure_of(self.path):
+            return list(self._file[group])
 
     @property
     def dims(self) -> list[str]:
         """Names of its dimensions."""
-        return [name for name in checked_variables(self._file) if self._file[name].is_scale]
+        with structure_of(self.path):
+            return [name for name in checked_variables(self._file) if self._file[name].is_scale]
 
     @property
     def variables(self) -> list[str]:
         """Names of all variables that are not empty, those of groups with the group; its dimensions are among them."""
-        return checked_variables(self._file)
+        with structure_of(self.path):
+            return checked_variables(self._file)
 
     @property
     def tables(self) -> list[str]:
         """Names of the variables that are one block of bytes in the file (see `purelens.storage.resumable`)."""
-        return [name for name in self.variables if self._file[name].chunks is None]
+        with structure_of(self.path):
+            return [name for name in self.variables if self._file[name].chunks is None]
 
     def attribute(self, name: str) -> Any:
         """Return a root attribute."""
-        value = self._file.attrs[name]
-        return text(self._file, name) if isinstance(value, str | bytes) else value
+        with structure_of(self.path):
+            value = self._file.attrs[name]
+            return text(self._file, name) if isinstance(value, str | bytes) else value
 
     @property
     def storage(self) -> str:
         """How its large tables are stored: ``half`` or ``single``."""
-        return HALF if any(self._file[name].dtype == np.float16 for name in self.variables) else SINGLE
+        with structure_of(self.path):
+            return HALF if any(self._file[name].dtype == np.float16 for name in self.variables) else SINGLE
 
     def check(self) -> None:
         """Read everything once.
@@ -235,6 +241,15 @@ class Artifact:
     def refuse(self, error: Exception) -> NoReturn:
         """Raise the error of a file that could not be read: of the system, or of its bytes."""
         refuse(self.path, error)
+
+
+@contextmanager
+def structure_of(path: str | Path) -> Iterator[None]:
+    """Put errors of HDF5 within the block down to an artifact (see `refuse`): its structure is read there, not its numbers."""
+    try:
+        yield
+    except UNREADABLE as error:
+        refuse(path, error)
 
 
 def refuse(path: str | Path, error: Exception) -> NoReturn:
@@ -290,7 +305,8 @@ def read(path: str | Path, name: str) -> Iterator[Artifact]:
         If the system cannot read it.
     """
     with _opened(path) as file:
-        _check_schema(file, path, name)
+        with structure_of(path):
+            _check_schema(file, path, name)
         yield Artifact(file, path)
 
 
@@ -307,7 +323,7 @@ def checked_content(path: str | Path) -> str:
 
 def is_artifact(path: str | Path) -> bool:
     """Tell whether an HDF5 file is an artifact: only those say what they hold."""
-    with open_hdf5(path) as file:
+    with open_hdf5(path) as file, structure_of(path):
         return "schema" in file.attrs and CONTENT in file
 
 
