@@ -67,7 +67,7 @@ def test_superclasses_name_classes(tmp_path: Path) -> None:
 
 def test_imported_explanations(tmp_path: Path) -> None:
     path = tmp_path / "milan.csv"
-    path.write_text("neuron,concept,weight\n3,null,\n3,dog,0.5\n5,\n")
+    path.write_text("neuron,concept,weight\n3,null,\n3,dog,0.5\n5,,\n")
     explanations = read_imported(str(path))
     assert list(explanations) == [3]
     assert explanations[3].names == ["null", "dog"]

@@ -105,10 +105,17 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         gray = np.asarray(image, dtype=np.float64)
         if not np.isfinite(gray).all():
             raise BadImageError("pixels that are NaN or infinite")
-        highest = gray.max(initial=0)
-        if image.mode == "F" and highest <= 1:
-            scale = 255.0
-        else:
-            scale = 255 / 65535 if highest > 255 or image.mode.startswith("I;16") else 1
-        return Image.fromarray(np.clip(np.rint(gray * scale), 0, 255).astype(np.uint8)).convert("RGB")
+        gray = gray * _scale(image.mode, float(gray.min(initial=0)), float(gray.max(initial=0)), gray)
+        return Image.fromarray(np.rint(gray).astype(np.uint8)).convert("RGB")
     return image.convert("RGB")
+
+
+def _scale(mode: str, lowest: float, highest: float, gray: np.ndarray) -> float:
+    """Find the factor that makes bytes of pixels: of real numbers up to 1, of bytes, and of numbers of 16 bits."""
+    if mode == "F" and lowest >= 0 and highest <= 1:
+        return 255.0
+    if lowest < 0 or highest > 65535 or (mode == "F" and (highest > 255 or (gray != np.rint(gray)).any())):
+        raise BadImageError(
+            f"pixels from {lowest:.3g} to {highest:.3g}, a range that is not known (0-1, 0-255 or 0-65535)"
+        )
+    return 255 / 65535 if highest > 255 or mode.startswith("I;16") else 1.0

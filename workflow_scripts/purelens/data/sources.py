@@ -1,9 +1,8 @@
 """List the images of a source, not yet decoded: a folder of class folders, a CSV of paths and labels, or an HDF5 file."""
 
 import csv
-import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +12,13 @@ from PIL import Image
 
 from purelens.config.base import is_there
 from purelens.data.decoding import EXTENSIONS, BadImageError, decode
-from purelens.errors import UserError, listed, nearest
-from purelens.storage.files import read_text
+from purelens.data.tables import check_names, read_rows
+from purelens.errors import UserError, listed
 from purelens.storage.hdf5 import UNREADABLE, find_dataset, open_hdf5, system_error
 from purelens.storage.reading import DAMAGED, checked_content, is_artifact, rebuild
 
 EXTRAS = ("concept", "concept_label", "caption")
+KNOWN = ("label", "class_name", "path", "mask", *EXTRAS)
 MOST_IMAGES, MOST_PIXEL_BYTES, MOST_ARRAY_BYTES = 10**8, 2**30, 2**32
 MOST_NAMES = 1_000_000
 """An HDF5 source with more classes or concepts is taken for a file that claims what it does not hold."""
@@ -186,39 +186,42 @@ def _raised(error: OSError) -> None:
 def _csv_source(path: Path) -> Source:
     """List a table with a column ``path`` (relative to the table) and, if known, ``label`` and ``caption``."""
     try:
-        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-        reader.fieldnames = columns = _columns(path, reader.fieldnames or [])
-        rows = list(reader)
+        lines = read_rows(path, ["path"], ["label", "caption"])
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"images: cannot read {path} as a CSV table: {error}") from None
-    if "path" not in columns:
-        raise UserError(f"images: {path} has no column 'path'{nearest('path', columns)}; it has {listed(columns)}")
+    rows = [row for _, row in lines]
     if not rows:
         raise UserError(f"images: {path} lists no images")
-    empty = [number for number, row in enumerate(rows, 2) if not row["path"]]
+    empty = [line for line, row in lines if not row["path"]]
     if empty:
         raise UserError(f"images: {path} has no path in line {listed(empty)}")
-    names = [row.get("label") or "" for row in rows]
-    classes = sorted(set(names) - {""}, key=_label_order(names))
-    numbers = {name: number for number, name in enumerate(classes)}
-    labels = np.array([numbers.get(name, -1) for name in names])
-    captions = {"caption": np.array([row["caption"] or "" for row in rows])} if "caption" in columns else {}
+    classes, labels = _labels([row.get("label", "") for row in rows])
+    captions = {"caption": np.array([row["caption"] for row in rows])} if "caption" in rows[0] else {}
     return Source(len(rows), labels, classes, [row["path"] for row in rows], folder=path.parent, extras=captions)
 
 
-def _columns(path: Path, names: Sequence[str]) -> list[str]:
-    """Read the header of a table: of the columns that are known, spaces and capitals do not count."""
-    known = ("path", "label", "caption")
-    columns = [name.strip().lower() if name.strip().lower() in known else name for name in names]
-    twice = [name for name in known if columns.count(name) > 1]
-    if twice:
-        raise UserError(f"images: {path} has the column {twice[0]!r} twice; it has {listed(names)}")
-    return columns
+def _labels(names: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Number the classes of a table: names that are numbers in their order, and no class below 0; others as text."""
+    numbers = {name: _number(name) for name in set(names) - {""}}
+    values = [value for value in numbers.values() if value is not None]
+    if len(values) == len(numbers):
+        classes = sorted((name for name, value in numbers.items() if value is not None and value >= 0), key=_number_of)
+    else:
+        classes = sorted(numbers)
+    places = {name: place for place, name in enumerate(classes)}
+    return classes, np.array([places.get(name, -1) for name in names])
 
 
-def _label_order(names: list[str]) -> Callable[[str], int | str]:
-    """Sort labels that are all whole numbers as numbers, others as text."""
-    return int if all(name.isascii() and name.isdecimal() for name in names if name) else str
+def _number(name: str) -> float | None:
+    try:
+        value = float(name)
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _number_of(name: str) -> tuple[float, str]:
+    return float(name), name
 
 
 def _stack_source(path: Path) -> Source:
@@ -232,6 +235,8 @@ def _stack_source(path: Path) -> Source:
             if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8 or shape[0] == 0:
                 raise UserError(f"images: {path}: {name} must be (N, H, W, 3) uint8, not {shape} {dtype}")
             mask = find_dataset(file, "mask")
+            if "schema" not in file.attrs:
+                check_names(list(file), [name, *KNOWN], "dataset")
             _check_sizes(path, name, shape)
             _check_mask(path, mask, shape)
             _check_rows(path, file, shape[0])

@@ -1,7 +1,6 @@
 """Read concept lists, superclasses and imported explanations from files of the user's."""
 
 import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from purelens.errors import UserError, listed, nearest
+from purelens.data.tables import read_rows
+from purelens.errors import UserError, nearest
 from purelens.storage.files import read_text
 
 FEWEST_TEXTS = 2
@@ -55,18 +55,14 @@ def read_texts(path: str, template: str = "{}") -> Texts:
 
 
 def _rows(path: Path) -> list[tuple[str, str]]:
+    if path.suffix.lower() == ".csv":
+        return [(row["concept"], row.get("prompt", "")) for _, row in read_rows(path, ["concept"], ["prompt"])]
     text = read_text(path)
     if path.suffix.lower() == ".json":
         values = json.loads(text)
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise ValueError("expected a list of texts")
         return [(value, "") for value in values]
-    if path.suffix.lower() == ".csv":
-        reader = csv.DictReader(io.StringIO(text, newline=""))
-        columns = list(reader.fieldnames or [])
-        if "concept" not in columns:
-            raise ValueError(f"no column 'concept'{nearest('concept', columns)}; it has {listed(columns)}")
-        return [(row["concept"] or "", row.get("prompt") or "") for row in reader]
     return [(line, "") for line in text.split("\n")]
 
 
@@ -130,27 +126,24 @@ def read_imported(path: str) -> dict[int, ImportedExplanation]:
         Naming the line that is wrong.
     """
     try:
-        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-        columns, rows = list(reader.fieldnames or []), list(reader)
+        rows = read_rows(Path(path), ["neuron", "concept"], ["weight"])
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"explanations: cannot read {path}: {error}") from None
-    for column in ("neuron", "concept"):
-        if column not in columns:
-            raise UserError(f"explanations: {path} has no column {column!r}{nearest(column, columns)}")
     weights_of: dict[int, dict[str, float]] = {}
-    for line, row in enumerate(rows, 2):
-        neuron, weight = _numbers_of(row, f"explanations: {path}, line {line}")
-        concept = (row["concept"] or "").strip()
+    for line, row in rows:
+        where = f"explanations: {path}, line {line}"
+        neuron, weight = _numbers_of(row, where)
+        concept = row["concept"]
         if concept in weights_of.get(neuron, {}):
-            raise UserError(f"explanations: {path}, line {line}: neuron {neuron} has the concept {concept!r} already")
+            raise UserError(f"{where}: neuron {neuron} has the concept {concept!r} already")
         if concept:
             weights_of.setdefault(neuron, {})[concept] = weight
     return {neuron: _explanation(weights) for neuron, weights in weights_of.items()}
 
 
-def _numbers_of(row: Mapping[str, str | None], where: str) -> tuple[int, float]:
+def _numbers_of(row: Mapping[str, str], where: str) -> tuple[int, float]:
     """Neuron and weight of a row."""
-    neuron = (row["neuron"] or "").strip()
+    neuron = row["neuron"]
     try:
         weight = float(row.get("weight") or 1)
     except ValueError:
