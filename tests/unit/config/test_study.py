@@ -87,6 +87,12 @@ def test_ready_studies_are_valid(path: Path) -> None:
         ("lens/models/scene_clip/datasets", ["scene"], ["no dataset 'scene'", "did you mean 'scenes'?"]),
         ("explain", {"network_dissection": True}, ["explain", "need a concept set"]),
         ("explain/concepts/truth/scale", 2.0, ["explain.concepts.truth", "'labels' takes no scale"]),
+        ("explain/concepts/truth/template", "a {}", ["explain.concepts.truth", "template does nothing"]),
+        (
+            "explain/concepts/words",
+            {"source": "texts", "texts": "t.txt", "embedder": "scene_clip", "superclasses": "s", "scale": 1, "bias": 0},
+            ["explain.concepts.words", "superclasses do nothing"],
+        ),
         ("lens/texts", None, ["lens", "models need texts"]),
         ("lens/class_templates", ["a thing"], ["'a thing' must contain {}"]),
         ("lens/top_images", 5, ["n_directions: 5 directions need more images than 5 (top_images)"]),

@@ -1,6 +1,7 @@
 """Outputs whose images or neurons are not where they are expected."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,14 +153,61 @@ def test_what_cannot_be_told_is_asked_for() -> None:
         (lambda: nn.Linear(3, 9), (2, 5, 9), "last"),
         (lambda: nn.BatchNorm2d(9), (2, 9, 9, 9), "first"),
         (lambda: nn.LayerNorm(9), (2, 9, 9, 9), "last"),
-        (nn.Identity, (2, 5, 9), "last"),
         (nn.Identity, (2, 9, 9, 3), "last"),
     ],
 )
 def test_the_kind_of_a_layer_decides(layer: Callable[[], nn.Module], shape: tuple[int, ...], axis: str) -> None:
-    assert axis_of("l", layer(), shape, None) == axis
+    assert axis_of("l", layer(), shape, None, set) == axis
 
 
 def test_a_layer_that_gives_other_neurons_than_it_declares() -> None:
     with pytest.raises(UserError, match=r"layer 'l' declares 7 neurons, but its output is \(2, 5, 9, 9\)"):
-        axis_of("l", nn.Conv2d(3, 7, 1), (2, 5, 9, 9), None)
+        axis_of("l", nn.Conv2d(3, 7, 1), (2, 5, 9, 9), None, set)
+
+
+def test_where_shapes_do_not_decide_the_modules_around_do() -> None:
+    shape = (2, 5, 9)
+    assert axis_of("l", nn.Identity(), shape, None, lambda: {"last"}) == "last"
+    assert axis_of("l", nn.Identity(), shape, None, lambda: {"first"}) == "first"
+    for kinds in (set[str](), {"first", "last"}):
+        with pytest.raises(UserError, match="does not say where its neurons are"):
+            axis_of("l", nn.Identity(), shape, None, kinds.copy)
+
+
+POSITIONS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    '''Takes images of one size, and has its neurons before its positions.'''
+
+    def __init__(self):
+        super().__init__()
+        self.patch = nn.Conv2d(3, 32, 8, 8)
+        self.places = nn.Parameter(torch.zeros(1, 32, 64))
+        self.act, self.conv, self.act2 = nn.ReLU(), nn.Conv1d(32, 40, 1), nn.ReLU()
+
+    def forward(self, x):
+        return self.act2(self.conv(self.act(self.patch(x).flatten(2) + self.places)))
+
+def make():
+    return Net()
+"""
+
+
+def test_a_network_of_one_size_with_neurons_before_positions(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(POSITIONS)
+    inspection = Inspection(f"{tmp_path}/own.py:make", {}, 64)
+    assert inspection.check_layer(LayerView("act2"), ["conv"]) == {"act2": 40, "conv": 40}
+    with pytest.raises(UserError, match="layer 'act' gives .* does not say where its neurons are"):
+        inspection.check_layer(LayerView("conv"), ["act"])
+    view = LayerView("conv", lower_channels={"act": "first"})
+    assert inspection.check_layer(view, ["act"]) == {"conv": 40, "act": 32}
+
+
+def test_what_the_user_says_is_compared_with_what_the_layer_declares() -> None:
+    inspection = Inspection("torchvision:resnet18", {}, 64)
+    with pytest.raises(UserError, match="declares 128 neurons, but channels: last makes 8"):
+        inspection.check_layer(LayerView("layer2.0.conv1", "last"), ["layer1"])
+    with pytest.raises(UserError, match="declares 64 neurons, but channels: last makes 16"):
+        inspection.check_layer(LayerView("layer2", "auto", {"layer1.1.conv2": "last"}), ["layer1.1.conv2"])

@@ -155,6 +155,26 @@ def test_networks_that_hold_more_than_their_weights(tmp_path: Path) -> None:
         check_rebuilt(build_network(architecture, drawn, "random"), architecture, drawn, 16)
 
 
+def test_timm_networks_have_their_own_normalization(tmp_path: Path) -> None:
+    module = build_architecture("timm:vit_tiny_patch16_224", {})
+    save_file(module.state_dict(), tmp_path / "w.safetensors")
+    for weights in ("random", f"{tmp_path}/w.safetensors"):
+        network = build_network("timm:vit_tiny_patch16_224", {}, weights)
+        assert (network.mean, network.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert build_network("timm:vit_tiny_patch16_224", {}, "random", (0.1, 0.1, 0.1)).mean == (0.1, 0.1, 0.1)
+
+
+def test_a_normalization_inside_is_said_by_the_user(tmp_path: Path) -> None:
+    options = {"init_weights": False}
+    save_file(build_architecture("torchvision:inception_v3", options).state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match="say in options whether transform_input is true"):
+        build_network("torchvision:inception_v3", options, f"{tmp_path}/w.safetensors")
+    for said in (True, False):
+        given = {**options, "transform_input": said}
+        network: Any = build_network("torchvision:inception_v3", given, f"{tmp_path}/w.safetensors")
+        assert network.module.transform_input is said
+
+
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_published_networks_are_built_again_with_what_their_library_sets(
     name: str, monkeypatch: pytest.MonkeyPatch

@@ -40,6 +40,10 @@ class Concepts(Section):
         ]
         if self.source == "labels" and unused:
             raise ValueError(f"source 'labels' takes no {unused[0]}: the dataset says what is on its images")
+        if self.source == "labels" and self.template != "{}":
+            raise ValueError("template does nothing with source 'labels': names of classes are no prompts")
+        if self.source != "labels" and self.scale is not None and self.superclasses is not None:
+            raise ValueError("superclasses do nothing where scale and bias are given: nothing is fitted to labels")
         if self.source == "texts" and self.texts is None:
             raise ValueError("source 'texts' needs texts: a .txt, .json or .csv list of concepts")
         if self.source != "labels" and self.embedder is None:

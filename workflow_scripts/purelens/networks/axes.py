@@ -4,7 +4,7 @@ Nothing in a tensor says so. Where the kind of layer does not decide, the shapes
 columns, because images are square, and their number follows the size of the image, which the number of neurons does not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -33,7 +33,7 @@ def width_of(layer: nn.Module) -> int | None:
     return next((width for width in widths if isinstance(width, int)), None)
 
 
-def axis_of(name: str, layer: nn.Module, shape: Shape, larger: Shape | None) -> str:
+def axis_of(name: str, layer: nn.Module, shape: Shape, larger: Shape | None, kinds: Callable[[], set[str]]) -> str:
     """Decide where the neurons of a layer are.
 
     Parameters
@@ -44,6 +44,8 @@ def axis_of(name: str, layer: nn.Module, shape: Shape, larger: Shape | None) -> 
         Shape of its output, the images first.
     larger
         Shape of its output for larger images; None if the network takes no others.
+    kinds
+        Tells where modules of known kind have their neurons in outputs of this shape.
 
     Returns
     -------
@@ -63,9 +65,27 @@ def axis_of(name: str, layer: nn.Module, shape: Shape, larger: Shape | None) -> 
         raise UserError(f"layer {name!r} declares {width} neurons, but its output is {_written(shape)}")
     if len(fitting) == 1:
         return fitting[0]
-    if kind is not None:
-        return kind
-    return by_positions(shape, larger) or _ambiguous(name, shape)
+    decided = kind or by_positions(shape, larger)
+    if decided is None:
+        # an equal shape says something only if its axes are told apart by their lengths
+        found = kinds() if len(shape) == 3 and shape[1] != shape[2] else set()
+        decided = found.pop() if len(found) == 1 else _ambiguous(name, shape)
+    return decided
+
+
+def check_axis(name: str, layer: nn.Module, shape: Shape, axis: str) -> None:
+    """Check where the user says that the neurons of a layer are.
+
+    Raises
+    ------
+    UserError
+        If the layer declares another number of neurons than there would be.
+    """
+    width, n_neurons = width_of(layer), shape[1] if axis == FIRST else shape[-1]
+    if width not in (None, n_neurons) and (width in shape[1:] or kind_of(layer) is not None):
+        raise UserError(
+            f"layer {name!r} declares {width} neurons, but channels: {axis} makes {n_neurons} of its output {_written(shape)}"
+        )
 
 
 def by_positions(shape: Shape, larger: Shape | None) -> str | None:
@@ -75,7 +95,7 @@ def by_positions(shape: Shape, larger: Shape | None) -> str | None:
         if grows[1] != grows[-1]:
             return LAST if grows[1] else FIRST
     if len(shape) == 3:
-        return LAST  # tokens of a transformer, which takes images of one size
+        return None
     if shape[2] == shape[3] != shape[1]:
         return FIRST
     return LAST if shape[1] == shape[2] != shape[3] else None

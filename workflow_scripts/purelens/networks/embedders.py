@@ -16,6 +16,7 @@ from purelens.errors import UserError, listed, nearest
 from purelens.networks.checkpoints import load_weights, read_checkpoint
 from purelens.networks.imports import open_clip, timm
 from purelens.networks.loading import Network, build_network
+from purelens.networks.same_outputs import check_same_in_a_batch
 from purelens.networks.subnetwork import LayerView, Segment, on_meta
 from purelens.storage.files import read_text
 
@@ -288,10 +289,13 @@ def _load_network(
     **_: Any,
 ) -> Embedder:
     network = build_network(architecture, options or {}, weights or "published", mean, std)
+    check_same_in_a_batch(network.module, size)
+    with Segment(network.module, layer) as found:
+        view, _ = found.resolve(LayerView(layer), size)
 
     def pooled(images: torch.Tensor) -> torch.Tensor:
         with Segment(network.module, layer) as segment:
             output, _ = segment.forward(images)
-        return LayerView(layer).maps(output).mean(dim=-1)
+        return view.maps(output).mean(dim=-1)
 
     return Embedder(Geometry(size, size, "bilinear", 1), network, pooled)

@@ -1,7 +1,7 @@
 """Build networks with their weights, and load them again, without unpickling code."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,11 @@ from purelens.networks.architectures import build_architecture, call_factory, li
 from purelens.networks.baked import bake_weights
 from purelens.networks.checkpoints import incompatible_keys, load_weights, read_checkpoint
 from purelens.networks.imports import timm, torchvision
+from purelens.networks.same_outputs import check_same_when_rebuilt
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CPU = torch.device("cpu")
-
-REBUILT = 1e-6
-"""Largest difference of outputs, relative to the largest of them, that is put down to rounding."""
 
 PUBLISHED_OPTIONS: dict[str, dict[str, Any]] = {
     "torchvision:googlenet": {"transform_input": True, "aux_logits": False, "init_weights": False},
@@ -96,7 +94,7 @@ def build_network(
     weights
         ``published`` (downloaded by the library), ``random``, or a ``.safetensors`` / ``.pth`` file.
     mean, std
-        Input normalization; None: the published weights' own, else ImageNet's.
+        Input normalization; None: that of the published weights and of timm's models, else ImageNet's.
     seed
         Of random weights.
 
@@ -119,8 +117,21 @@ def build_network(
     else:
         module = build_architecture(architecture, options)
         if weights != "random":
+            _check_said(architecture, options)
             module = _loaded(module, weights, architecture, options)
+        if library == "timm":
+            told: Any = module.pretrained_cfg
+            published_mean, published_std = tuple(told["mean"]), tuple(told["std"])
     return Network(module.eval().requires_grad_(False), tuple(mean or published_mean), tuple(std or published_std))
+
+
+def _check_said(architecture: str, options: Mapping[str, Any]) -> None:
+    """Refuse checkpoints of networks that have a normalization inside, or have not: no file tells which."""
+    if "transform_input" in PUBLISHED_OPTIONS.get(architecture, {}) and "transform_input" not in options:
+        raise UserError(
+            f"architecture {architecture!r} with a file of weights: say in options whether transform_input is true (weights "
+            "that torchvision publishes) or false (trained without it)"
+        )
 
 
 def rebuilding_options(architecture: str, options: Mapping[str, Any], weights: str) -> dict[str, Any]:
@@ -250,31 +261,4 @@ def check_rebuilt(network: Network, architecture: str, options: Mapping[str, Any
     if unfit.missing_keys or unfit.unexpected_keys:
         names = listed([*unfit.missing_keys, *unfit.unexpected_keys], 5)
         raise UserError(f"architecture {architecture!r} has other weights when it is built again: {names}")
-    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    outputs: list[list[torch.Tensor]] = []
-    for module in (network.module, rebuilt):
-        torch.manual_seed(0)
-        with torch.inference_mode():
-            outputs.append(list(_tensors(module(images))))
-    if not all(_same(one, other) for one, other in zip(*outputs, strict=True)):
-        raise UserError(
-            f"architecture {architecture!r} with the same weights gives other outputs when it is built again: it holds numbers "
-            "that its state_dict() does not (drawn at random when it is built, for example); register them as buffers"
-        )
-
-
-def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Compare two outputs, relative to the largest value."""
-    largest = float(one.nan_to_num().abs().max()) if one.numel() else 0.0
-    return torch.allclose(one, other, rtol=0, atol=REBUILT * largest, equal_nan=True)
-
-
-def _tensors(output: Any) -> Iterator[torch.Tensor]:
-    """List the tensors of real numbers in what a network returns."""
-    if isinstance(output, torch.Tensor):
-        yield output.float() if output.is_floating_point() else output.new_zeros(0).float()
-    elif isinstance(output, Mapping):
-        yield from _tensors(list(output.values()))
-    elif isinstance(output, list | tuple):
-        for item in output:
-            yield from _tensors(item)
+    check_same_when_rebuilt(network.module, rebuilt, size, architecture)

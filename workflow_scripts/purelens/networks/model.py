@@ -12,6 +12,7 @@ from purelens.data.dataset import open_images
 from purelens.networks.batching import choose_device, in_batches
 from purelens.networks.checkpoints import write_weights
 from purelens.networks.loading import Network, build_network, check_rebuilt, rebuilding_options
+from purelens.networks.same_outputs import check_same_in_a_batch
 from purelens.storage.files import write_json
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 
@@ -52,12 +53,14 @@ def model(
     Raises
     ------
     UserError
-        If the weights cannot be had or do not fit the architecture, or do not hold all of the network.
+        If the weights cannot be had or do not fit the architecture, or do not hold all of the network; or if an image's
+        activations depend on the rest of its batch.
     """
     network = build_network(architecture, options, weights, mean, std, seed)
     options = rebuilding_options(architecture, options, weights)
     with open_images(images_h5) as images:
         check_rebuilt(network, architecture, options, images.size)
+        check_same_in_a_batch(network.module, images.size)
     card = {
         "architecture": architecture,
         "options": options,

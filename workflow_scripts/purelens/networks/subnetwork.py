@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
 import torch
 
 from purelens.errors import UserError, nearest
-from purelens.networks.axes import LAST, axis_of, by_positions, check_images_first
+from purelens.networks.axes import LAST, axis_of, by_positions, check_axis, check_images_first, kind_of
 
 T = TypeVar("T")
 
@@ -80,7 +81,8 @@ class LayerView:
     def _last(self, output: torch.Tensor) -> bool:
         if self.channels != "auto":
             return self.channels == LAST
-        return by_positions(output.shape, None) == LAST  # not resolved: as of most layers
+        # not resolved: as of most layers; three dimensions are tokens
+        return output.ndim == 3 or by_positions(output.shape, None) == LAST
 
     def of(self, name: str) -> "LayerView":
         """Look at a lower layer."""
@@ -196,10 +198,12 @@ class Segment:
         with suppress(Exception):  # transformers take images of one size
             larger = self._outputs(2 * size, 2)
         given = {**view.lower_channels, self.target: view.channels}
-        channels = {
-            name: self._axis(name, output, larger.get(name)) if given.get(name, "auto") == "auto" else given[name]
-            for name, output in two.items()
-        }
+        channels = {}
+        for name, output in two.items():
+            said = given.get(name, "auto")
+            if said != "auto":
+                check_axis(name, find_layer(self._module, name), output.shape, said)
+            channels[name] = self._axis(name, output, larger.get(name), size) if said == "auto" else said
         resolved = LayerView(view.name, channels.pop(self.target), channels)
         views = {name: resolved if name == view.name else resolved.of(name) for name in two}
         return resolved, {name: views[name].maps(output).shape[1] for name, output in two.items()}
@@ -209,9 +213,27 @@ class Segment:
         output, lower = on_meta(self._module, self.forward, size, n_images)
         return {self.target: output, **lower}
 
-    def _axis(self, name: str, output: torch.Tensor, larger: torch.Tensor | None) -> str:
+    def _axis(self, name: str, output: torch.Tensor, larger: torch.Tensor | None, size: int) -> str:
         layer = find_layer(self._module, name)
-        return axis_of(name, layer, output.shape, None if larger is None else larger.shape)
+        kinds = partial(self._kinds, output.shape, size)
+        return axis_of(name, layer, output.shape, None if larger is None else larger.shape, kinds)
+
+    def _kinds(self, shape: torch.Size, size: int) -> set[str]:
+        """Where modules of known kind have their neurons whose output has a shape."""
+        kinds: set[str] = set()
+
+        def hook(part: torch.nn.Module, _: object, output: object) -> None:
+            kind = kind_of(part)
+            if kind is not None and isinstance(output, torch.Tensor) and output.shape == shape:
+                kinds.add(kind)
+
+        handles = [part.register_forward_hook(hook) for part in self._module.modules()]
+        try:
+            self._outputs(size, shape[0])
+        finally:
+            for handle in handles:
+                handle.remove()
+        return kinds
 
     def _record(self, name: str) -> Callable[..., torch.Tensor]:
         def hook(_: torch.nn.Module, __: object, output: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,7 @@ from purelens.config.inputs import EMBEDDING_FILES, Dataset, Embedder, Layer, Mo
 from purelens.config.study import Config
 from purelens.data.sources import open_source
 from purelens.data.vocabulary import FEWEST_TEXTS, read_texts
-from purelens.errors import UserError
+from purelens.errors import UserError, nearest
 from purelens.reruns.code_digests import definition_digest
 from purelens.reruns.digests import Digests, architecture_digest
 from purelens.storage.files import read_sealed, write_sealed
@@ -317,6 +317,11 @@ def _check_model(model: Model, size: int) -> Facts:
     for name, layer in model.layers.items():
         view = LayerView(name, layer.channels, layer.lower_channels)
         below = layer.lower_layers or [inspection.block_before(view)]
+        for lower in layer.lower_channels:
+            if lower not in below:
+                raise UserError(
+                    f"config: lower_channels of layer {name}: {lower!r} is no lower layer{nearest(lower, below)}"
+                )
         n_neurons = inspection.check_layer(view, below)
         inspection.check_independent(name, below)
         lower_layers = {lower: n_neurons[lower] for lower in below}
@@ -351,6 +356,7 @@ def _check_embedder(embedder: Embedder) -> Facts:
 
         inspection = Inspection(str(embedder.architecture), embedder.options, embedder.size or 224)
         inspection.check_layer(LayerView(str(embedder.layer), "auto"), [])
+        inspection.check_independent(str(embedder.layer), [])
     elif embedder.source == "open_clip":
         from purelens.networks.embedders import check_clip_config, check_clip_name
 

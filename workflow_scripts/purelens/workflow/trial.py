@@ -93,11 +93,14 @@ def _try_model(model: Model, dataset: Dataset | None) -> Facts:
     from purelens.circuits.pixel_heatmaps import conserved_shares
     from purelens.networks.baked import bake_weights
     from purelens.networks.loading import build_network
+    from purelens.networks.same_outputs import check_same_in_a_batch
     from purelens.networks.subnetwork import LayerView
 
     logger.info("trying %s with %s", model.weights, model.architecture)
     network = build_network(model.architecture, model.options, model.weights, model.mean, model.std)
     images = list(_few_images(dataset)) if dataset is not None and model.attribution == LRP else []
+    if dataset is not None:
+        check_same_in_a_batch(network.module, dataset.size)
     found: dict[str, dict[str, Any]] = {}
     if images:
         network = replace(network, module=bake_weights(network.module))
