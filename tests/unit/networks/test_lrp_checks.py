@@ -31,6 +31,82 @@ class Padded(nn.Conv2d):
         return self._conv_forward(nn.functional.pad(input, (1, 1, 1, 1)), self.weight, self.bias)
 
 
+class Normalized(nn.Conv2d):
+    """A convolution whose outputs have length one."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return nn.functional.normalize(super().forward(input), dim=1)
+
+
+class Gated(nn.Conv2d):
+    """A convolution with squeeze-and-excitation in it."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        output = super().forward(input)
+        return output * output.mean(dim=(2, 3), keepdim=True).sigmoid()
+
+
+class Cosine(nn.Linear):
+    """The cosines with the weights."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(nn.functional.normalize(input, dim=-1))
+
+
+class Scaled(nn.Identity):
+    """A gain that calls itself nothing."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return input * torch.linspace(-1, 1, input.shape[1], device=input.device)[:, None, None]
+
+
+class Sharpened(nn.MaxPool2d):
+    """A maximum less the value."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(input) - input
+
+
+class Attending(nn.ReLU):
+    """A ReLU with a gate."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input) * input.mean(dim=(2, 3), keepdim=True)
+
+
+class Activated(nn.BatchNorm2d):
+    """BatchNorm and ReLU in one, as timm has it."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input).relu()
+
+
+SUBCLASSES = {
+    "normalized": (lambda: Normalized(8, 8, 1), False),
+    "gated": (lambda: Gated(8, 8, 1), False),
+    "cosine": (lambda: Cosine(12, 12), False),
+    "scaled": (Scaled, False),
+    "sharpened": (lambda: Sharpened(3, 1, 1), False),
+    "attending": (Attending, False),
+    "activated": (lambda: Activated(8), True),
+    "padded": (lambda: Padded(8, 8, 3), True),
+}
+
+
+def with_subclass(kind: str) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), SUBCLASSES[kind][0](), nn.ReLU())
+
+
+@pytest.mark.parametrize("kind", SUBCLASSES)
+def test_subclasses_that_compute_something_else(kind: str) -> None:
+    inspection = Inspection(f"{__file__}:with_subclass", {"kind": kind}, 16)
+    if SUBCLASSES[kind][1]:
+        inspection.check_rules("4")
+    else:
+        with pytest.raises(UserError, match=rf"something else than their kind below layer '4': 3 \({kind.title()}\)"):
+            inspection.check_rules("4")
+
+
 KINDS: dict[str, Any] = {"standardized": Standardized, "padded": Padded, "plain": nn.Conv2d}
 
 
@@ -53,7 +129,7 @@ def network(kind: str, place: int = 2) -> nn.Module:
 def test_a_computed_weight_is_found_before_anything_runs(place: int) -> None:
     inspection = Inspection(f"{__file__}:network", {"kind": "standardized", "place": place}, 16)
     with pytest.raises(
-        UserError, match=rf"modules that compute their weights below layer '5': {place} \(Standardized\)"
+        UserError, match=rf"compute something else than their kind below layer '5': {place} \(Standardized\)"
     ):
         inspection.check_rules("5")
 

@@ -200,11 +200,14 @@ class Plan:
         Linear modules, each with the BatchNorm that is merged into it.
     unknown
         Modules and functions without a rule.
+    known
+        Modules of a known kind that ran, those without a rule of their own included.
     """
 
     rules: dict[str, BasicHook | None] = field(default_factory=dict)
     merges: list[tuple[str, str]] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
 
 
 class _Watcher(TorchFunctionMode):
@@ -235,6 +238,7 @@ class _Watcher(TorchFunctionMode):
             if not self._inside:  # a module inside a known one reads what belongs to that one
                 self._uses.update(id(value) for value in inputs)
             self._inside.append(name)
+            self.plan.known.append(name)
             if isinstance(layer, Linear) and name in self.plan.rules:
                 self.plan.unknown.append(f"{name} ({type(layer).__name__}, used more than once)")
 
