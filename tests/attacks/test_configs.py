@@ -140,10 +140,11 @@ def test_names_that_differ_by_capitals_only(section: str) -> None:
         ("a: 1\na: 2\n", "line 2: the key 'a' is there twice"),
         ("m:\n  x: 1\n  y: 2\n  x: 3\n", "line 4: the key 'x' is there twice"),
         ("- {a: 1, a: 2}\n", "line 1: the key 'a' is there twice"),
-        ('{"a": 1, "a": 2}', "line 1: the key 'a' is there twice"),
+        ('{"a": 1, "a": 2}', "the key 'a' is there twice"),
+        ('{"text": "\x7f", "a": 1, "a": 2}', "the key 'a' is there twice"),
         ("__use_yte__: true\n", "a study is data"),
         ("a: &x\n  __use_yte__: true\n<<: *x\n", "a study is data"),
-        ('{\n\t"seed": 1,\n\t"seed": 2\n}', "line 3: the key 'seed' is there twice"),
+        ('{\n\t"seed": 1,\n\t"seed": 2\n}', "the key 'seed' is there twice"),
     ],
 )
 def test_keys_that_are_there_twice_and_files_that_are_programs(tmp_path: Any, text: str, message: str) -> None:
@@ -161,7 +162,8 @@ def anchors(n: int) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (anchors(60), "its anchors make .* values, more than 1000000"),
+        (anchors(60), "its anchors make more than 1000000 values"),
+        (anchors(700), "its anchors make more than 1000000 values"),
         ("a: &a [1, *a]\n", "line 1: an anchor holds itself"),
         ("a: &a\n  b: {c: *a}\n", "line 1: an anchor holds itself"),
     ],

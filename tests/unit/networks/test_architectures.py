@@ -43,6 +43,13 @@ def test_user_files_that_fail(tmp_path: Path) -> None:
     file.write_text("import nothing_of_this_name\n")
     with pytest.raises(UserError, match="cannot be imported: ModuleNotFoundError"):
         build_architecture(f"{file}:make", {})
+    parsing = "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--data', required=True)\n"
+    file.write_text(f"{parsing}args = parser.parse_args([])\n")
+    with pytest.raises(UserError, match=r"network\.py cannot be imported: SystemExit"):
+        build_architecture(f"{file}:make", {})
+    file.write_text("def make():\n    raise SystemExit('no data')\n")
+    with pytest.raises(UserError, match=r"network\.py:make' cannot be built: SystemExit: no data"):
+        build_architecture(f"{file}:make", {})
     file.write_text("def make():\n    return 3\n")
     with pytest.raises(UserError, match="gives a int, not a torch.nn.Module"):
         build_architecture(f"{file}:make", {})

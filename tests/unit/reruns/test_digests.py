@@ -67,6 +67,8 @@ def test_sources_are_digested_by_names_and_bytes(tmp_path: Path) -> None:
     Image.new("RGB", (9, 9), "red").save(tmp_path / "x" / "a.png")
     after = [source_digest(source, Digests()) for source in sources]
     assert all(one != other for one, other in zip(before, after, strict=True))
+    (tmp_path / "x" / "b.heic").write_text("no image that is read, but one that is listed")
+    assert source_digest(tmp_path, Digests()) != after[0]
     assert source_digest(tmp_path / "none", Digests()) is None
     (tmp_path / "t.csv").write_text("wrong\n")
     assert source_digest(tmp_path / "t.csv", Digests()) is None

@@ -1,6 +1,8 @@
 """Check the files of a study's configuration for what a reader of YAML lets pass."""
 
+import json
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -31,6 +33,8 @@ def check_keys(paths: Iterable[str | Path]) -> None:
     for path in paths:
         try:
             text = Path(path).read_text(encoding="utf-8")
+            if text.lstrip().startswith("{"):
+                json.loads(text, object_pairs_hook=partial(_check_pairs, path))  # YAML takes less than JSON allows
             # JSON may have tabs where YAML may not
             root = yaml.compose(text.replace("\t", " ") if text.lstrip().startswith("{") else text, yaml.SafeLoader)
         except (OSError, ValueError, RecursionError, yaml.YAMLError):
@@ -42,6 +46,16 @@ def check_keys(paths: Iterable[str | Path]) -> None:
             raise UserError(
                 f"config: {path}: {TEMPLATES} lets Snakemake run the Python code in this file; a study is data: remove the key"
             )
+
+
+def _check_pairs(path: str | Path, pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse keys of a JSON object that are there twice."""
+    values: dict[str, object] = {}
+    for key, value in pairs:
+        if key in values:
+            raise UserError(f"config: {path}: the key {key!r} is there twice; the first would not count")
+        values[key] = value
+    return values
 
 
 def _check_size(path: str | Path, root: yaml.Node | None) -> None:
@@ -63,7 +77,7 @@ def _check_size(path: str | Path, root: yaml.Node | None) -> None:
         return known
 
     if size(root) > MOST_VALUES:
-        raise UserError(f"config: {path}: its anchors make {size(root):.0e} values, more than {MOST_VALUES}")
+        raise UserError(f"config: {path}: its anchors make more than {MOST_VALUES} values")
 
 
 def _keys_again(root: yaml.Node | None) -> Iterator[tuple[str, int]]:

@@ -20,6 +20,7 @@ from purelens.storage.reading import DAMAGED, checked_content, is_artifact, rebu
 EXTRAS = ("concept", "concept_label", "caption")
 KNOWN = ("label", "class_name", "path", "mask", *EXTRAS)
 MOST_IMAGES, MOST_PIXEL_BYTES, MOST_ARRAY_BYTES = 10**8, 2**30, 2**32
+MASKS_AT_A_TIME = 64
 MOST_NAMES = 1_000_000
 """An HDF5 source with more classes or concepts is taken for a file that claims what it does not hold."""
 
@@ -81,15 +82,21 @@ class Source:
         return decode(self.folder / self.paths[index])
 
     def check(self) -> None:
-        """Read a source that is an artifact from end to end.
+        """Read the masks of a source, and one that is an artifact from end to end.
 
         Raises
         ------
         UserError
-            If it is not as it was written.
+            If it is not as it was written, or masks are more than 0 and 1, or 0 and 255.
         """
         if self.stack is not None and is_artifact(self.stack) and checked_content(self.stack) == DAMAGED:
             raise UserError(f"images: {self.stack} is damaged, or was edited; {rebuild(self.stack)}")
+        if self.stack is not None and self.has_masks:
+            values = _values_of(self.stack, self.n_images)
+            if not values <= {0, 1} and not values <= {0, 255}:
+                raise UserError(
+                    f"images: {self.stack}: mask must be of 0 and 1, or 0 and 255; it has {listed(sorted(values))}"
+                )
 
     def masks(self, indices: np.ndarray) -> np.ndarray:
         """Read the masks (b, H, W) uint8 of images, by ascending index: 1 on the object.
@@ -97,12 +104,12 @@ class Source:
         Raises
         ------
         UserError
-            If they cannot be read, or are more than 0 and 1, or 0 and 255.
+            If they cannot be read.
         """
         assert self.stack is not None
         try:
             with open_hdf5(self.stack) as file:
-                return _binary(file["mask"][indices], 255, f"images: {self.stack}: mask")
+                return (file["mask"][indices] != 0).astype("u1")
         except UNREADABLE as error:
             if system_error(error) is not None:
                 raise
@@ -272,19 +279,18 @@ def _check_mask(path: Path, mask: h5py.Dataset | None, shape: tuple[int, ...]) -
         raise UserError(f"images: {path}: mask must be {shape[:3]} of 0 and 1, not {mask.shape} {mask.dtype}")
 
 
-def _binary(values: np.ndarray, most: int, what: str) -> np.ndarray:
-    """Turn numbers that are 0 and 1, or 0 and ``most``, into 0 and 1.
-
-    Raises
-    ------
-    UserError
-        If they are anything else.
-    """
-    strange = values[~np.isin(values, (0, 1, most))]
-    if strange.size or (most > 1 and np.isin((1, most), values).all()):
-        found = strange.ravel()[0] if strange.size else f"1 and {most}"
-        raise UserError(f"{what} must be of 0 and 1{f', or 0 and {most}' if most > 1 else ''}; it has {found}")
-    return (values != 0).astype("u1")
+def _values_of(path: Path, n_images: int) -> set[int]:
+    """Collect the values of the masks of an HDF5 source."""
+    values: set[int] = set()
+    try:
+        with open_hdf5(path) as file:
+            for start in range(0, n_images, MASKS_AT_A_TIME):
+                values |= set(np.unique(file["mask"][start : start + MASKS_AT_A_TIME]).tolist())
+    except UNREADABLE as error:
+        if system_error(error) is not None:
+            raise
+        raise UserError(f"images: the masks of {path} cannot be read: {' '.join(str(error).split())}") from None
+    return values
 
 
 def _check_rows(path: Path, file: h5py.File, n_images: int) -> None:
@@ -314,7 +320,10 @@ def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     if "concept" in arrays and len(arrays.get("concept_label", ())) != arrays["concept"].shape[1]:
         raise UserError(f"images: {path}: concept_label must name the {arrays['concept'].shape[1]} columns of concept")
     if "concept" in arrays:
-        arrays["concept"] = _binary(arrays["concept"], 1, f"images: {path}: concept")
+        strange = arrays["concept"][~np.isin(arrays["concept"], (0, 1))]
+        if strange.size:
+            raise UserError(f"images: {path}: concept must be of 0 and 1; it has {strange.ravel()[0]}")
+        arrays["concept"] = (arrays["concept"] != 0).astype("u1")
 
 
 def _texts(dataset: h5py.Dataset) -> np.ndarray:

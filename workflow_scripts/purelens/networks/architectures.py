@@ -101,7 +101,7 @@ def load_factory(path: str, name: str) -> Any:
     try:
         with _importing_from(Path(path).resolve().parent):
             with_torchvision(lambda: loader.exec_module(module))
-    except Exception as error:  # the user's own code may raise anything
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything, and parse arguments
         raise UserError(f"architecture: {path} cannot be imported: {type(error).__name__}: {error}") from None
     factory = getattr(module, name, None)
     if not callable(factory):
@@ -132,7 +132,7 @@ def call_factory(architecture: str, factory: Any, options: Mapping[str, Any]) ->
     """
     try:
         module = factory(**options)
-    except Exception as error:  # any library's or user's constructor
+    except (Exception, SystemExit) as error:  # any library's or user's constructor
         reason = " ".join(str(error).split())
         raise UserError(f"architecture {architecture!r} cannot be built: {type(error).__name__}: {reason}") from None
     if not isinstance(module, torch.nn.Module):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from purelens.data.dataset import open_images
+from purelens.networks.architectures import library_of
 from purelens.networks.batching import choose_device, in_batches
 from purelens.networks.checkpoints import write_weights
 from purelens.networks.loading import Network, build_network, check_rebuilt, rebuilding_options
@@ -62,7 +63,7 @@ def model(
         check_rebuilt(network, architecture, options, images.size)
         check_same_in_a_batch(network.module, images.size)
     card = {
-        "architecture": architecture,
+        "architecture": _from_here(architecture),
         "options": options,
         "weights": Path(weights).name,
         "mean": list(network.mean),
@@ -72,6 +73,14 @@ def model(
     }
     write_weights(model_safetensors, network.module.state_dict())
     write_json(card_json, card)
+
+
+def _from_here(architecture: str) -> str:
+    """Name a file of a network from the folder of the run, if it is in it: results are shared, and name no folder of the user's."""
+    file, name = library_of(architecture)
+    if file.endswith(".py") and Path(file).is_absolute() and Path(file).is_relative_to(Path.cwd()):
+        return f"{Path(file).relative_to(Path.cwd())}:{name}"
+    return architecture
 
 
 def _accuracy(network: Network, images_h5: str, batch_size: int | None, seed: int) -> dict[str, float | int | None]:

@@ -231,4 +231,9 @@ def source_digest(images: str | Path, digests: Digests) -> str | None:
     except UserError:
         return None  # the job that opens the source reports the error
     assert source.folder is not None, "folder and CSV sources have a folder"
-    return digests.of_all(source.folder, source.paths)
+    digest = digests.of_all(source.folder, source.paths)
+    if not source.others:
+        return digest
+    # what is only listed counts by its name
+    others = "\n".join(path for path, _ in source.others)
+    return hashlib.sha256(f"{digest}\n{others}".encode(errors="surrogateescape")).hexdigest()[:16]

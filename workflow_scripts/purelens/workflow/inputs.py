@@ -131,6 +131,7 @@ class Inputs:
 
     def planned_jobs(self, targets: list[str]) -> list[dict[str, Any]]:
         """List what a run would do to make some files (see `purelens.reruns.plan.plan`)."""
+        self._check_settings()
         with _told():
             return [self._planned(step) for step in planned(self.freshness, self.steps.find, targets)]
 
