@@ -75,6 +75,13 @@ def _columns(header: Sequence[str], required: Sequence[str], known: Sequence[str
 def check_names(names: Sequence[str], known: Sequence[str], what: str) -> None:
     """Refuse names that are almost one of the known, which is not there: what they name would count for nothing.
 
+    Parameters
+    ----------
+    names, known
+        The names that are there, and the known ones.
+    what
+        What they are names of, for the message.
+
     Raises
     ------
     ValueError

@@ -76,6 +76,13 @@ def axis_of(name: str, layer: nn.Module, shape: Shape, larger: Shape | None, kin
 def check_axis(name: str, layer: nn.Module, shape: Shape, axis: str) -> None:
     """Check where the user says that the neurons of a layer are.
 
+    Parameters
+    ----------
+    name, layer, shape
+        The layer, and the shape of its output, the images first.
+    axis
+        ``first`` or ``last``.
+
     Raises
     ------
     UserError

@@ -76,7 +76,7 @@ def model(
 
 
 def _from_here(architecture: str) -> str:
-    """Name a file of a network from the folder of the run, if it is in it: results are shared, and name no folder of the user's."""
+    """Name a file of a network from the folder of the run, if it is in it: results are shared, and name no other folder."""
     file, name = library_of(architecture)
     if file.endswith(".py") and Path(file).is_absolute() and Path(file).is_relative_to(Path.cwd()):
         return f"{Path(file).relative_to(Path.cwd())}:{name}"
