@@ -14,12 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import h5py
 import pytest
 from PIL import Image
 
 from purelens.reruns.verify import verify
-from support.edited import edited
+from support.edited import edited, rot
 from support.stages import LAYER, complete_artifacts, kill, wait_for_job, without_results
 from support.workplace import Workplace, hidden, results_of
 
@@ -231,16 +230,6 @@ def test_a_result_of_a_mended_artifact_is_stale(finished: Path, tiny: dict[str, 
     assert "assignments" in workplace.snakemake(tiny, "-n").jobs
     path.write_bytes(right)
     assert workplace.snakemake(tiny, "-n").jobs == {}
-
-
-def rot(path: Path) -> None:
-    """Flip a bit as a disk does it, which changes no date; an artifact that was touched is read when jobs are planned."""
-    date, data = path.stat().st_mtime_ns, bytearray(path.read_bytes())
-    with h5py.File(path) as file:
-        place = file["embedding"].id.get_offset() + 1
-    data[place] ^= 1
-    path.write_bytes(data)
-    os.utime(path, ns=(date, date))
 
 
 DAMAGES = {

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from support.edited import rot
 from support.slurm_node import SlurmNode, can_run
 from support.workplace import ROOT, Workplace, contents, environment, hidden, results_of
 
@@ -107,10 +108,7 @@ def test_a_job_that_fails_for_good_leaves_the_old_artifact(
     shutil.copytree(finished, tmp_path / "results")
     layer = tmp_path / "results/scenes/scene_cnn/layer3"
     old = results_of(layer)["virtual_neurons.h5"]
-    damaged = layer / "embeddings/scene_clip.h5"
-    data = bytearray(damaged.read_bytes())
-    data[len(data) * 3 // 4] ^= 1
-    damaged.write_bytes(data)
+    rot(layer / "embeddings/scene_clip.h5")
     done = run(Workplace(tmp_path), {**tiny, "virtual_neurons": {"n_clusters": [2, 3]}}, "--retries", "0")
     assert done.returncode != 0
     assert contents(layer / "virtual_neurons.h5") == old
