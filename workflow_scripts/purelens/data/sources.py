@@ -107,15 +107,7 @@ class Source:
             If they cannot be read.
         """
         assert self.stack is not None
-        try:
-            with open_hdf5(self.stack) as file:
-                return (file["mask"][indices] != 0).astype("u1")
-        except UNREADABLE as error:
-            if system_error(error) is not None:
-                raise
-            raise UserError(
-                f"images: the masks of {self.stack} cannot be read: {' '.join(str(error).split())}"
-            ) from None
+        return (_read_masks(self.stack, indices) != 0).astype("u1")
 
 
 def open_source(images: str | Path) -> Source:
@@ -209,12 +201,12 @@ def _csv_source(path: Path) -> Source:
 
 def _labels(names: Sequence[str]) -> tuple[list[str], np.ndarray]:
     """Number the classes of a table: names that are numbers in their order, and no class below 0; others as text."""
-    numbers = {name: _number(name) for name in set(names) - {""}}
-    values = [value for value in numbers.values() if value is not None]
-    if len(values) == len(numbers):
-        classes = sorted((name for name, value in numbers.items() if value is not None and value >= 0), key=_number_of)
+    values = {name: _number(name) for name in set(names) - {""}}
+    numbers = {name: value for name, value in values.items() if value is not None}
+    if len(numbers) == len(values):
+        classes = sorted((name for name in numbers if numbers[name] >= 0), key=lambda name: (numbers[name], name))
     else:
-        classes = sorted(numbers)
+        classes = sorted(values)
     places = {name: place for place, name in enumerate(classes)}
     return classes, np.array([places.get(name, -1) for name in names])
 
@@ -225,10 +217,6 @@ def _number(name: str) -> float | None:
     except ValueError:
         return None
     return value if np.isfinite(value) else None
-
-
-def _number_of(name: str) -> tuple[float, str]:
-    return float(name), name
 
 
 def _stack_source(path: Path) -> Source:
@@ -282,15 +270,20 @@ def _check_mask(path: Path, mask: h5py.Dataset | None, shape: tuple[int, ...]) -
 def _values_of(path: Path, n_images: int) -> set[int]:
     """Collect the values of the masks of an HDF5 source."""
     values: set[int] = set()
+    for start in range(0, n_images, MASKS_AT_A_TIME):
+        values |= set(np.unique(_read_masks(path, np.s_[start : start + MASKS_AT_A_TIME])).tolist())
+    return values
+
+
+def _read_masks(path: Path, rows: np.ndarray | slice) -> np.ndarray:
+    """Read masks (b, H, W) of an HDF5 source, as they are."""
     try:
         with open_hdf5(path) as file:
-            for start in range(0, n_images, MASKS_AT_A_TIME):
-                values |= set(np.unique(file["mask"][start : start + MASKS_AT_A_TIME]).tolist())
+            return file["mask"][rows]
     except UNREADABLE as error:
         if system_error(error) is not None:
             raise
         raise UserError(f"images: the masks of {path} cannot be read: {' '.join(str(error).split())}") from None
-    return values
 
 
 def _check_rows(path: Path, file: h5py.File, n_images: int) -> None:
