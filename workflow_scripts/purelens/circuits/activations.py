@@ -1,14 +1,17 @@
 """The rule ``activations``: run one forward pass over all images, up to the layer."""
 
 import logging
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 
+from purelens.circuits.neuron_kinds import MAX, MEAN, functions_before
 from purelens.circuits.topk import References
 from purelens.data.dataset import Images, open_images
 from purelens.errors import UserError, listed
 from purelens.networks.batching import choose_device, filled, in_batches
+from purelens.networks.final_function import BOUNDED
 from purelens.networks.loading import Network, load_network
 from purelens.networks.subnetwork import LayerView, Segment
 from purelens.progress import Progress
@@ -27,6 +30,7 @@ def activations(
     activations_h5: str,
     layer: LayerView,
     n_references: int,
+    reference_criterion: str = MAX,
     storage: str = SINGLE,
     execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
@@ -42,6 +46,10 @@ def activations(
         The layer.
     n_references
         K, the number of references of a neuron.
+    reference_criterion
+        What ranks the images of a neuron: ``max``, the largest activation over positions, as published; ``mean``;
+        ``preactivation``, the largest value that the layer's activation function is given. Where that function has a ceiling,
+        what it is given is ranked in any case.
     storage
         ``half`` or ``single``: store large tables in 16 or in 32 bits.
     execution
@@ -54,13 +62,13 @@ def activations(
 
     Notes
     -----
-    The reference criterion is the largest activation over positions (Dreyer et al. 2024, section 3).
+    Dreyer et al. 2024, section 3. At the ceiling of a ReLU6 hundreds of images tie, and would be ranked by their numbers.
     """
     device = choose_device(execution.device)
     network = load_network(*model, device)
     with (
         open_images(images_h5) as images,
-        Segment(network.module, layer.name) as segment,
+        Segment(network.module, layer.name, before=functions_before(reference_criterion)) as segment,
         resume(activations_h5, "activations", execution.provenance, str(device), storage) as work,
     ):
         if len(images) < n_references:
@@ -72,10 +80,34 @@ def activations(
         references = References(n_neurons, n_references, device)
         if work.state:
             references = References.of(work.state, device)
-        pooling = Pooling(network, segment, layer)
+        pooling = Pooling(network, segment, layer, reference_criterion)
         _stream(pooling, images, image_ids, references, execution.batch_size, work)
         _write_references(work, references, layer.name)
         work.finish()
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Activations of all neurons of a layer on images, pooled over positions.
+
+    Attributes
+    ----------
+    mean, largest
+        (b, C) activations.
+    value
+        (b, C) what images are ranked by.
+    position
+        (b, C) the position where the neuron is largest.
+    """
+
+    mean: torch.Tensor
+    largest: torch.Tensor
+    value: torch.Tensor
+    position: torch.Tensor
+
+    def first(self, n_images: int) -> "Pooled":
+        """Keep the first images."""
+        return Pooled(*(getattr(self, field.name)[:n_images] for field in fields(self)))
 
 
 class Pooling:
@@ -85,23 +117,33 @@ class Pooling:
     ----------
     network, segment, layer
         The network, its part up to the layer, and the layer.
+    criterion
+        What images are ranked by (see `activations`).
     """
 
-    def __init__(self, network: Network, segment: Segment, layer: LayerView) -> None:
-        self._network, self._segment, self.layer = network, segment, layer
+    def __init__(self, network: Network, segment: Segment, layer: LayerView, criterion: str = MAX) -> None:
+        self._network, self._segment, self.layer, self._criterion = network, segment, layer, criterion
 
     @property
     def device(self) -> torch.device:
         """Where it computes."""
         return self._network.device
 
-    def __call__(self, pixels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Pool the activations on images (b, S, S, 3) uint8: mean, largest and its position, each (b, C)."""
+    @property
+    def function(self) -> str:
+        """The activation function whose input stands for the neurons; after a forward pass."""
+        return self._segment.function
+
+    def __call__(self, pixels: np.ndarray) -> Pooled:
+        """Pool the activations on images (b, S, S, 3) uint8."""
         with torch.inference_mode():
             output, _ = self._segment.forward(self._network.prepare(pixels))
-            maps = self.layer.maps(output)
-            largest, position = maps.max(dim=-1)
-            return maps.mean(dim=-1), largest, position
+            neurons = self.layer.maps(output)
+            value, position = neurons.max(dim=-1)
+            maps = self.layer.maps(self._segment.final) if self._segment.function else neurons
+            mean = maps.mean(dim=-1)
+            largest = maps.amax(dim=-1) if self._segment.function else value
+            return Pooled(mean, largest, neurons.mean(dim=-1) if self._criterion == MEAN else value, position)
 
 
 def _stream(
@@ -115,21 +157,25 @@ def _stream(
     """Pool the images in their order, from where an interrupted job stopped."""
     first_id = int(image_ids[0])
 
-    def pooled(start: int, stop: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def pooled(start: int, stop: int, size: int) -> Pooled:
         pixels = images.file["pixels"][first_id + start : first_id + stop]
-        mean, largest, position = pooling(filled(pixels, size))
-        n_images = stop - start
-        return mean[:n_images], largest[:n_images], position[:n_images]
+        return pooling(filled(pixels, size)).first(stop - start)
 
     batches = in_batches(pooled, len(image_ids), pooling.device, images.size, batch_size, work.done)
     with Progress(len(image_ids), f"activations of {pooling.layer.name}", "images", work.done) as progress:
-        for start, stop, (mean, largest, position) in batches:
-            _check_finite(mean, largest, pooling.layer.name, first_id + start)
-            references.update(first_id + start, largest, position)
-            work.write("mean", np.arange(start, stop), mean.cpu().numpy())
-            work.write("max", np.arange(start, stop), largest.cpu().numpy())
+        for start, stop, values in batches:
+            _check_finite(values.mean, values.largest, pooling.layer.name, first_id + start)
+            references.update(first_id + start, values.value, values.position)
+            work.write("mean", np.arange(start, stop), values.mean.cpu().numpy())
+            work.write("max", np.arange(start, stop), values.largest.cpu().numpy())
             work.checkpoint(stop, references.state)
             progress.advance(stop - start)
+    if pooling.function in BOUNDED:
+        logger.warning(
+            "layer %s ends in %s, which has a ceiling: neurons are ranked, and seeded, by what it is given",
+            pooling.layer.name,
+            pooling.function,
+        )
 
 
 def _define(out: Writer, image_ids: np.ndarray, n_neurons: int, n_references: int) -> None:

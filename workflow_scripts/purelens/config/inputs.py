@@ -42,11 +42,19 @@ class Dataset(Section):
         return self
 
 
+STAGE = "stage"
+"""Instead of a list of lower layers: those of the stage that the layer ends."""
+
+
 class Layer(Section):
     """A layer whose neurons are studied."""
 
-    lower_layers: Annotated[list[LayerName], AfterValidator(check_unique)] | None = Field(
-        None, description="lower layers that circuits are attributed to; null: the block before", min_length=1
+    lower_layers: (
+        Annotated[list[LayerName], Field(min_length=1), AfterValidator(check_unique)] | Literal["stage"] | None
+    ) = Field(
+        None,
+        description="lower layers that circuits are attributed to: a list; stage: the blocks between the last change of resolution "
+        "and the layer, the units inside them, and the input of the lowest; null: the block before",
     )
     neurons: Literal["all"] | list[int | str] = Field(
         "all", description="neurons to study: all, or a list of numbers and ranges such as [0, 7, '16-31']"

@@ -15,11 +15,19 @@ from purelens.config.report import Report
 from purelens.errors import UserError, listed, nearest
 
 
+KEEP = "keep"
+"""Instead of leaving out the neurons that a shortcut joins."""
+
+
 class Relevances(Section):
     """Attribution of a neuron to the neurons of its lower layers."""
 
     normalize: Literal["l1", "none"] = Field(
         "l1", description="divide the relevances of a reference by the sum of their absolute values"
+    )
+    skip_channels: Literal["leave_out", "keep"] = Field(
+        "leave_out",
+        description="lower neurons that an identity shortcut joins to the neuron: left out of its circuits, or kept, as published",
     )
 
 
@@ -104,6 +112,11 @@ class Config(Section):
         "half", description="store activations, normalized relevances and embeddings in 16 or in 32 bits"
     )
     references: int = Field(100, ge=2, description="reference images of a neuron: those that activate it most")
+    reference_criterion: Literal["max", "mean", "preactivation"] = Field(
+        "max",
+        description="what ranks the images of a neuron: its largest activation over positions, its mean activation, or the largest "
+        "value before the layer's activation function",
+    )
     world: World = Field(World(), description="the embedded world")
     datasets: dict[Name, Dataset] = Field(description="datasets, by a name of yours", min_length=1)
     models: dict[Name, Model] = Field(description="networks, by a name of yours; {} for the lens alone")

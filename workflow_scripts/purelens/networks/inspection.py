@@ -11,8 +11,10 @@ from purelens.errors import UserError
 from purelens.networks.architectures import build_architecture
 from purelens.networks.axes import check_independent
 from purelens.networks.baked import bake_weights
+from purelens.networks.graph import keeps_apart, node_of
 from purelens.networks.lrp import plan_rules
 from purelens.networks.lrp_checks import check_rules
+from purelens.networks.stages import Call, blocks_around, residual_blocks, stage_of, watch
 from purelens.networks.subnetwork import LayerView, Segment, block_before, find_layer
 
 DIFFERENCE = 1e-3
@@ -177,6 +179,66 @@ class Inspection:
             return False
         (gradient,) = torch.autograd.grad(output.sum(), activation, retain_graph=True, allow_unused=True)
         return gradient is not None
+
+    def stage(self, view: LayerView) -> tuple[list[str], list[str]]:
+        """Name the lower layers of the stage that a layer ends (see `purelens.networks.stages.stage_of`).
+
+        Returns
+        -------
+        lower_layers, inside : list
+            All of them, and those of them that lie inside a block.
+
+        Raises
+        ------
+        UserError
+            If there are none.
+        """
+        calls = self._watched()
+        blocks = blocks_around(calls, view.name)
+        outputs, inside = stage_of(calls, blocks, self._sizes(view, [block.name for block in blocks.lower]))
+        usable = self._sizes(view, [*inside, *outputs])
+        lower_layers = [name for name in (*inside, *outputs) if name in usable]
+        if not lower_layers:
+            raise UserError(f"lower_layers of layer {view.name!r}: there is none in its stage; name its lower_layers")
+        return lower_layers, [name for name in inside if name in usable]
+
+    def _sizes(self, view: LayerView, lower_layers: Sequence[str]) -> dict[str, int]:
+        """Count the neurons of a layer and of those of some layers that can be its lower layers."""
+        try:
+            return self.check_layer(view, lower_layers)
+        except UserError:  # one at a time, which takes longer
+            sizes = self.check_layer(view, [])
+            for name in lower_layers:
+                with suppress(UserError):  # used twice, or it cannot be told where its neurons are
+                    sizes |= self.check_layer(view, [name])
+            return sizes
+
+    def inside_blocks(self, lower_layers: Sequence[str]) -> list[str]:
+        """Select the layers that lie inside a residual block."""
+        blocks = [block.name for block in residual_blocks(self._watched())]
+        return [name for name in lower_layers if any(name.startswith(f"{block}.") for block in blocks)]
+
+    def _watched(self) -> list[Call]:
+        image = self._image.clone().requires_grad_()
+        with torch.enable_grad():
+            return watch(self._module, lambda: self._module(image))
+
+    def check_mixes(self, layer: str, lower_layers: Sequence[str]) -> None:
+        """Check that the neurons of a layer get something from lower layers besides their own values.
+
+        Raises
+        ------
+        UserError
+            If each comes from one neuron of a lower layer alone, by shortcuts and activation functions.
+        """
+        with Segment(self._module, layer, lower_layers) as segment, torch.enable_grad():
+            output, lower = segment.forward(self._image)
+        for name, activation in lower.items():
+            if keeps_apart(node_of(output), node_of(activation)):
+                raise UserError(
+                    f"lower layer {name!r}: each neuron of {layer!r} comes from one of its neurons alone, so there is no circuit "
+                    "between them; name a lower one, or set relevances.skip_channels: keep"
+                )
 
     def check_rules(self, layer: str) -> None:
         """Check that LRP has a rule for everything below a layer, and that the rules hold.

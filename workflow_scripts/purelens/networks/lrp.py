@@ -7,7 +7,7 @@ shares relevance by what each contributed. An operation without a rule is an err
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from zennit.rules import Epsilon, Flat, Norm, ZPlus
 from zennit.types import Activation, AvgPool, BatchNorm, Convolution, Linear
 
 from purelens.errors import UserError, listed
+from purelens.networks.graph import tensors_in
 
 NO_RULE_NEEDED = (
     torch.nn.Identity, torch.nn.Flatten, torch.nn.Unflatten, torch.nn.MaxPool1d, torch.nn.MaxPool2d,
@@ -281,7 +282,7 @@ class _Watcher(TorchFunctionMode):
         # inside a known module its rule covers whatever it calls
         if self._inside or not _is_activation(result):
             return result
-        operands = [value for value in _tensors([*args, *(kwargs or {}).values()]) if value.requires_grad]
+        operands = [value for value in tensors_in([*args, *(kwargs or {}).values()]) if value.requires_grad]
         self._uses.update(id(value) for value in operands)
         if not _is_sum_of_activations(func, args, kwargs):
             name = getattr(func, "__name__", str(func))
@@ -290,15 +291,6 @@ class _Watcher(TorchFunctionMode):
             if name not in MOVING_FUNCTIONS and not adds_constant:
                 self.plan.unknown.append(f"function {name}")
         return result
-
-
-def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
-    """Find the tensors among arguments, those in lists included."""
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from _tensors(value)
 
 
 def _is_activation(result: Any) -> bool:

@@ -1,7 +1,7 @@
 """Run a network up to a layer, and differentiate between two layers without entering what lies below or above."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -11,6 +11,7 @@ import torch
 
 from purelens.errors import UserError, nearest
 from purelens.networks.axes import LAST, axis_of, by_positions, check_axis, check_images_first, kind_of
+from purelens.networks.final_function import FinalFunction
 
 T = TypeVar("T")
 
@@ -104,17 +105,33 @@ class Segment:
         Name of the layer where forward passes end.
     lower_layers
         Names of layers below it.
+    before
+        Activation functions (see `purelens.networks.final_function`): where the target ends in one of them, what it is given
+        takes the place of the target's output.
 
     Attributes
     ----------
     target
         Name of the target.
+    final
+        Output of the target in the last forward pass, whatever took its place; detached.
+    function
+        Name of the activation function whose input took its place; empty where none did.
     """
 
-    def __init__(self, module: torch.nn.Module, target: str, lower_layers: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        target: str,
+        lower_layers: Sequence[str] = (),
+        before: frozenset[str] = frozenset(),
+    ) -> None:
         self._module = module
         self.target = target
         self._lower_layers = tuple(lower_layers)
+        self._before = before
+        self.final = torch.empty(0)
+        self.function = ""
         self._recorded: dict[str, torch.Tensor] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
@@ -143,7 +160,7 @@ class Segment:
         Returns
         -------
         output : torch.Tensor
-            Output of the target.
+            Output of the target, or what its activation function is given.
         lower : dict
             Output of each lower layer, by name.
 
@@ -154,9 +171,12 @@ class Segment:
         """
         self._recorded = {}
         # registered at each pass, so that this hook comes after all others on the target
-        reached = find_layer(self._module, self.target).register_forward_hook(self._reach)
+        watched = FinalFunction() if self._before else None
+        hook = partial(self._reach, watched)
+        reached = find_layer(self._module, self.target).register_forward_hook(hook)
         try:
-            self._module(images)
+            with watched or nullcontext():
+                self._module(images)
         except _Reached:
             recorded, self._recorded = self._recorded, {}
             output = recorded.pop(self.target)
@@ -246,8 +266,17 @@ class Segment:
 
         return hook
 
-    def _reach(self, _: torch.nn.Module, __: object, output: torch.Tensor) -> None:
-        self._recorded[self.target] = output.clone() if isinstance(output, torch.Tensor) else output
+    def _reach(self, watched: FinalFunction | None, _: torch.nn.Module, __: object, output: torch.Tensor) -> None:
+        if isinstance(output, torch.Tensor):
+            self.function = ""
+            # copied: a later in-place operation would change it
+            kept = output.clone()
+            self.final = kept.detach()
+            if watched is not None and watched.ends_in(output) and watched.name in self._before:
+                self.function, kept = watched.name, watched.given
+            self._recorded[self.target] = kept
+        else:
+            self._recorded[self.target] = output
         raise _Reached
 
 

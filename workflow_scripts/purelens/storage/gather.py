@@ -15,7 +15,7 @@ from purelens.errors import UserError
 from purelens.storage.artifacts import Writer
 from purelens.storage.hdf5 import open_hdf5
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution, Provenance, read_record, text
-from purelens.storage.reading import Artifact, read
+from purelens.storage.reading import Artifact, read, strings
 from purelens.storage.resumable import Work, resume
 
 ROWS_AT_A_TIME = 256
@@ -93,6 +93,10 @@ def _define(out: Writer, name: str, shards: Sequence[Artifact], tables: Sequence
         out.coordinate(dim, np.concatenate([shard[dim][...] for shard in shards]) if dim == along else values)
     if along == "neuron":
         out.variable("reference_id", data=np.concatenate([shard["reference_id"][...] for shard in shards]))
+        for variable in sorted({*first.variables} - {*first.dims, *tables, "reference_id"}):
+            values = first[variable]
+            is_text = out.spec(variable).dtype == "str"
+            out.variable(variable, dims=values.dims, data=strings(values) if is_text else values[...])
     elif name == "activations":
         for table in REFERENCE_TABLES:
             out.rows(table)

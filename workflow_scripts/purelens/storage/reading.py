@@ -193,9 +193,9 @@ class Artifact:
             return Table(self, name, self._file[name], self._sums.get(name))
 
     def names(self, group: str) -> list[str]:
-        """List the variables of a group."""
+        """List the variables of a group; none where there is no group."""
         with structure_of(self.path):
-            return list(self._file[group])
+            return list(self._file[group]) if group in self._file else []
 
     @property
     def dims(self) -> list[str]:

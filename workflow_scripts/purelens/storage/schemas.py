@@ -106,15 +106,39 @@ SCHEMAS = {
         },
     ),
     "relevances": Schema(
-        2,
+        3,
         "relevances",
         {
             "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),
+            "lower_layer_name": Variable(("lower_layer",), "str", "names of the lower layers"),
+            "inner": Variable(
+                ("lower_layer",), "u1", "1 where a lower layer lies inside a block, where no shortcut leads"
+            ),
             "relevance/*": Variable(
                 ("neuron", "reference", "lower_neuron"),
                 "f4",
                 "relevance of each neuron of the lower layer to the neuron, on the reference",
                 "share of the total",
+                rounds=True,
+            ),
+            "joined/*": Variable(
+                ("lower_neuron",),
+                "i4",
+                "neuron of the layer that an identity shortcut joins it to; -1: none",
+                optional=True,
+            ),
+            "joined_share/*": Variable(
+                ("neuron", "reference"),
+                "f4",
+                "share of the relevance of joined lower neurons, which is left out",
+                optional=True,
+            ),
+            "weighted_activation": Variable(
+                ("neuron", "reference", "layer_neuron"),
+                "f4",
+                "activation of each neuron of the layer, averaged over positions with the neuron's map as weight",
+                "activation",
+                optional=True,
                 rounds=True,
             ),
         },

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from purelens.circuits.selection import neuron_ids
 from purelens.config.base import is_there
-from purelens.config.inputs import EMBEDDING_FILES, Dataset, Embedder, Layer, Model, names_a_file
-from purelens.config.study import Config
+from purelens.config.inputs import EMBEDDING_FILES, STAGE, Dataset, Embedder, Layer, Model, names_a_file
+from purelens.config.study import KEEP, Config
 from purelens.data.sources import open_source
 from purelens.data.vocabulary import FEWEST_TEXTS, read_texts
 from purelens.errors import UserError, nearest
@@ -25,6 +25,10 @@ from purelens.reruns.code_digests import definition_digest
 from purelens.reruns.digests import Digests, architecture_digest
 from purelens.storage.files import read_sealed, write_sealed
 from purelens.storage.paths import MEMORY, is_of_the_world
+
+if TYPE_CHECKING:
+    from purelens.networks.inspection import Inspection
+    from purelens.networks.subnetwork import LayerView
 
 LEAST_ROOM = 2**20
 """Bytes that Snakemake and the digests of files take, at least."""
@@ -43,11 +47,14 @@ class LayerFacts:
         Number of its neurons, and of those that are studied.
     lower_layers
         Number of neurons of each lower layer; the default is filled in.
+    inner_layers
+        Those of the lower layers that lie inside a residual block.
     """
 
     n_neurons: int
     n_selected: int
     lower_layers: dict[str, int]
+    inner_layers: tuple[str, ...] = ()
 
 
 def check_study(config: Config, digests: Digests) -> dict[tuple[str, str], LayerFacts]:
@@ -74,9 +81,10 @@ def check_study(config: Config, digests: Digests) -> dict[tuple[str, str], Layer
     layers: dict[tuple[str, str], LayerFacts] = {}
     for name, model in config.models.items():
         for size in sorted({config.datasets[dataset].size for dataset in model.datasets or config.datasets}):
-            facts = {"model": model.model_dump(exclude={"weights", "mean", "std"}), "size": size}
+            keep = config.relevances.skip_channels == KEEP
+            facts = {"model": model.model_dump(exclude={"weights", "mean", "std"}), "size": size, "keep": keep}
             for layer, sizes in looked_up(
-                facts, model.architecture, digests, partial(_check_model, model, size)
+                facts, model.architecture, digests, partial(_check_model, model, size, keep)
             ).items():
                 layers[name, layer] = LayerFacts(**sizes)
                 _check_shards(config, layer, layers[name, layer])
@@ -307,29 +315,44 @@ def _code_of_checks() -> list[str]:
     return [definition_digest(module, name) for module, name in checks]
 
 
-def _check_model(model: Model, size: int) -> Facts:
+def _check_model(model: Model, size: int, keep: bool) -> Facts:
     """Build the architecture and check each layer; returns the sizes of each."""
     from purelens.networks.inspection import Inspection
     from purelens.networks.subnetwork import LayerView
 
     inspection = Inspection(model.architecture, model.options, size)
-    layers = {}
+    layers: Facts = {}
     for name, layer in model.layers.items():
         view = LayerView(name, layer.channels, layer.lower_channels)
-        below = layer.lower_layers or [inspection.block_before(view)]
-        for lower in layer.lower_channels:
-            if lower not in below:
-                raise UserError(
-                    f"config: lower_channels of layer {name}: {lower!r} is no lower layer{nearest(lower, below)}"
-                )
+        below, inside = _lower_layers(inspection, layer, view)
         n_neurons = inspection.check_layer(view, below)
         inspection.check_independent(name, below)
-        lower_layers = {lower: n_neurons[lower] for lower in below}
-        n_selected = _check_neurons(layer, n_neurons[name], name)
-        layers[name] = {"n_neurons": n_neurons[name], "n_selected": n_selected, "lower_layers": lower_layers}
+        if not keep:
+            inspection.check_mixes(name, below)
+        layers[name] = {
+            "n_neurons": n_neurons[name],
+            "n_selected": _check_neurons(layer, n_neurons[name], name),
+            "lower_layers": {lower: n_neurons[lower] for lower in below},
+            "inner_layers": inside,
+        }
         if model.attribution == "lrp":
             inspection.check_rules(name)
     return layers
+
+
+def _lower_layers(inspection: "Inspection", layer: Layer, view: "LayerView") -> tuple[list[str], list[str]]:
+    """List the lower layers of a layer, and those of them inside a block; what the study leaves open is filled in."""
+    if layer.lower_layers == STAGE:
+        below, inside = inspection.stage(view)
+    else:
+        below = list(layer.lower_layers or [inspection.block_before(view)])
+        inside = inspection.inside_blocks(below)
+    for lower in layer.lower_channels:
+        if lower not in below:
+            raise UserError(
+                f"config: lower_channels of layer {view.name}: {lower!r} is no lower layer{nearest(lower, below)}"
+            )
+    return below, inside
 
 
 def _check_neurons(layer: Layer, n_neurons: int, name: str) -> int:

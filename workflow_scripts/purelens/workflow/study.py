@@ -144,6 +144,10 @@ class Study:
         """List the lower layers of the layer of a job, the default filled in."""
         return list(self.layers[w.model, w.layer].lower_layers)
 
+    def inner_layers(self, w: Names) -> list[str]:
+        """List the lower layers of the layer of a job that lie inside a residual block."""
+        return list(self.layers[w.model, w.layer].inner_layers)
+
     def embedder(self, name: str) -> dict[str, Any]:
         """Return the settings of an embedding model that decide its embeddings."""
         return self.config.embedders[name].model_dump(exclude={"patches"})
