@@ -1,7 +1,7 @@
 """References, circuits, and virtual neurons.
 
 REQUIRED INPUTS  {dataset}/images.h5, {dataset}/{model}/model.*, .../embeddings/*.h5
-OUTPUTS          {dataset}/{model}/{layer}/activations.h5, relevances.h5, virtual_neurons.h5
+OUTPUTS          {dataset}/{model}/{layer}/activations.h5, relevances.h5, virtual_neurons.h5, polysemanticity.h5, .csv
 """
 
 
@@ -28,6 +28,7 @@ rule activations:
     params:
         layer=study.layer_view,
         n_references=settings.references,
+        reference_criterion=settings.reference_criterion,
         device=settings.device,
         batch_size=settings.batch_size,
         shard=study.shard_of("activations"),
@@ -63,8 +64,12 @@ rule relevances:
     params:
         layer=study.layer_view,
         lower_layers=study.lower_layers,
+        inner_layers=study.inner_layers,
         neurons=study.neurons,
         normalize=settings.relevances.normalize,
+        skip_channels=settings.relevances.skip_channels,
+        weighted_activations=settings.virtual_neurons.joint,
+        reference_criterion=settings.reference_criterion,
         device=settings.device,
         batch_size=settings.batch_size,
         shard=study.shard_of("relevances"),
@@ -100,6 +105,7 @@ rule virtual_neurons:
         embedders=settings.patch_embedders,
         n_clusters=settings.virtual_neurons.n_clusters,
         restarts=settings.virtual_neurons.restarts,
+        joint=settings.virtual_neurons.joint,
         activations_baseline=settings.virtual_neurons.activations_baseline,
         embedder_baselines=settings.virtual_neurons.embedder_baselines,
         random_baseline=settings.virtual_neurons.random_baseline,
@@ -109,3 +115,39 @@ rule virtual_neurons:
         "splitting the neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset}"
     script:
         "../workflow_scripts/virtual_neurons.py"
+
+
+rule polysemanticity:
+    input:
+        **inputs(
+            "polysemanticity",
+            relevances_h5=path("relevances"),
+            activations_h5=path("activations"),
+        ),
+    output:
+        polysemanticity_h5=update(path("polysemanticity")),
+        polysemanticity_csv=report(
+            update(path("polysemanticity_table")),
+            caption="../workflow_scripts/report/polysemanticity.rst",
+            category="{model}",
+            subcategory="{layer}",
+            labels={"what": "polysemantic neurons", "dataset": "{dataset}"},
+        ),
+    log:
+        log_path("polysemanticity/{dataset}/{model}/{layer}"),
+    benchmark:
+        benchmark_path("polysemanticity/{dataset}/{model}/{layer}")
+    conda:
+        "../envs/purelens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("polysemanticity"),
+        runtime=runtime("polysemanticity"),
+    params:
+        false_discovery_rate=settings.virtual_neurons.false_discovery_rate,
+        most_virtual_neurons=settings.virtual_neurons.most_virtual_neurons,
+        code=code_digest("polysemanticity"),
+    message:
+        "testing which neurons of {wildcards.model} {wildcards.layer} on {wildcards.dataset} are polysemantic"
+    script:
+        "../workflow_scripts/polysemanticity.py"

@@ -75,6 +75,7 @@ rule alignment:
         embedders=settings.patch_embedders,
         n_references=settings.evaluation.alignment_references,
         n_groups=settings.evaluation.alignment_groups,
+        joint=settings.virtual_neurons.joint,
         bootstrap=settings.evaluation.bootstrap,
         confidence=settings.evaluation.confidence,
         seed=settings.seed,

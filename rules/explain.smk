@@ -106,6 +106,7 @@ rule assignments:
         n_clusters=settings.figures.n_clusters,
         neurons=settings.explain.virtual_neurons,
         normalize=settings.relevances.normalize,
+        skip_channels=settings.relevances.skip_channels,
         device=settings.device,
         batch_size=settings.batch_size,
         code=code_digest("assignments"),

@@ -32,6 +32,8 @@ def all_blocks() -> list[dict[str, str]]:
 def layer_targets(names: dict[str, str]) -> list[str]:
     """What a study makes of a layer."""
     kinds = ["interpretability_summary", "alignment_summary"]
+    kinds += ["polysemanticity_table"] if settings.virtual_neurons.joint else []
+    kinds += ["planted_figure"] if f"{names['model']}/{names['layer']}" in settings.planted_layers else []
     kinds += ["neuron_figures"] if settings.figures.neurons else []
     kinds += ["scores_summary", "ablation"] if explain.explainers else []
     figures = [

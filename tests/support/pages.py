@@ -92,6 +92,9 @@ class MadeUpLayer:
             out.variable("reference_position", data=np.zeros(shape, "i4"))
         with create(self.path("relevances"), "relevances") as out:
             out.references(np.arange(self.n_neurons), ids)
+            out.coordinate("lower_layer", 1)
+            out.variable("lower_layer_name", data=[self.lower])
+            out.variable("inner", data=[0])
             out.coordinate("lower_neuron", self.n_lower)
             circuits = rng.standard_normal((2, self.n_lower))
             values = circuits[kind] + 0.4 * rng.standard_normal((*shape, self.n_lower))

@@ -14,6 +14,7 @@ from purelens.bench.reference.boxes import published_box
 from purelens.circuits.activations import activations
 from purelens.circuits.patches import Cut, patches
 from purelens.circuits.relevances import relevances
+from purelens.circuits.tables import Circuits
 from purelens.data.dataset import dataset
 from purelens.networks.imports import torchvision
 from purelens.networks.loading import load_network
@@ -73,7 +74,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         **inputs, activations_h5=paths["activations_h5"], layer=LayerView(case.layer), n_references=case.n_references
     )
     inputs |= {"activations_h5": paths["activations_h5"], "layer": LayerView(case.layer), "neurons": case.neurons}
-    relevances(**inputs, relevances_h5=paths["relevances_h5"], lower_layers=case.lower)
+    relevances(**inputs, relevances_h5=paths["relevances_h5"], circuits=Circuits(case.lower))
     patches(**inputs, patches_h5=paths["patches_h5"], cut=Cut(crop_rule="published"))
     torchvision()
     return case, paths

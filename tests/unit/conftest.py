@@ -17,6 +17,7 @@ from purelens.circuits.interpretability import interpretability
 from purelens.circuits.patches import patches
 from purelens.circuits.projections import projections
 from purelens.circuits.relevances import relevances
+from purelens.circuits.tables import Circuits
 from purelens.circuits.virtual_neurons import virtual_neurons
 from purelens.networks.checkpoints import read_checkpoint
 from purelens.networks.embedders import build_clip
@@ -60,7 +61,7 @@ def study(wounded: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
     common: dict[str, Any] = {"layer": LayerView("layer3"), "neurons": ["0-7"]}
     activations(**wounded, activations_h5=out["activations"], layer=LayerView("layer3"), n_references=12)
     stage = {**wounded, "activations_h5": out["activations"]}
-    relevances(**stage, relevances_h5=out["relevances"], lower_layers=["layer3.0", "layer2"], **common)
+    relevances(**stage, relevances_h5=out["relevances"], circuits=Circuits(["layer3.0", "layer2"]), **common)
     patches(**stage, patches_h5=out["patches"], **common)
     settings = {
         "source": "network", "architecture": CIFAR_RESNET, "options": {"depth": 14, "num_classes": 2},

@@ -11,6 +11,7 @@ from purelens.circuits.activations import activations
 from purelens.circuits.pairs import select_pairs
 from purelens.circuits.patches import patches
 from purelens.circuits.relevances import relevances
+from purelens.circuits.tables import Circuits
 from purelens.networks.loading import load_network
 from purelens.networks.subnetwork import LayerView
 from purelens.storage.provenance import Execution
@@ -39,7 +40,7 @@ def test_one_backward_pass_for_each_pair(
 
     references = run_stage(activations, layer=LayerView(LAYER), n_references=6)
     monkeypatch.setattr(torch.autograd, "grad", counting)
-    lower = {"lower_layers": ["layer2"]} if stage is relevances else {}
+    lower = {"circuits": Circuits(["layer2"], skip_channels="keep")} if stage is relevances else {}
     run_stage(
         stage,
         activations_h5=references,

@@ -13,6 +13,7 @@ from purelens.bench.reference.boxes import published_box
 from purelens.circuits.activations import activations
 from purelens.circuits.patches import Cut, patches
 from purelens.circuits.relevances import relevances
+from purelens.circuits.tables import Circuits
 from purelens.errors import UserError
 from purelens.networks.imports import torchvision
 from purelens.networks.loading import load_network
@@ -90,7 +91,7 @@ def test_gradient_patches_of_a_transformer(small: dict[str, Any], tmp_path: Path
     layer = LayerView("blocks.1.mlp.act")
     activations(**paths, activations_h5=f"{tmp_path}/a.h5", layer=layer, n_references=4)
     stage = {**paths, "activations_h5": f"{tmp_path}/a.h5", "layer": layer, "neurons": [0, 1]}
-    relevances(**stage, relevances_h5=f"{tmp_path}/r.h5", lower_layers=["blocks.0.mlp.act"])
+    relevances(**stage, relevances_h5=f"{tmp_path}/r.h5", circuits=Circuits(["blocks.0.mlp.act"]))
     patches(**stage, patches_h5=f"{tmp_path}/p.h5", attribution="gradient")
     with h5py.File(f"{tmp_path}/p.h5") as file, h5py.File(f"{tmp_path}/a.h5") as top:
         present = file["reference_id"][...] >= 0

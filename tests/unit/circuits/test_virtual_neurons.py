@@ -9,6 +9,7 @@ import numpy as np
 from purelens.circuits.activations import activations
 from purelens.circuits.interpretability import interpretability
 from purelens.circuits.relevances import relevances
+from purelens.circuits.tables import Circuits
 from purelens.circuits.virtual_neurons import random_labels, virtual_neurons
 from purelens.networks.subnetwork import LayerView
 from purelens.numerics.bootstrap import Intervals
@@ -22,7 +23,7 @@ def test_circuits_are_stored_as_the_relevances_are(small: dict[str, Any], tmp_pa
     for normalize, dtype in (("l1", "f2"), ("none", "f4")):
         relevances(
             **small, activations_h5=paths["activations"], relevances_h5=paths["relevances"], layer=LayerView("layer3"),
-            lower_layers=["layer2"], neurons=[0, 1], normalize=normalize, storage="half",
+            circuits=Circuits(["layer2"], normalize), neurons=[0, 1], storage="half",
         )  # fmt: skip
         virtual_neurons(paths["relevances"], paths["activations"], [], paths["virtual_neurons"], [], [2])
         with h5py.File(paths["relevances"]) as file, h5py.File(paths["virtual_neurons"]) as clusters:
@@ -61,7 +62,7 @@ def test_missing_references_are_in_no_result(study: dict[str, Any]) -> None:
 def test_circuits_are_mean_relevances(study: dict[str, Any]) -> None:
     with h5py.File(study["virtual_neurons"]) as clusters, h5py.File(study["relevances"]) as file:
         methods = strings(clusters["method"])
-        assert methods == ["pure:layer2", "pure:layer3.0", "activations", "embedder:net", "random"]
+        assert methods == ["pure:layer2", "pure:layer3.0", "joint", "activations", "embedder:net", "random"]
         for number, lower in ((0, "layer2"), (1, "layer3.0")):
             label = clusters["label"][number, 1, 0]
             for virtual in range(3):

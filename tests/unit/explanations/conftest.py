@@ -9,6 +9,7 @@ import pytest
 
 from purelens.circuits.activations import activations
 from purelens.circuits.relevances import relevances
+from purelens.circuits.tables import Circuits
 from purelens.circuits.virtual_neurons import virtual_neurons
 from purelens.data.dataset import dataset
 from purelens.explanations.assignments import assignments
@@ -46,7 +47,7 @@ def assigned(small: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) ->
         **inputs,
         relevances_h5=paths["relevances_h5"],
         layer=LayerView("layer3"),
-        lower_layers=["layer2"],
+        circuits=Circuits(["layer2"]),
         neurons=["0-15"],
     )
     virtual_neurons(paths["relevances_h5"], paths["activations_h5"], [], paths["virtual_neurons_h5"], [], [2, 3])

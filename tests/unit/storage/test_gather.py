@@ -13,6 +13,7 @@ from purelens.circuits.activations import activations
 from purelens.circuits.embeddings import embeddings
 from purelens.circuits.patches import patches
 from purelens.circuits.relevances import relevances
+from purelens.circuits.tables import Circuits
 from purelens.errors import UserError
 from purelens.networks.subnetwork import LayerView
 from purelens.storage.gather import gather
@@ -51,7 +52,7 @@ def whole(stage: Callable[..., None], folder: Path, inputs: dict[str, Any]) -> s
 
 def assert_shards_are_the_whole(folder: Path, inputs: dict[str, Any], n_shards: int) -> None:
     """Compare all stages that work on neurons."""
-    below = {**inputs, "lower_layers": ["layer2", "layer3.0"]}
+    below = {**inputs, "circuits": Circuits(["layer2", "layer3.0"])}
     assert data_of(gathered(relevances, folder, below, n_shards)) == data_of(whole(relevances, folder, below))
     patches_h5 = whole(patches, folder, inputs)
     assert data_of(gathered(patches, folder, inputs, n_shards)) == data_of(patches_h5)

@@ -9,6 +9,7 @@ import pytest
 from purelens.circuits.activations import activations
 from purelens.circuits.patches import patches
 from purelens.circuits.relevances import relevances
+from purelens.circuits.tables import Circuits
 from purelens.networks.subnetwork import LayerView
 from purelens.workflow.estimates import Sizes, artifact_bytes, measured_seconds, memory_mb, minutes
 
@@ -18,7 +19,7 @@ def test_sizes_of_artifacts_are_near_the_truth(small: dict[str, Any], tmp_path: 
     inputs = {**small, "layer": LayerView("layer3")}
     activations(**inputs, n_references=20, activations_h5=f"{tmp_path}/activations.h5")
     inputs["activations_h5"] = f"{tmp_path}/activations.h5"
-    relevances(**inputs, lower_layers=["layer2", "layer3.0"], relevances_h5=f"{tmp_path}/relevances.h5")
+    relevances(**inputs, circuits=Circuits(["layer2", "layer3.0"]), relevances_h5=f"{tmp_path}/relevances.h5")
     patches(**inputs, patches_h5=f"{tmp_path}/patches.h5")
     for rule in ("activations", "relevances", "patches"):
         overhead = 16_000  # of the file's structure

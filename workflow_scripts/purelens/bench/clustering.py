@@ -180,7 +180,7 @@ def by_purelens(made: Synthetic) -> Evaluation:
     embeddings, embedders, intervals = [made.path("embeddings")], ["clip"], Intervals(bootstrap=BOOTSTRAP)
     virtual_neurons(
         made.path("relevances"), made.path("activations"), embeddings, made.path("virtual_neurons"), embedders, list(KS),
-        RESTARTS, Baselines(random_baseline=False),
+        RESTARTS, Baselines(joint=False, random_baseline=False),
     )  # fmt: skip
     table, summary = str(made.folder / "interpretability.csv"), str(made.folder / "summary.csv")
     interpretability(

@@ -7,6 +7,7 @@ from purelens.bench.setting import Setting
 from purelens.circuits.activations import activations
 from purelens.circuits.patches import Cut, patches
 from purelens.circuits.relevances import relevances
+from purelens.circuits.tables import Circuits
 from purelens.circuits.virtual_neurons import Baselines, virtual_neurons
 from purelens.networks.subnetwork import LayerView
 from purelens.storage.schemas import SINGLE
@@ -37,7 +38,7 @@ def run_activations(
     """
     view = LayerView(layer) if layer else setting.layer
     execution = setting.execution(shard)
-    activations(setting.images_h5, setting.model, str(path), view, n_references, storage, execution)
+    activations(setting.images_h5, setting.model, str(path), view, n_references, storage=storage, execution=execution)
 
 
 def run_relevances(setting: Setting, path: Path, storage: str = SINGLE) -> None:
@@ -51,9 +52,9 @@ def run_relevances(setting: Setting, path: Path, storage: str = SINGLE) -> None:
         As in `purelens.circuits.relevances.relevances`.
     """
     inputs = (setting.images_h5, setting.model, setting.activations_h5)
-    lower_layers, neurons = [setting.study.lower_layer], list[int | str](setting.neurons)
+    circuits, neurons = Circuits([setting.study.lower_layer]), list[int | str](setting.neurons)
     execution = setting.execution()
-    relevances(*inputs, str(path), setting.layer, lower_layers, neurons, storage=storage, execution=execution)
+    relevances(*inputs, str(path), setting.layer, circuits, neurons, storage=storage, execution=execution)
 
 
 def run_patches(setting: Setting, path: Path) -> None:

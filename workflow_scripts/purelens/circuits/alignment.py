@@ -23,6 +23,7 @@ def alignment(
     intervals: Intervals,
     n_references: int = 50,
     n_groups: int = 30,
+    joint: bool = False,
 ) -> None:
     """Correlate the distances between references in each representation with those in the space of each embedding model.
 
@@ -44,13 +45,15 @@ def alignment(
         Number of references of a neuron that are compared, best first.
     n_groups
         Number of groups, if there are as many neurons.
+    joint
+        Whether the method ``joint`` is compared too.
 
     Notes
     -----
     Dreyer et al. 2024, section 4.2: Pearson's correlation over pairs of references of the same neuron. Pairs of
     equal vectors (a distance of zero in either space) are left out, as published.
     """
-    with open_representations(relevances_h5, activations_h5, embeddings, embedders) as references:
+    with open_representations(relevances_h5, activations_h5, embeddings, embedders, joint) as references:
         moments = _collect(references, embedders, n_references)
     rows, summary = [], []
     for (method, embedder), sums in moments.items():
@@ -81,7 +84,7 @@ def _collect(
     moments: dict[tuple[str, str], np.ndarray] = {}
     for start, stop in references.slabs():
         valid = references.reference_id[start:stop, :n_references] >= 0
-        distances = {method: references.distances(method, start, stop, n_references) for method in references.loaders}
+        distances = {method: references.distances(method, start, stop, n_references) for method in references.methods}
         for embedder in embedders:
             for method in distances:
                 if method != EMBEDDER + embedder:

@@ -54,8 +54,8 @@ class Attribution:
 
     Notes
     -----
-    A unit is a direction w of the layer, a neuron the one-hot case, with the map u(p) = relu(sum_c w_c a_c(p)) over positions p.
-    The relevance of lower neuron c is the sum over its positions of its activation times the gradient of 1/2 sum_p u(p)^2
+    A unit is a direction w of the layer, a neuron the one-hot case, with the map u(p) = relu(sum_c w_c a_c(p)) over positions
+    p. The relevance of lower neuron c is the sum over its positions of its activation times the gradient of 1/2 sum_p u(p)^2
     (Dreyer et al. 2024, equation 2). The gradient of that objective with respect to the layer's output is u(p) w, which is
     what the backward pass is seeded with.
     """

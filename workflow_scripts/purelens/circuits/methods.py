@@ -3,6 +3,9 @@
 PURE = "pure:"
 """Circuits in a lower layer, whose name follows (Dreyer et al. 2024)."""
 
+JOINT = "joint"
+"""Circuits of all lower layers and activations of the layer together (see `purelens.circuits.views`)."""
+
 ACTIVATIONS = "activations"
 """Mean activations of all neurons of the layer."""
 

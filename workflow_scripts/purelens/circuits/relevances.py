@@ -1,57 +1,21 @@
 """The rule ``relevances``: attribute each neuron, on its references, to the neurons of its lower layers."""
 
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
-from purelens.circuits.attribution import LEAVE_OUT, Attributed, Attribution, open_attribution
+from purelens.circuits.attribution import open_attribution
 from purelens.circuits.neuron_kinds import MAX, functions_before
-from purelens.circuits.pairs import Pairs, Round, rounds, select_pairs
-from purelens.data.dataset import Images, open_images
-from purelens.errors import UserError
-from purelens.networks.batching import choose_device, filled, in_batches
-from purelens.networks.loading import Network, load_network
+from purelens.circuits.pairs import select_pairs
+from purelens.circuits.tables import Circuits, attribute_pairs, define_tables
+from purelens.data.dataset import open_images
+from purelens.networks.batching import choose_device
+from purelens.networks.loading import load_network
 from purelens.networks.subnetwork import LayerView, Segment
-from purelens.progress import Progress
 from purelens.storage.artifacts import Writer
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 from purelens.storage.reading import read
-from purelens.storage.resumable import Work, resume
+from purelens.storage.resumable import resume
 from purelens.storage.schemas import SINGLE
-
-logger = logging.getLogger("purelens")
-
-Tables = dict[str, torch.Tensor]
-
-WEIGHTED = "weighted_activation"
-
-
-@dataclass(frozen=True)
-class Circuits:
-    """What is attributed to, and how.
-
-    Attributes
-    ----------
-    lower_layers
-        Names of layers below the layer.
-    normalize
-        ``l1``: divide each vector by the sum of its absolute values; ``none``.
-    skip_channels
-        ``leave_out``: lower neurons that an identity shortcut joins to the neuron get no relevance; ``keep``, as published.
-    inner_layers
-        Those of the lower layers that lie inside a block, where no shortcut leads.
-    weighted_activations
-        Whether the activations of the layer under the neuron's map are recorded too.
-    """
-
-    lower_layers: Sequence[str]
-    normalize: str = "l1"
-    skip_channels: str = LEAVE_OUT
-    inner_layers: Sequence[str] = ()
-    weighted_activations: bool = False
 
 
 def relevances(
@@ -111,82 +75,14 @@ def relevances(
         layer, n_neurons = segment.resolve(layer, images.size)
         image = network.prepare(images.take(np.array([0])))
         attribution = open_attribution(segment, layer, image, circuits.normalize, circuits.skip_channels)
-        work.define(lambda out: _define(out, pairs, circuits, n_neurons, attribution.joined))
-        _attribute(attribution, images, network, pairs, circuits.weighted_activations, execution.batch_size, work)
+
+        def neurons_of(rows: np.ndarray) -> torch.Tensor:
+            return attribution.directions(pairs.neurons[rows])
+
+        def define(out: Writer) -> None:
+            out.references(pairs.neurons, pairs.reference_id)
+            define_tables(out, circuits, n_neurons, attribution.joined)
+
+        work.define(define)
+        attribute_pairs(attribution, images, network, pairs, neurons_of, execution.batch_size, work)
         work.finish()
-
-
-def _attribute(
-    attribution: Attribution,
-    images: Images,
-    network: Network,
-    pairs: Pairs,
-    weighted: bool,
-    batch_size: int | None,
-    work: Work,
-) -> None:
-    """Fill one table per lower layer, a row per (neuron, reference) pair."""
-    groups = pairs.by_image()
-    n_references = pairs.reference_id.shape[1]
-
-    def attribute(start: int, stop: int, size: int) -> list[tuple[Round, Tables]]:
-        batch = groups[start:stop]
-        attribution.forward(network.prepare(filled(images.take(np.array([image for image, _ in batch])), size)))
-        return [
-            (r, _tables(attribution, r.row, pairs.neurons[r.pair // n_references], weighted)) for r in rounds(batch)
-        ]
-
-    n_pairs, n_done = (sum(len(group) for _, group in some) for some in (groups, groups[: work.done]))
-    logger.info("%d pairs of a neuron and a reference on %d unique images", n_pairs, len(groups))
-    batches = in_batches(attribute, len(groups), network.device, images.size, batch_size, work.done)
-    with Progress(n_pairs, "relevances", "pairs", n_done) as progress:
-        for _, stop, results in batches:
-            for r, tables in results:
-                for name, values in tables.items():
-                    _check_finite(values, name, pairs.neurons[r.pair // n_references])
-                    work.write(name, r.pair, values.cpu().numpy())
-                progress.advance(len(r.pair))
-            work.checkpoint(stop)
-
-
-def _tables(attribution: Attribution, row: np.ndarray, neurons: np.ndarray, weighted: bool) -> Tables:
-    """Attribute neurons (r,): rows of each table of the artifact."""
-    directions = attribution.directions(neurons)
-    attributed = attribution.attribute(row, directions)
-    tables = named_tables(attributed)
-    if weighted:
-        tables[WEIGHTED] = attribution.weighted_activations(row, directions)
-    return tables
-
-
-def named_tables(attributed: Attributed) -> Tables:
-    """Name relevances and shares as the artifact does."""
-    shares = {f"joined_share/{name}": values for name, values in attributed.joined_share.items()}
-    return {f"relevance/{name}": values for name, values in attributed.relevance.items()} | shares
-
-
-def _check_finite(values: torch.Tensor, name: str, neurons: np.ndarray) -> None:
-    bad = ~torch.isfinite(values.flatten(1) if values.ndim > 1 else values[:, None]).all(dim=1)
-    if bad.any():
-        neuron = neurons[int(bad.nonzero()[0])]
-        raise UserError(f"{name} of neuron {neuron} is NaN or infinite: that of its activation, or of a lower layer's")
-
-
-def _define(
-    out: Writer, pairs: Pairs, circuits: Circuits, n_neurons: Mapping[str, int], joined: Mapping[str, np.ndarray]
-) -> None:
-    out.references(pairs.neurons, pairs.reference_id)
-    out.coordinate("lower_layer", len(circuits.lower_layers))
-    out.variable("lower_layer_name", data=list(circuits.lower_layers))
-    out.variable("inner", data=[name in circuits.inner_layers for name in circuits.lower_layers])
-    for name in circuits.lower_layers:
-        dim = f"lower_neuron.{name}"
-        out.coordinate(dim, n_neurons[name])
-        out.rows(f"relevance/{name}", dims=("neuron", "reference", dim))
-        if name in joined:
-            out.variable(f"joined/{name}", dims=(dim,), data=joined[name])
-            out.rows(f"joined_share/{name}", dims=("neuron", "reference"))
-    if circuits.weighted_activations:
-        (layer,) = n_neurons.keys() - set(circuits.lower_layers)
-        out.coordinate("layer_neuron", n_neurons[layer])
-        out.rows(WEIGHTED)

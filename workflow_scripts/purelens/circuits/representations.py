@@ -1,19 +1,18 @@
 """Read the representations of references: what methods cluster, and what distances are measured in."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from purelens.circuits.methods import ACTIVATIONS, EMBEDDER, PURE
+from purelens.circuits.methods import ACTIVATIONS, EMBEDDER, JOINT, PURE
+from purelens.circuits.views import Loader, open_views, view_grams
 from purelens.errors import UserError
 from purelens.numerics.clustering import gram_matrices, squared_distances
 from purelens.storage.reading import Table, read
 
 SLAB_NEURONS = 16
-
-Loader = Callable[[int, int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,31 @@ class Representations:
         (C, K) image ids, -1 where there is none.
     loaders
         For each method a function of (start, stop) that reads the vectors (stop - start, K, D) of a slab of neurons.
+    views
+        The same for each view of the method ``joint``, which has no vectors of its own.
     """
 
     neurons: np.ndarray
     reference_id: np.ndarray
     loaders: dict[str, Loader]
+    views: Sequence[Loader] = ()
+
+    @property
+    def methods(self) -> list[str]:
+        """All methods: circuits come first."""
+        circuits = [method for method in self.loaders if method.startswith(PURE)]
+        others = [method for method in self.loaders if not method.startswith(PURE)]
+        return [*circuits, *([JOINT] if self.views else []), *others]
+
+    def grams(self, method: str, start: int, stop: int, n_references: int | None = None) -> np.ndarray:
+        """Compute the scalar products (stop - start, K, K) of the references of a slab of neurons, centered."""
+        valid = self.reference_id[start:stop] >= 0
+        valid = valid & (np.arange(valid.shape[1]) < (valid.shape[1] if n_references is None else n_references))
+        if method == JOINT:
+            grams = view_grams(self.views, valid, start, stop).sum(axis=1)
+        else:
+            grams = gram_matrices(self.loaders[method](start, stop), valid)
+        return grams[:, :n_references, :n_references]
 
     def slabs(self) -> Iterator[tuple[int, int]]:
         """Divide the neurons into ranges that fit in memory."""
@@ -56,14 +75,16 @@ class Representations:
         numpy.ndarray
             (stop - start, K, K).
         """
-        valid = self.reference_id[start:stop, :n_references] >= 0
-        vectors = self.loaders[method](start, stop)[:, :n_references]
-        return np.sqrt(squared_distances(gram_matrices(vectors, valid)))
+        return np.sqrt(squared_distances(self.grams(method, start, stop, n_references)))
 
 
 @contextmanager
 def open_representations(
-    relevances_h5: str, activations_h5: str | None, embeddings: Sequence[str], embedders: Sequence[str]
+    relevances_h5: str,
+    activations_h5: str | None,
+    embeddings: Sequence[str],
+    embedders: Sequence[str],
+    joint: bool = False,
 ) -> Iterator[Representations]:
     """Open the artifacts that hold representations of the same references.
 
@@ -75,6 +96,8 @@ def open_representations(
         Gives the method ``activations``; None: without.
     embeddings, embedders
         Artifacts and names of embedding models; each gives ``embedder:{name}``.
+    joint
+        Whether there is the method ``joint``, for which the activations are needed.
 
     Yields
     ------
@@ -91,23 +114,26 @@ def open_representations(
         reference_id, neurons = relevance["reference_id"][...], relevance["neuron"][...]
         loaders: dict[str, Loader] = {}
         for lower in relevance.names("relevance"):
-            loaders[PURE + lower] = _rows(relevance[f"relevance/{lower}"])
+            loaders[PURE + lower] = rows_of(relevance[f"relevance/{lower}"])
+        views: list[Loader] = []
         if activations_h5 is not None:
             means = stack.enter_context(read(activations_h5, "activations"))["mean"]
-            loaders[ACTIVATIONS] = _of_images(means, reference_id)
+            loaders[ACTIVATIONS] = of_images(means, reference_id)
+            views = open_views(relevance, loaders[ACTIVATIONS], neurons[:, None]) if joint else []
         for path, name in zip(embeddings, embedders, strict=True):
             file = stack.enter_context(read(path, "embeddings"))
             if not np.array_equal(file["reference_id"][...], reference_id):
                 raise UserError(f"{path} and {relevances_h5} are not of the same references; rebuild them")
-            loaders[EMBEDDER + name] = _rows(file["embedding"])
-        yield Representations(neurons, reference_id, loaders)
+            loaders[EMBEDDER + name] = rows_of(file["embedding"])
+        yield Representations(neurons, reference_id, loaders, views)
 
 
-def _rows(variable: Table) -> Loader:
+def rows_of(variable: Table) -> Loader:
+    """Read the rows of a slab of neurons."""
     return lambda start, stop: variable[start:stop]
 
 
-def _of_images(table: Table, reference_id: np.ndarray) -> Loader:
+def of_images(table: Table, reference_id: np.ndarray) -> Loader:
     """Read rows of a table over images, for the references of a slab of neurons."""
 
     def load(start: int, stop: int) -> np.ndarray:

@@ -6,15 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from purelens.circuits.methods import PURE, RANDOM
+from purelens.circuits.methods import ACTIVATIONS, JOINT, PURE, RANDOM
 from purelens.circuits.representations import Representations, open_representations
-from purelens.numerics.clustering import gram_matrices, in_order_of_size, k_means, silhouettes, squared_distances
+from purelens.circuits.views import view_grams
+from purelens.numerics.clustering import in_order_of_size, inertias, k_means, silhouettes, squared_distances
+from purelens.numerics.ridge_split import split_in_two
 from purelens.progress import Progress
 from purelens.storage.artifacts import Writer, create
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 from purelens.storage.reading import read
 
 logger = logging.getLogger("purelens")
+
+FEWEST = 4
+"""References that a neuron must have to be split in two by ridge regression: two a side."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,8 @@ class Baselines:
 
     Attributes
     ----------
+    joint
+        Circuits and activations together.
     activations_baseline
         Mean activations of the layer.
     embedder_baselines
@@ -31,6 +38,7 @@ class Baselines:
         Nothing: references are split at random.
     """
 
+    joint: bool = True
     activations_baseline: bool = True
     embedder_baselines: bool = True
     random_baseline: bool = True
@@ -74,18 +82,20 @@ def virtual_neurons(
 
     Notes
     -----
-    The circuit of a virtual neuron is the mean relevance of its references (Dreyer et al. 2024, section 3).
+    The circuit of a virtual neuron is the mean relevance of its references (Dreyer et al. 2024, section 3). The method
+    ``joint`` splits in two by leave-one-out ridge regression (see `purelens.numerics.ridge_split`), in more by k-means.
     """
     with read(relevances_h5, "relevances") as file:
         storage = file.storage  # circuits are means of relevances
-    means = activations_h5 if baselines.activations_baseline else None
+    means = activations_h5 if baselines.activations_baseline or baselines.joint else None
     if not baselines.embedder_baselines:
         embeddings, embedders = [], []
     with (
-        open_representations(relevances_h5, means, embeddings, embedders) as references,
+        open_representations(relevances_h5, means, embeddings, embedders, baselines.joint) as references,
         create(virtual_neurons_h5, "virtual_neurons", execution.provenance, storage=storage) as out,
     ):
-        methods = [*references.loaders, *([RANDOM] if baselines.random_baseline else [])]
+        methods = [method for method in references.methods if method != ACTIVATIONS or baselines.activations_baseline]
+        methods += [RANDOM] if baselines.random_baseline else []
         _define(out, references, methods, n_clusters)
         splitter = Splitter(references, tuple(n_clusters), restarts, seed)
         with Progress(len(references.neurons), "virtual neurons", "neurons") as progress:
@@ -162,13 +172,27 @@ class Splitter:
             yield from (Split(random_labels(valid, k, seeds)) for k in self.n_clusters)
             return
         # one Gram matrix serves all numbers of clusters
-        vectors = self.references.loaders[method](start, stop)
-        gram = gram_matrices(vectors, valid)
+        gram = self.references.grams(method, start, stop)
         distances = np.sqrt(squared_distances(gram))
+        vectors = self.references.loaders[method](start, stop) if method.startswith(PURE) else None
         for k in self.n_clusters:
-            labels, inertia = k_means(gram, valid, k, self.restarts, seeds)
-            centroid = centroids(vectors, labels, max(self.n_clusters)) if method.startswith(PURE) else None
+            if method == JOINT and k == 2:
+                labels = self._in_two(start, stop)
+                inertia = inertias(gram, labels)
+            else:
+                labels, inertia = k_means(gram, valid, k, self.restarts, seeds)
+            centroid = None if vectors is None else centroids(vectors, labels, max(self.n_clusters))
             yield Split(labels, inertia, silhouettes(distances, labels), centroid)
+
+    def _in_two(self, start: int, stop: int) -> np.ndarray:
+        """Split the neurons of a slab in two by ridge regression: (b, K) int8."""
+        valid = self.references.reference_id[start:stop] >= 0
+        labels = np.full(valid.shape, -1, dtype=np.int8)
+        for row, grams in enumerate(view_grams(self.references.views, valid, start, stop)):
+            there = np.flatnonzero(valid[row])
+            if len(there) >= FEWEST:
+                labels[row, there] = split_in_two(grams[:, there[:, None], there]).side
+        return in_order_of_size(labels, labels >= 0)
 
 
 def _write(out: Writer, split: Split, method: str, place: tuple[int, int, slice]) -> None:

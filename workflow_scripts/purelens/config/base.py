@@ -98,6 +98,9 @@ def _check_std(std: tuple[float, ...]) -> tuple[float, ...]:
     return std
 
 
+AS_LIST = "(list)"
+"""Where pydantic reports an error in one of several forms of a value, and the value is a list."""
+
 LayerName = Annotated[str, AfterValidator(_check_layer_name)]
 Colors = tuple[float, float, float]
 Mean = Annotated[Colors, AfterValidator(_check_mean)]

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from purelens.config.base import LayerName, Mean, Positive, Section, Std, check_unique, is_there
+from purelens.config.base import AS_LIST, LayerName, Mean, Positive, Section, Std, check_unique, is_there
 from purelens.errors import listed
 
 
@@ -46,15 +46,20 @@ STAGE = "stage"
 """Instead of a list of lower layers: those of the stage that the layer ends."""
 
 
+ListOfLayers = Annotated[list[LayerName], Field(min_length=1), AfterValidator(check_unique)]
+LowerLayers = Annotated[
+    Annotated[ListOfLayers, Tag(AS_LIST)] | Annotated[Literal["stage"], Tag(STAGE)],
+    Discriminator(lambda value: STAGE if isinstance(value, str) else AS_LIST),
+]
+
+
 class Layer(Section):
     """A layer whose neurons are studied."""
 
-    lower_layers: (
-        Annotated[list[LayerName], Field(min_length=1), AfterValidator(check_unique)] | Literal["stage"] | None
-    ) = Field(
+    lower_layers: LowerLayers | None = Field(
         None,
-        description="lower layers that circuits are attributed to: a list; stage: the blocks between the last change of resolution "
-        "and the layer, the units inside them, and the input of the lowest; null: the block before",
+        description="lower layers that circuits are attributed to: a list; stage: the blocks between the last change of "
+        "resolution and the layer, the units inside them, and the input of the lowest; null: the block before",
     )
     neurons: Literal["all"] | list[int | str] = Field(
         "all", description="neurons to study: all, or a list of numbers and ranges such as [0, 7, '16-31']"

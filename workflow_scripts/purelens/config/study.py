@@ -6,14 +6,14 @@ from typing import Annotated, Any, ClassVar, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from purelens.config.base import Fraction, Name, Positive, Section, check_distinct, check_unique, section_at
+from purelens.config.base import AS_LIST, Fraction, Name, Positive, Section, check_distinct, check_unique, section_at
 from purelens.config.bench import Bench
 from purelens.config.explain import Concepts, Explain
 from purelens.config.inputs import Dataset, Embedder, Model, World
 from purelens.config.lens import Lens, check_lens
+from purelens.config.planted import Planted
 from purelens.config.report import Report
 from purelens.errors import UserError, listed, nearest
-
 
 KEEP = "keep"
 """Instead of leaving out the neurons that a shortcut joins."""
@@ -27,7 +27,7 @@ class Relevances(Section):
     )
     skip_channels: Literal["leave_out", "keep"] = Field(
         "leave_out",
-        description="lower neurons that an identity shortcut joins to the neuron: left out of its circuits, or kept, as published",
+        description="lower neurons that an identity shortcut joins to the neuron: out of its circuits, or kept, as published",
     )
 
 
@@ -60,6 +60,17 @@ class VirtualNeurons(Section):
         [2, 3, 4, 5], description="numbers of virtual neurons", min_length=1
     )
     restarts: Positive = Field(10, description="restarts of k-means")
+    joint: bool = Field(
+        True,
+        description="test which neurons are polysemantic and split those, by the circuits of all lower layers and the "
+        "activations together",
+    )
+    false_discovery_rate: float = Field(
+        0.01, gt=0, lt=1, description="share of the neurons called polysemantic that are not, at most, on average"
+    )
+    most_virtual_neurons: Annotated[int, Field(ge=2, le=20)] = Field(
+        5, description="largest number of virtual neurons of a neuron, where it is chosen"
+    )
     activations_baseline: bool = Field(True, description="also cluster the mean activations of the layer")
     embedder_baselines: bool = Field(True, description="also cluster the embeddings of each embedding model")
     random_baseline: bool = Field(True, description="also split at random")
@@ -114,8 +125,8 @@ class Config(Section):
     references: int = Field(100, ge=2, description="reference images of a neuron: those that activate it most")
     reference_criterion: Literal["max", "mean", "preactivation"] = Field(
         "max",
-        description="what ranks the images of a neuron: its largest activation over positions, its mean activation, or the largest "
-        "value before the layer's activation function",
+        description="what ranks the images of a neuron: its largest activation over positions, its mean activation, or the "
+        "largest value before the layer's activation function",
     )
     world: World = Field(World(), description="the embedded world")
     datasets: dict[Name, Dataset] = Field(description="datasets, by a name of yours", min_length=1)
@@ -127,6 +138,7 @@ class Config(Section):
     evaluation: Evaluation = Field(Evaluation(), description="statistics")
     explain: Explain = Field(Explain(), description="explanations in words")
     lens: Lens = Field(Lens(), description="second-order effects of CLIP neurons")
+    planted: Planted = Field(Planted(), description="the planted benchmark")
     figures: Figures = Field(Figures(), description="figures")
     report: Report = Field(Report(), description="the explorer")
     shards: Shards = Field(Shards(), description="stages divided among several jobs")
@@ -145,6 +157,7 @@ class Config(Section):
         for model in self.models.values():
             check_distinct(model.layers)
         self._check_models()
+        self._check_planted()
         self._check_references()
         for name, concepts in self.explain.concepts.items():
             self._check_concepts(name, concepts)
@@ -173,6 +186,20 @@ class Config(Section):
             raise ValueError("models: there is nothing to study; give models, or lens.models")
         if self.models and not self.patch_embedders:
             raise ValueError("embedders: all have patches: false; one at least must judge the virtual neurons")
+
+    @property
+    def planted_layers(self) -> list[str]:
+        """Layers to plant neurons in, as MODEL/LAYER."""
+        every = [f"{name}/{layer}" for name, model in self.models.items() for layer in model.layers]
+        return every if self.planted.layers == "all" else list(self.planted.layers)
+
+    def _check_planted(self) -> None:
+        known = [f"{name}/{layer}" for name, model in self.models.items() for layer in model.layers]
+        for layer in self.planted_layers:
+            if layer not in known:
+                raise ValueError(
+                    f"planted.layers: no layer {layer!r}{nearest(layer, known)}; there are {listed(known)}"
+                )
 
     def _check_references(self) -> None:
         if self.models and self.world.probe_scenes < self.references:
@@ -248,7 +275,7 @@ def _new_location(error: Any) -> tuple[str | int, ...] | None:
 
 def _explain(error: Any) -> str:
     """Tell one of pydantic's errors in a line."""
-    location = [str(part) for part in error["loc"] if part != "[key]"]
+    location = [str(part) for part in error["loc"] if part not in ("[key]", AS_LIST)]
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
         section = section_at(Config, error["loc"][:-1])

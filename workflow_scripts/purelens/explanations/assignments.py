@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from purelens.circuits.attribution import Attribution
+from purelens.circuits.attribution import LEAVE_OUT, Attribution, open_attribution
 from purelens.circuits.methods import PURE
 from purelens.data.dataset import open_images
 from purelens.networks.batching import choose_device, filled, in_batches
@@ -27,6 +27,7 @@ def assignments(
     n_clusters: int,
     neurons: int,
     normalize: str = "l1",
+    skip_channels: str = LEAVE_OUT,
     execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
     """Assign each image on which a neuron is active to the virtual neuron with the nearest circuit.
@@ -41,7 +42,7 @@ def assignments(
         Whose virtual neurons, by which circuits, and how many.
     neurons
         Number of neurons: those with the highest silhouettes.
-    normalize
+    normalize, skip_channels
         As in `purelens.circuits.relevances.relevances`.
     execution
         Device, batch size and provenance record.
@@ -62,7 +63,9 @@ def assignments(
         create(assignments_h5, "assignments", execution.provenance, str(device)) as out,
         Progress(len(images), "assignments", "images") as progress,
     ):
-        attribution = Attribution(segment, segment.resolve(layer, images.size)[0], normalize)
+        image = network.prepare(images.take(np.array([0])))
+        resolved, _ = segment.resolve(layer, images.size)
+        attribution = open_attribution(segment, resolved, image, normalize, skip_channels)
         assigned = np.full((len(numbers), len(images)), -1, dtype=np.int8)
 
         def assign(start: int, stop: int, size: int) -> np.ndarray:

@@ -23,14 +23,12 @@ class FinalFunction(TorchFunctionMode):
     ----------
     name
         Its name; empty where none ran.
-    given
-        A copy of what it was given, in the graph.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.name = ""
-        self.given: torch.Tensor | None = None
+        self._given: torch.Tensor | None = None
         self._result: Any = None
 
     def __torch_function__(
@@ -41,9 +39,17 @@ class FinalFunction(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         given = args[0].clone()  # before it is overwritten
         self._result = func(*args, **(kwargs or {}))
-        self.name, self.given = name, given
+        self.name, self._given = name, given
         return self._result
 
-    def ends_in(self, output: torch.Tensor) -> bool:
-        """Tell whether an output is the result of that function."""
-        return output is self._result
+    def given_for(self, output: torch.Tensor, functions: frozenset[str]) -> torch.Tensor | None:
+        """Return what that function was given for an output, as a copy in the graph; None where another made the output.
+
+        Parameters
+        ----------
+        output
+            The output of a layer.
+        functions
+            Names of the functions that count.
+        """
+        return self._given if output is self._result and self.name in functions else None

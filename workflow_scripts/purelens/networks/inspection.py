@@ -197,7 +197,7 @@ class Inspection:
         blocks = blocks_around(calls, view.name)
         outputs, inside = stage_of(calls, blocks, self._sizes(view, [block.name for block in blocks.lower]))
         usable = self._sizes(view, [*inside, *outputs])
-        lower_layers = [name for name in (*inside, *outputs) if name in usable]
+        lower_layers = [name for name in (*outputs, *inside) if name in usable]
         if not lower_layers:
             raise UserError(f"lower_layers of layer {view.name!r}: there is none in its stage; name its lower_layers")
         return lower_layers, [name for name in inside if name in usable]
@@ -236,8 +236,8 @@ class Inspection:
         for name, activation in lower.items():
             if keeps_apart(node_of(output), node_of(activation)):
                 raise UserError(
-                    f"lower layer {name!r}: each neuron of {layer!r} comes from one of its neurons alone, so there is no circuit "
-                    "between them; name a lower one, or set relevances.skip_channels: keep"
+                    f"lower layer {name!r}: each neuron of {layer!r} comes from one of its neurons alone, so there is no "
+                    "circuit between them; name a lower one, or set relevances.skip_channels: keep"
                 )
 
     def check_rules(self, layer: str) -> None:

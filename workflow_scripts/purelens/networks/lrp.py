@@ -7,7 +7,7 @@ shares relevance by what each contributed. An operation without a rule is an err
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -272,8 +272,9 @@ class Segment:
             # copied: a later in-place operation would change it
             kept = output.clone()
             self.final = kept.detach()
-            if watched is not None and watched.ends_in(output) and watched.name in self._before:
-                self.function, kept = watched.name, watched.given
+            given = watched.given_for(output, self._before) if watched else None
+            if watched and given is not None:
+                self.function, kept = watched.name, given
             self._recorded[self.target] = kept
         else:
             self._recorded[self.target] = output

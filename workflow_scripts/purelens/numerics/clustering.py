@@ -159,6 +159,28 @@ def _to_centroids(gram: np.ndarray, labels: np.ndarray, valid: np.ndarray, n_clu
     return np.where(size > 0, norms - 2 * products + centroid_norms, np.inf)
 
 
+def inertias(gram: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Sum the squared distances to the centroids of given clusters.
+
+    Parameters
+    ----------
+    gram
+        (b, n, n) scalar products (see `gram_matrices`).
+    labels
+        (b, n) cluster of each vector; -1 for vectors that do not count.
+
+    Returns
+    -------
+    numpy.ndarray
+        (b,); NaN for a set without clusters.
+    """
+    member = (labels[..., None] == np.arange(max(int(labels.max(initial=-1)) + 1, 1))).astype(np.float64)
+    norms = (np.diagonal(gram, axis1=1, axis2=2)[..., None] * member).sum(axis=(1, 2))
+    share = member / np.maximum(member.sum(axis=1, keepdims=True), 1)
+    total = norms - (share * (gram @ member)).sum(axis=(1, 2))
+    return np.where((labels >= 0).any(axis=1), np.maximum(total, 0), np.nan)
+
+
 def in_order_of_size(labels: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Renumber clusters by size, then by first appearance.
 

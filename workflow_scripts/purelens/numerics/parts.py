@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from purelens.numerics.clustering import in_order_of_size
-from purelens.numerics.ridge_split import SMALLEST, centered, split_in_two
+from purelens.numerics.ridge_split import centered, split_in_two
 from purelens.numerics.unimodal import LEAST_POINTS, p_value
 
 PART_LEVEL = 0.01

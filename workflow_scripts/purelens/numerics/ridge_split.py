@@ -126,7 +126,7 @@ def separations(smoother: np.ndarray, sides: np.ndarray) -> np.ndarray:
     inside = (predicted * y).sum(axis=1) / np.maximum(size, 1)
     outside = (predicted * (1 - y)).sum(axis=1) / np.maximum(n - size, 1)
     within = ((predicted - np.where(sides, inside[:, None], outside[:, None])) ** 2).mean(axis=1)
-    counts = (np.minimum(size, n - size) >= SMALLEST) & (within > 0)
+    counts = (np.minimum(size, n - size) >= min(SMALLEST, n // 2)) & (within > 0)
     return np.where(counts, (inside - outside) / np.sqrt(np.where(counts, within, 1)), 0.0).clip(min=0)
 
 

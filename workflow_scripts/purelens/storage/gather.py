@@ -94,9 +94,9 @@ def _define(out: Writer, name: str, shards: Sequence[Artifact], tables: Sequence
     if along == "neuron":
         out.variable("reference_id", data=np.concatenate([shard["reference_id"][...] for shard in shards]))
         for variable in sorted({*first.variables} - {*first.dims, *tables, "reference_id"}):
-            values = first[variable]
+            common = first[variable]
             is_text = out.spec(variable).dtype == "str"
-            out.variable(variable, dims=values.dims, data=strings(values) if is_text else values[...])
+            out.variable(variable, dims=common.dims, data=strings(common) if is_text else common[...])
     elif name == "activations":
         for table in REFERENCE_TABLES:
             out.rows(table)

@@ -80,6 +80,9 @@ class Work:
         """Whether an earlier job has laid the artifact out, so that `define` has nothing to do."""
         return self._descriptor is not None
 
+    def __contains__(self, table: str) -> bool:
+        return table in self._places
+
     @property
     def _tables(self) -> list[str]:
         return [name for name in self._places if not name.startswith(CHECKSUMS) and name not in (CONTENT, FINISHED)]

@@ -56,6 +56,39 @@ CHECKSUM = Variable((), "u4", "CRC-32 of the variable of this name, for each ind
 HALF, SINGLE = "half", "single"
 """How large tables of real numbers are stored: in 16 or in 32 bits."""
 
+ATTRIBUTED = {
+    "lower_layer_name": Variable(("lower_layer",), "str", "names of the lower layers"),
+    "inner": Variable(("lower_layer",), "u1", "1 where a lower layer lies inside a block, where no shortcut leads"),
+    "relevance/*": Variable(
+        ("neuron", "reference", "lower_neuron"),
+        "f4",
+        "relevance of each neuron of the lower layer to the neuron, on the reference",
+        "share of the total",
+        rounds=True,
+    ),
+    "joined/*": Variable(
+        ("lower_neuron",),
+        "i4",
+        "neuron of the layer that an identity shortcut joins it to; -1: none",
+        optional=True,
+    ),
+    "joined_share/*": Variable(
+        ("neuron", "reference"),
+        "f4",
+        "share of the relevance of joined lower neurons, which is left out",
+        optional=True,
+    ),
+    "weighted_activation": Variable(
+        ("neuron", "reference", "layer_neuron"),
+        "f4",
+        "activation of each neuron of the layer, averaged over positions with the neuron's map as weight",
+        "activation",
+        optional=True,
+        rounds=True,
+    ),
+}
+"""Tables over units and their references, of ``relevances`` and ``planted``."""
+
 SCHEMAS = {
     "scenes": Schema(
         2,
@@ -110,37 +143,7 @@ SCHEMAS = {
         "relevances",
         {
             "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),
-            "lower_layer_name": Variable(("lower_layer",), "str", "names of the lower layers"),
-            "inner": Variable(
-                ("lower_layer",), "u1", "1 where a lower layer lies inside a block, where no shortcut leads"
-            ),
-            "relevance/*": Variable(
-                ("neuron", "reference", "lower_neuron"),
-                "f4",
-                "relevance of each neuron of the lower layer to the neuron, on the reference",
-                "share of the total",
-                rounds=True,
-            ),
-            "joined/*": Variable(
-                ("lower_neuron",),
-                "i4",
-                "neuron of the layer that an identity shortcut joins it to; -1: none",
-                optional=True,
-            ),
-            "joined_share/*": Variable(
-                ("neuron", "reference"),
-                "f4",
-                "share of the relevance of joined lower neurons, which is left out",
-                optional=True,
-            ),
-            "weighted_activation": Variable(
-                ("neuron", "reference", "layer_neuron"),
-                "f4",
-                "activation of each neuron of the layer, averaged over positions with the neuron's map as weight",
-                "activation",
-                optional=True,
-                rounds=True,
-            ),
+            **ATTRIBUTED,
         },
     ),
     "patches": Schema(
@@ -196,6 +199,50 @@ SCHEMAS = {
                 rounds=True,
                 compressed=True,
             ),
+        },
+    ),
+    "polysemanticity": Schema(
+        1,
+        "polysemanticity",
+        {
+            "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),
+            "separation": Variable(
+                ("neuron",),
+                "f8",
+                "distance of the two sides of the best split, as predicted; NaN: not tested",
+                "standard deviations",
+            ),
+            "p_value": Variable(
+                ("neuron",), "f8", "probability of at least this separation in one group; NaN: not tested"
+            ),
+            "polysemantic": Variable(
+                ("neuron",), "u1", "1 where the neuron is polysemantic at the false discovery rate"
+            ),
+            "n_virtual_neurons": Variable(
+                ("neuron",), "i4", "number of virtual neurons; 1: not split; 0: no references"
+            ),
+            "label": Variable(("neuron", "reference"), "i1", "virtual neuron of the reference, -1: none"),
+            "circuit/*": Variable(
+                ("neuron", "virtual_neuron", "lower_neuron"),
+                "f4",
+                "mean relevance of the lower layer to each virtual neuron; NaN where there is none",
+                rounds=True,
+                compressed=True,
+            ),
+        },
+    ),
+    "planted": Schema(
+        1,
+        "planted",
+        {
+            "reference_id": Variable(("neuron", "reference"), "i4", "image of each reference, -1 where there is none"),
+            "kind": Variable(("neuron",), "str", "how the planted neuron is made"),
+            "one_concept": Variable(("neuron",), "u1", "1 where each parent has references of one class alone"),
+            "overlap": Variable(("neuron",), "f8", "common share of the classes of two parents; NaN without labels"),
+            "parent": Variable(("neuron", "parent_number"), "i4", "neurons of the layer that are summed; -1: none"),
+            "weight": Variable(("neuron", "parent_number"), "f4", "their weights", "share of the largest activation"),
+            "truth": Variable(("neuron", "reference"), "i1", "parent that the reference comes from, -1: none"),
+            **ATTRIBUTED,
         },
     ),
     "image_embeddings": Schema(

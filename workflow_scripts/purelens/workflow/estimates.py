@@ -71,6 +71,8 @@ SECONDS_EACH = {
     "patches": 0.6,
     "embeddings": 0.2,
     "projections": 0.002,
+    "polysemanticity": 0.002,
+    "virtual_neurons": 0.002,
     "image_embeddings": 0.2,
     "assignments": 1.0,
     "ablate": 4.0,
@@ -117,6 +119,8 @@ class Sizes:
         K.
     lower_neurons
         Neurons of all lower layers.
+    joint
+        1 if neurons are split by circuits and activations together, else 0.
     heat_size, components
         Side of a stored heatmap; length of an embedding.
     real_bytes
@@ -135,6 +139,7 @@ class Sizes:
     selected: int = 0
     references: int = 0
     lower_neurons: int = 0
+    joint: int = 0
     heat_size: int = 20
     components: int = 768
     n_clusters: int = 4
@@ -153,10 +158,11 @@ class Sizes:
 BYTES: dict[str, Callable[[Sizes], int]] = {
     "dataset": lambda s: s.images * (3 * s.side**2 + 100),
     "activations": lambda s: s.images * s.neurons * 2 * s.real_bytes + s.neurons * s.references * 12,
-    "relevances": lambda s: s.pairs * (s.real_bytes * s.lower_neurons + 4),
+    "relevances": lambda s: s.pairs * (s.real_bytes * (s.lower_neurons + s.joint * s.neurons) + 4),
     "patches": lambda s: s.pairs * (s.heat_size**2 + 16),
     "embeddings": lambda s: s.pairs * (s.real_bytes * s.components + 4),
     "projections": lambda s: s.pairs * 12,
+    "polysemanticity": lambda s: s.pairs + 5 * s.real_bytes * s.selected * s.lower_neurons,
     "image_embeddings": lambda s: s.images * s.real_bytes * s.components,
     "effects": lambda s: (
         s.images * (s.heads * s.neurons * s.real_bytes + 8 * s.components) + 4 * s.heads * s.neurons * s.components
@@ -176,7 +182,10 @@ def memory_mb(rule: str, sizes: Sizes) -> int:
     """Estimate the memory of a job, in megabytes."""
     base = IMPORTS_MB["torch" if rule in USES_TORCH else "plain"]
     batch = AT_224_PIXELS.get(rule, 300) * min(1.0, max(sizes.side / 224, 0.3) ** 2)
-    table = max(artifact_bytes("relevances", sizes) or 0, 0) / max(sizes.selected, 1) * 64 / MEGABYTE
+    # a slab of neurons; views of all lower layers and of the layer are read together
+    table = (
+        max(artifact_bytes("relevances", sizes) or 0, 0) / max(sizes.selected, 1) * 64 * (1 + sizes.joint) / MEGABYTE
+    )
     return 100 * math.ceil((base + batch + (table if rule not in USES_TORCH else 0)) / 100)
 
 

@@ -207,10 +207,13 @@ class Study:
             selected=facts.n_selected,
             references=self.config.references,
             lower_neurons=sum(facts.lower_layers.values()),
+            joint=int(self.config.virtual_neurons.joint),
             real_bytes=self._real_bytes,
             heat_size=self.config.patches.heat_size,
             n_clusters=len(self.config.virtual_neurons.n_clusters),
-            methods=len(facts.lower_layers) + len(self.config.patch_embedders) + 2,  # at most: activations and random
+            methods=len(facts.lower_layers)
+            + len(self.config.patch_embedders)
+            + 3,  # at most: joint, activations and random
             shards=self.n_shards(rule),
         )
 

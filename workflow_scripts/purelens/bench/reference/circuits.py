@@ -44,7 +44,13 @@ def references(values: torch.Tensor, n_references: int) -> list[list[int]]:
 
 
 def relevance(
-    module: torch.nn.Module, layer: str, lower_layer: str, neuron: int, image: torch.Tensor, normalize: bool = True
+    module: torch.nn.Module,
+    layer: str,
+    lower_layer: str,
+    neuron: int,
+    image: torch.Tensor,
+    normalize: bool = True,
+    joined: int | None = None,
 ) -> torch.Tensor:
     """Multiply lower activations by the gradient of 1/2 sum_p relu(a_k(p))^2, and sum over positions.
 
@@ -58,6 +64,8 @@ def relevance(
         (1, 3, H, W), normalized.
     normalize
         Whether the result is divided by the sum of its absolute values.
+    joined
+        Number of the lower neuron that an identity shortcut joins to the neuron, which gets nothing; None: none.
 
     Returns
     -------
@@ -69,4 +77,6 @@ def relevance(
         objective = 0.5 * output[layer][:, neuron].clamp(min=0).square().sum()
         (gradient,) = torch.autograd.grad(objective, output[lower_layer])
     product = (output[lower_layer] * gradient).flatten(2).sum(dim=2)[0].detach()
+    if joined is not None:
+        product[joined] = 0
     return product / (product.abs().sum() + 1e-10) if normalize else product

@@ -1,0 +1,278 @@
+"""The rule ``planted_scores``: measure whether methods find the parts of planted neurons again."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import adjusted_rand_score
+
+from purelens.circuits.methods import ACTIVATIONS, JOINT, PURE, RANDOM
+from purelens.circuits.planted_sets import CONTROL
+from purelens.circuits.representations import SLAB_NEURONS, of_images, rows_of
+from purelens.circuits.views import open_views, view_grams, without_neurons
+from purelens.circuits.virtual_neurons import random_labels
+from purelens.numerics.bootstrap import Intervals
+from purelens.numerics.clustering import gram_matrices, k_means
+from purelens.numerics.dyads import estimate_over_sets
+from purelens.numerics.light_tails import EQUAL, UNEQUAL, light_tails_p_value
+from purelens.numerics.parts import look_at, split_into_parts
+from purelens.numerics.ridge_split import leave_one_out_smoothers
+from purelens.progress import Progress
+from purelens.storage.reading import read, strings
+from purelens.storage.tables import write_table
+
+JOINT_K_MEANS, CHOSEN, CEILING = "joint by k-means", "joint with k chosen", "supervised ceiling"
+LIGHT_TAILS = {EQUAL: "light tails of equal groups", UNEQUAL: "light tails of unequal groups"}
+"""Names of what is compared besides the methods that split a neuron."""
+
+LEVEL_OF_LIGHT_TAILS = 0.01
+
+LOW_CEILING = 0.5
+"""Where supervised splits agree less with the truth, no split can be trusted."""
+
+CLEAN = 0.05
+"""Parents with a smaller common share of classes make a clean set."""
+
+ALL, CLEAN_SETS = "all", "clean"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A planted neuron, with everything that splits it.
+
+    Attributes
+    ----------
+    truth
+        (n,) parent of each reference.
+    grams
+        (v, n, n) scalar products in each view.
+    vectors
+        (n, D) what each other method clusters.
+    seed
+        Of k-means and of the random split.
+    """
+
+    truth: np.ndarray
+    grams: np.ndarray
+    vectors: dict[str, np.ndarray]
+    seed: list[int]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method found in a planted neuron.
+
+    Attributes
+    ----------
+    method
+        Its name.
+    label
+        (n,) part of each reference; None where it only tests.
+    n_parts
+        Number of parts.
+    p_value
+        Of one group; NaN where the number of parts is given.
+    """
+
+    method: str
+    label: np.ndarray | None
+    n_parts: int
+    p_value: float = float("nan")
+
+
+def planted_scores(
+    planted_h5: str,
+    activations_h5: str,
+    planted_csv: str,
+    summary_csv: str,
+    intervals: Intervals,
+    restarts: int = 10,
+    most_virtual_neurons: int = 5,
+    false_discovery_rate: float = 0.01,
+) -> None:
+    """Split planted neurons by every method, and compare the parts with the truth.
+
+    Parameters
+    ----------
+    planted_h5, activations_h5
+        Artifacts of the rules ``planted`` and ``activations``.
+    planted_csv
+        A row per planted neuron and method: adjusted Rand index ``ari``, number of parts, p-value.
+    summary_csv
+        Their means for each kind, over all sets and over the clean ones, with intervals over neurons.
+    intervals
+        Settings of the bootstrap; its seed is also that of k-means.
+    restarts
+        Restarts of k-means.
+    most_virtual_neurons
+        Largest number of parts, where it is chosen.
+    false_discovery_rate
+        Probability of one group below which a planted neuron is split: what the rate comes to where most neurons are
+        polysemantic.
+
+    Notes
+    -----
+    The adjusted Rand index (Hubert & Arabie 1985) is 1 for the truth and 0 on average for a random split. The supervised
+    ceiling is given the truth about all references but the one that it assigns. A set is clean where the parents have less
+    than 5 % of the classes of their references in common.
+    """
+    rows = []
+    with read(planted_h5, "planted") as file:
+        kinds, one_concept = strings(file["kind"]), file["one_concept"][...].astype(bool)
+        parents, overlap = file["parent"][...], file["overlap"][...]
+    with Progress(len(kinds), "planted neurons", "neurons") as progress:
+        for number, case in enumerate(_cases(planted_h5, activations_h5, intervals.seed)):
+            common = {
+                "number": number,
+                "kind": kinds[number],
+                "one_concept": one_concept[number],
+                "parents": " ".join(str(parent) for parent in parents[number] if parent >= 0),
+                "overlap": overlap[number],
+                "n_references": len(case.truth),
+                "n_parts": len(np.unique(case.truth)),
+            }
+            results = find(case, restarts, most_virtual_neurons, false_discovery_rate)
+            rows += [common | _row(found, case.truth) for found in results]
+            progress.advance(1)
+    table = pd.DataFrame(rows)
+    write_table(planted_csv, table)
+    write_table(summary_csv, summarize_planted(table, intervals))
+
+
+def _cases(planted_h5: str, activations_h5: str, seed: int) -> Iterator[Case]:
+    """Read the planted neurons one after another; a slab of them is in memory."""
+    with ExitStack() as stack:
+        file = stack.enter_context(read(planted_h5, "planted"))
+        means = stack.enter_context(read(activations_h5, "activations"))["mean"]
+        ids, truth, parents = file["reference_id"][...], file["truth"][...], file["parent"][...]
+        of_layer = of_images(means, ids)
+        views = open_views(file, of_layer, parents)
+        loaders = {PURE + name: rows_of(file[f"relevance/{name}"]) for name in file.names("relevance")}
+        loaders[ACTIVATIONS] = without_neurons(of_layer, parents)
+        for start in range(0, len(ids), SLAB_NEURONS):
+            stop = min(start + SLAB_NEURONS, len(ids))
+            grams = view_grams(views, ids[start:stop] >= 0, start, stop)
+            vectors = {method: loader(start, stop) for method, loader in loaders.items()}
+            for row in range(stop - start):
+                there = np.flatnonzero(ids[start + row] >= 0)
+                yield Case(
+                    truth[start + row, there],
+                    grams[row][:, there[:, None], there],
+                    {method: values[row, there] for method, values in vectors.items()},
+                    [seed, start + row],
+                )
+
+
+def find(case: Case, restarts: int, most: int, level: float) -> list[Found]:
+    """Split a planted neuron by every method.
+
+    Parameters
+    ----------
+    case
+        The planted neuron.
+    restarts, most, level
+        As in `planted_scores`.
+
+    Returns
+    -------
+    list of Found
+        The methods that are given the number of parts come first; a control has none of them.
+    """
+    n, k = len(case.truth), len(np.unique(case.truth))
+    whole = look_at(case.grams, np.arange(n))
+    several = whole.p_value < level
+    label = split_into_parts(case.grams, whole, most) if several else np.zeros(n, dtype=np.int8)
+    found = [Found(CHOSEN, label, int(label.max()) + 1, whole.p_value)]
+    for measure, name in LIGHT_TAILS.items():
+        p_value = light_tails_p_value(case.grams.sum(axis=0), measure)
+        found.append(Found(name, None, 1 + (p_value < LEVEL_OF_LIGHT_TAILS), p_value))
+    if k == 1:
+        return found
+    given = {
+        method: _clustered(gram_matrices(v[None], _all(n)), k, restarts, case) for method, v in case.vectors.items()
+    }
+    given[JOINT_K_MEANS] = _clustered(case.grams.sum(axis=0)[None], k, restarts, case)
+    given[JOINT] = whole.side.astype(np.int8) if k == 2 else given[JOINT_K_MEANS]
+    given[RANDOM] = random_labels(_all(n), k, [case.seed])[0]
+    given[CEILING] = supervised(case.grams, case.truth)
+    return [*(Found(method, labels, k) for method, labels in given.items()), *found]
+
+
+def _all(n: int) -> np.ndarray:
+    return np.ones((1, n), dtype=bool)
+
+
+def _clustered(gram: np.ndarray, k: int, restarts: int, case: Case) -> np.ndarray:
+    labels, _ = k_means(gram, _all(gram.shape[1]), k, restarts, [case.seed])
+    return labels[0]
+
+
+def supervised(grams: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Assign each reference by ridge regression on the truth about all others.
+
+    Parameters
+    ----------
+    grams
+        (v, n, n) scalar products in each view.
+    truth
+        (n,) parts, counted from 0.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n,) the part to whose mean prediction the prediction is nearest: small parts are predicted lower.
+    """
+    smoother = leave_one_out_smoothers(grams).mean(axis=0)
+    indicators = np.eye(int(truth.max()) + 1)[truth]
+    share = indicators.mean(axis=0)
+    predicted = smoother @ (indicators - share)
+    means = indicators.T @ predicted / indicators.sum(axis=0)[:, None]
+    return ((predicted[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
+
+
+def _row(found: Found, truth: np.ndarray) -> dict[str, object]:
+    ari = float("nan") if found.label is None else float(adjusted_rand_score(truth, found.label))
+    return {"method": found.method, "found_parts": found.n_parts, "ari": ari, "p_value": found.p_value}
+
+
+def summarize_planted(table: pd.DataFrame, intervals: Intervals) -> pd.DataFrame:
+    """Estimate means over the planted neurons of each kind.
+
+    Parameters
+    ----------
+    table
+        A row per planted neuron and method.
+    intervals
+        Settings of the bootstrap.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each kind, subset, method and quantity: ``ari``; ``right``, the share with the right number of parts;
+        ``split``, the share that is split or called polysemantic.
+    """
+    rows = []
+    for (kind, one_concept), of_kind in table.groupby(["kind", "one_concept"], sort=False):
+        subsets = {ALL: of_kind}
+        if not one_concept and kind != CONTROL and of_kind["overlap"].notna().any():
+            subsets[CLEAN_SETS] = of_kind[of_kind["overlap"] < CLEAN]
+        for subset, chosen in subsets.items():
+            for method, group in chosen.groupby("method", sort=False):
+                members = [[int(parent) for parent in str(text).split()] for text in group["parents"]]
+                for quantity, values in _quantities(group).items():
+                    mean = estimate_over_sets(values, members, intervals)
+                    names = {"kind": kind, "one_concept": one_concept, "subset": subset, "method": method}
+                    rows.append({**names, "quantity": quantity, **vars(mean)})
+    return pd.DataFrame(rows)
+
+
+def _quantities(group: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Collect what is averaged of one method: agreement where it splits, decisions where it decides."""
+    decides = group["p_value"].notna().all()
+    quantities = {"ari": group["ari"].to_numpy(float)} if group["ari"].notna().any() else {}
+    if decides:
+        quantities["right"] = (group["found_parts"] == group["n_parts"]).to_numpy(float)
+        quantities["split"] = (group["found_parts"] > 1).to_numpy(float)
+    return quantities
