@@ -65,6 +65,12 @@ def embedding_paths(wildcards: Names) -> list[str]:
     ]
 
 
+def decisions(wildcards: Names) -> list[str]:
+    """Artifact of the test of the neurons of a layer, where there is one."""
+    made = settings.virtual_neurons.joint
+    return [path("polysemanticity", **dict(wildcards.items()))] if made else []
+
+
 def log_path(name: str) -> str:
     """Log of a rule's job: one file for each combination of its wildcards."""
     return path("log", name=study.log_name(name))

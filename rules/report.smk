@@ -15,6 +15,7 @@ rule pages:
             relevances_h5=path("relevances"),
             patches_h5=path("patches"),
             virtual_neurons_h5=path("virtual_neurons"),
+            polysemanticity_h5=decisions,
             projections_h5=path("projections"),
             embeddings=embedding_paths,
             interpretability_csv=path("interpretability"),

@@ -31,7 +31,8 @@ def all_blocks() -> list[dict[str, str]]:
 
 def layer_targets(names: dict[str, str]) -> list[str]:
     """What a study makes of a layer."""
-    kinds = ["interpretability_summary", "alignment_summary"]
+    judged = ["interpretability_summary", "alignment_summary"]
+    kinds = judged if settings.patch_embedders else []
     kinds += ["polysemanticity_table"] if settings.virtual_neurons.joint else []
     kinds += ["planted_figure"] if f"{names['model']}/{names['layer']}" in settings.planted_layers else []
     kinds += ["neuron_figures"] if settings.figures.neurons else []
@@ -51,7 +52,7 @@ def clip_targets(names: dict[str, str]) -> list[str]:
 
 def targets() -> list[str]:
     """All files that a study makes, besides those that they are made from."""
-    files = [path("explorer")] if settings.report.explorer else []
+    files = [path("explorer")] if study.has_explorer else []
     files += [file for names in all_layers() for file in layer_targets(names)]
     files += [path("replacements", **names) for names in all_blocks()]
     return files + [file for names in all_clips() for file in clip_targets(names)]

@@ -81,7 +81,6 @@ class MadeUpLayer:
             "i4"
         )
         ids[list(self.dead)] = -1
-        kind = ids % 2
         shape = (self.n_neurons, self.n_references)
         with create(self.path("activations"), "activations") as out:
             out.coordinate("image", n_images)
@@ -90,16 +89,7 @@ class MadeUpLayer:
             out.variable("max", data=rng.random((n_images, self.n_neurons)))
             out.variable("reference_value", data=np.sort(rng.random(shape))[:, ::-1])
             out.variable("reference_position", data=np.zeros(shape, "i4"))
-        with create(self.path("relevances"), "relevances") as out:
-            out.references(np.arange(self.n_neurons), ids)
-            out.coordinate("lower_layer", 1)
-            out.variable("lower_layer_name", data=[self.lower])
-            out.variable("inner", data=[0])
-            out.coordinate("lower_neuron", self.n_lower)
-            circuits = rng.standard_normal((2, self.n_lower))
-            values = circuits[kind] + 0.4 * rng.standard_normal((*shape, self.n_lower))
-            values[ids < 0] = 0
-            out.variable(f"relevance/{self.lower}", ("neuron", "reference", "lower_neuron"), data=values / 10)
+        self._relevances(ids, rng)
         with create(self.path("patches"), "patches") as out:
             out.references(np.arange(self.n_neurons), ids)
             out.coordinate("edge", 4)
@@ -114,7 +104,7 @@ class MadeUpLayer:
         with create(self.path("embeddings"), "embeddings") as out:
             out.references(np.arange(self.n_neurons), ids)
             out.coordinate("component", 4)
-            out.variable("embedding", data=kind[..., None] + 0.3 * rng.random((*shape, 4)))
+            out.variable("embedding", data=(ids % 2)[..., None] + 0.3 * rng.random((*shape, 4)))
         self._evaluate()
         write_json(self.folder / "model.json", {"architecture": "net", "top1": 0.5, "top1_images": 100})
 
@@ -139,6 +129,19 @@ class MadeUpLayer:
         )  # fmt: skip
         # as many neighbors as references: principal axes, for UMAP compiles itself for long
         projections(self.path("relevances"), self.path("projections"), self.lower, neighbors=self.n_references)
+
+    def _relevances(self, ids: np.ndarray, rng: np.random.Generator) -> None:
+        """Circuits of two kinds."""
+        with create(self.path("relevances"), "relevances") as out:
+            out.references(np.arange(self.n_neurons), ids)
+            out.coordinate("lower_layer", 1)
+            out.variable("lower_layer_name", data=[self.lower])
+            out.variable("inner", data=[0])
+            out.coordinate("lower_neuron", self.n_lower)
+            circuits = rng.standard_normal((2, self.n_lower))
+            values = circuits[ids % 2] + 0.4 * rng.standard_normal((*ids.shape, self.n_lower))
+            values[ids < 0] = 0
+            out.variable(f"relevance/{self.lower}", ("neuron", "reference", "lower_neuron"), data=values / 10)
 
     def _words(self) -> list[list[str]]:
         """Explain the neurons by made-up concepts, if they have names."""

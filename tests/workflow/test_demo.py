@@ -26,7 +26,7 @@ def test_everything_is_there(finished: Path) -> None:
     explained = ["scores.csv", "scores_virtual.csv", "ablation.csv", "explanations.h5", "assignments.h5", "iou.h5"]
     assert set(tables + stages + explained) <= set(made)
     data = [name for name in made if name.endswith((".h5", ".csv"))]
-    assert len(data) <= 18  # files for each layer, however many neurons
+    assert len(data) <= 23  # files for each layer, however many neurons
     figures = [name for name in made if name.endswith(".png")]
     assert len([name for name in figures if name.endswith("_sheet.png")]) == 2
     assert len([name for name in figures if name.endswith("_umap.png")]) == 2
@@ -42,7 +42,7 @@ def test_nothing_temporary_is_left(finished: Path) -> None:
 
 def test_every_artifact_opens_in_xarray(finished: Path) -> None:
     artifacts = sorted(finished.rglob("*.h5"))
-    assert len(artifacts) == 23
+    assert len(artifacts) == 25
     for path in artifacts:
         with xarray.open_dataset(path, engine="h5netcdf") as dataset:
             assert dataset.attrs["fingerprint"]
@@ -69,9 +69,9 @@ def test_accuracies_are_stored(finished: Path) -> None:
 
 def test_tables_have_all_methods(finished: Path) -> None:
     table = pd.read_csv(finished / LAYER / "interpretability.csv", keep_default_na=False)
-    methods = {"pure:layer3.0", "pure:layer2", "activations", "embedder:scene_clip", "random", "none"}
+    methods = {"pure:layer3.0", "pure:layer2", "activations", "embedder:scene_clip", "random", "none", "joint"}
     assert set(table.method) == methods
-    assert len(table) == 32 * (5 * 4 + 1)
+    assert len(table) == 32 * (6 * 4 + 1)
 
 
 def test_a_second_run_does_nothing(workplace: Workplace, tiny: dict[str, Any], finished: Path) -> None:

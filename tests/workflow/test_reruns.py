@@ -34,7 +34,7 @@ AFTER_EMBEDDINGS = {
     "layer_figures": 2,
 }
 AFTER_PATCHES = {"embeddings": 2, **AFTER_EMBEDDINGS}
-AFTER_RELEVANCES = {"projections": 2, **AFTER_EMBEDDINGS}
+AFTER_RELEVANCES = {"projections": 2, "polysemanticity": 2, **AFTER_EMBEDDINGS}
 AFTER_NEURONS = {"relevances": 2, "patches": 2, **AFTER_PATCHES, **AFTER_RELEVANCES}
 AFTER_ACTIVATIONS = {"network_dissection": 2, **AFTER_NEURONS}
 AFTER_CLUSTERS = {"virtual_neurons": 2, "interpretability": 2, "neuron_figures": 2, "layer_figures": 2, **ASSIGNMENTS}
@@ -68,6 +68,7 @@ class Place:
         self.study["embedders"]["scene_clip"]["architecture"] = "workflow_scripts/purelens/world/scene_clip.json"
         self.study["explain"]["concepts"]["words"]["texts"] = "workflow_scripts/purelens/world/concepts.csv"
         self.study["lens"]["texts"] = "workflow_scripts/purelens/world/texts.txt"
+        self.study["planted"] = {"layers": []}
         self.study["models"]["scene_cnn"]["datasets"] = ["scenes"]
         self.study["models"]["scene_cnn"]["layers"]["layer3"]["neurons"] = ["0-5"]
         self.study["datasets"]["photos"] = {"images": "photos", "size": 32}
@@ -125,6 +126,8 @@ def edit(file: str, old: str, new: str) -> Callable[[Path], None]:
     return apply
 
 
+DECISIONS = {"polysemanticity": 2, **REPORT}
+
 CODE_EDITS = {
     "a comment": (edit("numerics/clustering.py", r"\A", "# a comment\n"), {}),
     "a constant that nothing uses": (edit("numerics/clustering.py", r"^import numpy", "LEAST = 3\nimport numpy"), {}),
@@ -133,12 +136,17 @@ CODE_EDITS = {
     "words of an error": (edit("errors.py", "did you mean", "do you mean"), {}),
     "the look of progress": (edit("progress.py", "SECONDS_BETWEEN_LINES = 15.0", "SECONDS_BETWEEN_LINES = 5.0"), {}),
     "clustering": (
-        edit("circuits/virtual_neurons.py", "np.nan$", "np.inf"),
+        edit("circuits/splitting.py", "np.nan$", "np.inf"),
         AFTER_CLUSTERS,
     ),
     "k-means": (
-        edit("numerics/clustering.py", "MAX_ITERATIONS = 300", "MAX_ITERATIONS = 299"),
+        edit("numerics/moves.py", "MAX_SWEEPS = 100", "MAX_SWEEPS = 99"),
         {**AFTER_CLUSTERS, **AFTER_EFFECTS},
+    ),
+    "the test of neurons": (edit("numerics/unimodal.py", "LEAST_P_VALUE = 1e-6", "LEAST_P_VALUE = 1e-7"), DECISIONS),
+    "the split in two": (
+        edit("numerics/ridge_split.py", "PENALTY = 20.0", "PENALTY = 19.0"),
+        {"polysemanticity": 2, **AFTER_CLUSTERS},
     ),
     "a plot": (edit("figures/neuron_figures.py", "COLUMNS = 10", "COLUMNS = 8"), {"neuron_figures": 2}),
     "the style of plots": (
@@ -185,6 +193,17 @@ CODE_EDITS = {
 
 KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     "k": ({"virtual_neurons/n_clusters": [2, 3]}, AFTER_CLUSTERS),
+    "false discovery rate": ({"virtual_neurons/false_discovery_rate": 0.05}, DECISIONS),
+    "circuits alone": (
+        {"virtual_neurons/joint": False},
+        {name: n for name, n in {"relevances": 2, **AFTER_RELEVANCES}.items() if name != "polysemanticity"},
+    ),
+    "planted neurons": (
+        {"planted": {"layers": ["scene_cnn/layer3"]}},
+        {"planted": 1, "planted_scores": 1, "planted_figure": 1},
+    ),
+    "what ranks the references": ({"reference_criterion": "mean"}, {"activations": 2, **AFTER_ACTIVATIONS}),
+    "shortcuts kept": ({"relevances/skip_channels": "keep"}, {"relevances": 2, **AFTER_RELEVANCES}),
     "number of references": ({"references": 11}, {"activations": 2, **AFTER_ACTIVATIONS}),
     "storage": (
         {"storage": "single"},

@@ -6,12 +6,15 @@ PureLens.grid = {
   SORTS: {
     gap: "gap between its virtual neurons",
     silhouette: "silhouette",
+    separation: "how surely it is polysemantic",
     virtual_neurons: "number of virtual neurons",
     alignment: "alignment with the embedding model",
     number: "number",
   },
   FILTERS: {
     "": "all neurons",
+    several: "polysemantic",
+    single: "not polysemantic",
     split: "with a gap above zero",
     one: "with no gap",
     dead: "dead",
@@ -83,14 +86,15 @@ PureLens.grid = {
 
   column(layer, data, name) {
     if (name === "number") return data.table.neurons.map((number) => -number);
-    const values = data.table[name];
+    const values = data.table[name] || []; // neurons were not tested
     return Array.isArray(values) ? values : values[String(layer.facts.k)];
   },
 
   passes(layer, data, row, { q, show }) {
     const line = data.lines[row], text = q.toLowerCase();
     const gap = data.table.gap[String(layer.facts.k)][row];
-    const shown = { "": true, split: gap > 0, one: gap !== null && gap <= 0, dead: !line.n, few: line.n < layer.facts.n_references };
+    const several = data.table.polysemantic ? data.table.polysemantic[row] : null;
+    const shown = { "": true, several: several === true, single: several === false, split: gap > 0, one: gap !== null && gap <= 0, dead: !line.n, few: line.n < layer.facts.n_references };
     if (!shown[show] || !text) return shown[show];
     const [number, ...names] = this.haystack(layer, data, row);
     if (/^\d+$/.test(text)) return number === text || names.some((name) => name.includes(text));
@@ -148,10 +152,16 @@ PureLens.grid = {
       : line.concepts.map((name) => PureLens.name(facts.concept_names[name]));
     const href = PureLens.link(this.layer, number, this.asLink(this.current()));
     return h("div", { class: "cell", role: "listitem" }, h("a", { class: "neuron", href, "data-place": place },
-      h("span", { class: "head" }, h("b", {}, String(number)), h("span", {}, line.n ? `gap ${PureLens.number(gap, 2)}` : "dead")),
+      h("span", { class: "head" }, h("b", {}, String(number)), h("span", {}, line.n ? `${this.parts(row)}gap ${PureLens.number(gap, 2)}` : "dead")),
       url ? h("span", { class: "strip" }, h("img", { src: url, alt: "", decoding: "sync" })) : h("span", { class: "none" }, "no image activates it"),
       h("span", { class: "shares" }, (line.virtual_neurons || []).map(({ n }, i) => h("i", { class: `c${i % 8}`, style: { "flex-grow": n } }))),
       h("span", { class: "classes" }, concepts.length ? concepts : classes)));
+  },
+
+  /** The number of virtual neurons of a polysemantic neuron, for its card. */
+  parts(row) {
+    const { polysemantic, parts } = this.data.table;
+    return polysemantic && polysemantic[row] ? `${parts[row]} virtual neurons, ` : "";
   },
 
   /** Arrow keys move the focus from card to card, beginning with the first visible one. */

@@ -43,7 +43,7 @@ PureLens.neuron = {
       class: "step", "aria-label": label, id: label, href: to === undefined ? null : this.to(to), "aria-disabled": to === undefined ? "true" : null,
     }, text);
     const facts = [
-      ["references", whole.lines[row].n], ["gap", PureLens.number(this.clustering.gap)],
+      ["references", whole.lines[row].n], ...this.decision(table, row), ["gap", PureLens.number(this.clustering.gap)],
       ["silhouette", PureLens.number(this.clustering.silhouette)],
       ["virtual neurons have the largest silhouette", table.virtual_neurons[row] || "–"],
       [`alignment with ${this.layer.facts.embedders[0]}`, PureLens.number(table.alignment[row], 2)],
@@ -51,6 +51,14 @@ PureLens.neuron = {
     return h("div", { class: "title" },
       step(order[place - 1], "‹", "previous"), h("h1", { tabindex: -1 }, "neuron ", h("b", {}, String(this.number))), step(order[place + 1], "›", "next"),
       this.up(), h("ul", { class: "numbers" }, facts.map(([name, value]) => h("li", {}, h("b", {}, String(value)), ` ${name}`))));
+  },
+
+  /** Whether the neuron is polysemantic, by the test of its references. */
+  decision(table, row) {
+    if (!table.p_value) return [];
+    if (table.p_value[row] === null) return [["too few references to be tested", ""]];
+    const text = table.polysemantic[row] ? `polysemantic, ${table.parts[row]} virtual neurons` : "not polysemantic";
+    return [[`(p = ${table.p_value[row]})`, text]];
   },
 
   switches() {

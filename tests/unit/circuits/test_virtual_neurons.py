@@ -9,8 +9,9 @@ import numpy as np
 from purelens.circuits.activations import activations
 from purelens.circuits.interpretability import interpretability
 from purelens.circuits.relevances import relevances
+from purelens.circuits.splitting import random_labels
 from purelens.circuits.tables import Circuits
-from purelens.circuits.virtual_neurons import random_labels, virtual_neurons
+from purelens.circuits.virtual_neurons import virtual_neurons
 from purelens.networks.subnetwork import LayerView
 from purelens.numerics.bootstrap import Intervals
 from purelens.storage.reading import strings

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from purelens.circuits.virtual_neurons import centroids
+from purelens.circuits.splitting import centroids
 from purelens.numerics import clustering
 
 

@@ -11,8 +11,8 @@ from sklearn.metrics import adjusted_rand_score
 from purelens.circuits.methods import ACTIVATIONS, JOINT, PURE, RANDOM
 from purelens.circuits.planted_sets import CONTROL
 from purelens.circuits.representations import SLAB_NEURONS, of_images, rows_of
+from purelens.circuits.splitting import random_labels
 from purelens.circuits.views import open_views, view_grams, without_neurons
-from purelens.circuits.virtual_neurons import random_labels
 from purelens.numerics.bootstrap import Intervals
 from purelens.numerics.clustering import gram_matrices, k_means
 from purelens.numerics.dyads import estimate_over_sets
@@ -88,7 +88,7 @@ def planted_scores(
     planted_csv: str,
     summary_csv: str,
     intervals: Intervals,
-    restarts: int = 10,
+    restarts: int = 30,
     most_virtual_neurons: int = 5,
     false_discovery_rate: float = 0.01,
 ) -> None:

@@ -111,6 +111,11 @@ def rank(values: Mapping[int, np.ndarray], labels: np.ndarray, n_references: int
         (N,) classes, -1 for none.
     n_references
         K.
+
+    Returns
+    -------
+    Rankings
+        Of the neurons with at least K images.
     """
     orders = {neuron: np.argsort(-v, kind="stable")[: int((v > 0).sum())] for neuron, v in values.items()}
     orders = {neuron: order for neuron, order in orders.items() if len(order) >= n_references}
@@ -181,7 +186,7 @@ def _tuples(
 def _set(rankings: Rankings, kind: str, one_concept: bool, parents: tuple[int, ...]) -> PlantedSet | None:
     """Put the references of parents together; None where they have some in common, or too few."""
     source = rankings.one_class if one_concept else rankings.all_classes
-    sizes = [round(share * rankings.n_references) for share in SHARES[kind]]
+    sizes = [int(share * rankings.n_references + 1e-9) for share in SHARES[kind]]
     parts = [source[parent][:size] for parent, size in zip(parents, sizes, strict=True)]
     if kind != CONTROL and any(len(part) < size for part, size in zip(parts, sizes, strict=True)):
         return None

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from purelens.circuits.representations import SLAB_NEURONS, Representations, open_representations
+from purelens.circuits.splitting import centroids
 from purelens.circuits.views import view_grams
-from purelens.circuits.virtual_neurons import centroids
 from purelens.numerics.parts import Part, look_at, split_into_parts
 from purelens.numerics.unimodal import LEAST_POINTS, benjamini_hochberg
 from purelens.progress import Progress

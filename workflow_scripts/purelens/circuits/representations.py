@@ -44,7 +44,22 @@ class Representations:
         return [*circuits, *([JOINT] if self.views else []), *others]
 
     def grams(self, method: str, start: int, stop: int, n_references: int | None = None) -> np.ndarray:
-        """Compute the scalar products (stop - start, K, K) of the references of a slab of neurons, centered."""
+        """Compute the scalar products of the references of a slab of neurons.
+
+        Parameters
+        ----------
+        method
+            The representation.
+        start, stop
+            The slab.
+        n_references
+            Number of references, best first; None: all.
+
+        Returns
+        -------
+        numpy.ndarray
+            (stop - start, K, K), of vectors less their mean.
+        """
         valid = self.reference_id[start:stop] >= 0
         valid = valid & (np.arange(valid.shape[1]) < (valid.shape[1] if n_references is None else n_references))
         if method == JOINT:

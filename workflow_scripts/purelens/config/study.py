@@ -59,7 +59,7 @@ class VirtualNeurons(Section):
     n_clusters: Annotated[list[Annotated[int, Field(ge=2, le=100)]], AfterValidator(check_unique)] = Field(
         [2, 3, 4, 5], description="numbers of virtual neurons", min_length=1
     )
-    restarts: Positive = Field(10, description="restarts of k-means")
+    restarts: Positive = Field(30, description="restarts of k-means")
     joint: bool = Field(
         True,
         description="test which neurons are polysemantic and split those, by the circuits of all lower layers and the "
@@ -131,7 +131,9 @@ class Config(Section):
     world: World = Field(World(), description="the embedded world")
     datasets: dict[Name, Dataset] = Field(description="datasets, by a name of yours", min_length=1)
     models: dict[Name, Model] = Field(description="networks, by a name of yours; {} for the lens alone")
-    embedders: dict[Name, Embedder] = Field(description="embedding models, by a name of yours", min_length=1)
+    embedders: dict[Name, Embedder] = Field(
+        description="embedding models, by a name of yours; {} to split without one: nothing judges, and there is no explorer"
+    )
     relevances: Relevances = Field(Relevances(), description="attribution to the lower layers")
     patches: Patches = Field(Patches(), description="patches of the references")
     virtual_neurons: VirtualNeurons = Field(VirtualNeurons(), description="clustering")
@@ -184,8 +186,6 @@ class Config(Section):
                     )
         if not self.models and not self.lens.models:
             raise ValueError("models: there is nothing to study; give models, or lens.models")
-        if self.models and not self.patch_embedders:
-            raise ValueError("embedders: all have patches: false; one at least must judge the virtual neurons")
 
     @property
     def planted_layers(self) -> list[str]:

@@ -11,7 +11,7 @@ from purelens.networks.batching import choose_device, filled, in_batches
 from purelens.networks.loading import load_network
 from purelens.networks.subnetwork import LayerView, Segment
 from purelens.progress import Progress
-from purelens.storage.artifacts import create
+from purelens.storage.artifacts import Writer, create
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 from purelens.storage.reading import Artifact, read, strings
 
@@ -63,9 +63,8 @@ def assignments(
         create(assignments_h5, "assignments", execution.provenance, str(device)) as out,
         Progress(len(images), "assignments", "images") as progress,
     ):
-        image = network.prepare(images.take(np.array([0])))
-        resolved, _ = segment.resolve(layer, images.size)
-        attribution = open_attribution(segment, resolved, image, normalize, skip_channels)
+        layer, image = segment.resolve(layer, images.size)[0], network.prepare(images.take(np.array([0])))
+        attribution = open_attribution(segment, layer, image, normalize, skip_channels)
         assigned = np.full((len(numbers), len(images)), -1, dtype=np.int8)
 
         def assign(start: int, stop: int, size: int) -> np.ndarray:
@@ -76,11 +75,15 @@ def assignments(
         for start, stop, values in in_batches(assign, len(images), device, images.size, execution.batch_size):
             assigned[:, start:stop] = values
             progress.advance(stop - start)
-        out.coordinate("neuron", numbers)
-        out.coordinate("image", len(images))
-        out.variable("virtual_neuron", data=assigned)
+        _write(out, numbers, assigned)
         out.attribute("n_clusters", n_clusters)
         out.attribute("lower_layer", lower_layer)
+
+
+def _write(out: Writer, neurons: np.ndarray, assigned: np.ndarray) -> None:
+    out.coordinate("neuron", neurons)
+    out.coordinate("image", assigned.shape[1])
+    out.variable("virtual_neuron", data=assigned)
 
 
 def _best_separated(file: Artifact, lower_layer: str, n_clusters: int, n_neurons: int) -> tuple[np.ndarray, np.ndarray]:

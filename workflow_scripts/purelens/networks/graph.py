@@ -22,7 +22,7 @@ NORMALIZATIONS = ("NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm", "Nativ
 MOVING = (
     "Add", "Sub", "Clone", "Copy", "View", "UnsafeView", "ReshapeAlias", "Alias", "Slice", "Select", "ConstantPadNd", "Cat",
     "Stack", "Permute", "Transpose", "T", "Squeeze", "Unsqueeze", "Expand", "Split", "SplitWithSizes", "Unbind", "Narrow",
-    "MaxPool2D", "AvgPool2D", "AdaptiveAvgPool2D", "ToCopy", "Index", "Roll",
+    "MaxPool2DWithIndices", "MaxPool2D", "AdaptiveMaxPool2D", "AvgPool2D", "AdaptiveAvgPool2D", "ToCopy", "Index", "Roll",
 )  # fmt: skip
 """Operations that move values, choose among positions or add values, and mix no neurons."""
 

@@ -138,7 +138,7 @@ def _is_function_of_its_input(call: Call) -> bool:
     steps = all_below(call.after, call.before) - {call.before}
     return all(
         is_activation_function(node) or is_one_of(node, NORMALIZATIONS) or keeps_neurons(node) for node in steps
-    ) and (not any(is_one_of(node, ("MaxPool2D", "AvgPool2D", "Cat", "Add")) for node in steps))
+    ) and (not any(is_one_of(node, ("MaxPool2DWithIndices", "MaxPool2D", "AvgPool2D", "Cat", "Add")) for node in steps))
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,9 @@ def stage_of(calls: Sequence[Call], blocks: Blocks, n_neurons: Mapping[str, int]
             break
         stage.append(block)
     lowest = (stage or blocks.own or [target])[-1]
-    outputs = [block.name for block in stage] + _named(calls, lowest.before)
+    # what a pooling layer is given has no other circuits than what it gives
+    given = [] if keeps_apart(lowest.after, lowest.before) else _named(calls, lowest.before)
+    outputs = [block.name for block in stage] + given
     made_by, under = {call.name: call.after for call in calls}, all_below(target.after)
     inside = [name for block in [*blocks.own, *stage] for name in inner_layers(calls, block)]
     return outputs, [name for name in inside if made_by[name] in under and not keeps_apart(target.after, made_by[name])]

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-MAX_ITERATIONS = 300
+from purelens.numerics.moves import settle
 
 
 def gram_matrices(vectors: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -43,7 +43,7 @@ def squared_distances(gram: np.ndarray) -> np.ndarray:
 def k_means(
     gram: np.ndarray, valid: np.ndarray, n_clusters: int, n_restarts: int, seeds: list[list[int]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cluster each set of vectors with Lloyd's k-means from greedy k-means++ starts.
+    """Cluster each set of vectors by k-means, moving one vector at a time, from greedy k-means++ starts.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def k_means(
 
     Notes
     -----
-    Lloyd 1982; starts as in scikit-learn (Arthur & Vassilvitskii 2007, with greedy trials).
+    Hartigan & Wong 1979; starts as in scikit-learn (Arthur & Vassilvitskii 2007, with greedy trials).
     """
     enough = valid.sum(axis=1) >= n_clusters
     labels = np.full(valid.shape, -1, dtype=np.int8)
@@ -89,29 +89,13 @@ def _draws(seed: list[int], n_clusters: int, n_restarts: int) -> np.ndarray:
 def _best_restart(
     gram: np.ndarray, valid: np.ndarray, n_clusters: int, draws: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    labels = _nearest_center(gram, _plus_plus(squared_distances(gram), valid, draws))
-    inertia = np.empty((len(gram), draws.shape[1]))
-    # sets whose restarts have all settled drop out of the iteration
-    moving = np.arange(len(gram))
-    for _ in range(MAX_ITERATIONS):
-        distances = _to_centroids(gram[moving], labels[moving], valid[moving], n_clusters)
-        updated = distances.argmin(axis=3)
-        still = (updated == labels[moving]).all(axis=(1, 2))
-        labels[moving] = updated
-        inertia[moving[still]] = _inertia(distances[still], valid[moving[still]])
-        moving = moving[~still]
-        if not len(moving):
-            break
-    else:
-        inertia[moving] = _inertia(distances[~still], valid[moving])
-    best = inertia.argmin(axis=1)
-    sets = np.arange(len(gram))
-    return labels[sets, :, best], np.maximum(inertia[sets, best], 0)
-
-
-def _inertia(distances: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Sum squared distances (b, n, restarts, k) to the nearest centroids: (b, restarts)."""
-    return (distances.min(axis=3) * valid[:, :, None]).sum(axis=1)
+    starts = _nearest_center(gram, _plus_plus(squared_distances(gram), valid, draws)).transpose(0, 2, 1)
+    best, inertia = np.zeros(valid.shape, dtype=np.int64), np.zeros(len(gram))
+    for number, (products, counts) in enumerate(zip(gram, valid, strict=True)):
+        labels = np.ascontiguousarray(starts[number])
+        reached = settle(np.ascontiguousarray(products), np.flatnonzero(counts), labels, n_clusters)
+        best[number], inertia[number] = labels[reached.argmin()], max(reached.min(), 0)
+    return best, inertia
 
 
 def _plus_plus(distances: np.ndarray, valid: np.ndarray, draws: np.ndarray) -> np.ndarray:
@@ -145,18 +129,6 @@ def _nearest_center(gram: np.ndarray, centers: np.ndarray) -> np.ndarray:
     distances = squared_distances(gram)
     sets = np.arange(len(gram))[:, None, None]
     return distances[sets, centers].argmin(axis=2).transpose(0, 2, 1)
-
-
-def _to_centroids(gram: np.ndarray, labels: np.ndarray, valid: np.ndarray, n_clusters: int) -> np.ndarray:
-    """Compute squared distances (b, n, restarts, k) of all points to the centroids of labels (b, n, restarts)."""
-    member = ((labels[..., None] == np.arange(n_clusters)) & valid[:, :, None, None]).astype(np.float64)
-    size = member.sum(axis=1, keepdims=True)
-    share = member / np.maximum(size, 1)
-    # all restarts in one product
-    products = (gram @ share.reshape(*labels.shape[:2], -1)).reshape(share.shape)
-    centroid_norms = (share * products).sum(axis=1, keepdims=True)
-    norms = np.diagonal(gram, axis1=1, axis2=2)[:, :, None, None]
-    return np.where(size > 0, norms - 2 * products + centroid_norms, np.inf)
 
 
 def inertias(gram: np.ndarray, labels: np.ndarray) -> np.ndarray:

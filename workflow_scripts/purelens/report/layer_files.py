@@ -18,6 +18,8 @@ class LayerArtifacts:
     ----------
     embeddings
         One for each embedding model.
+    polysemanticity_h5
+        One, or none where neurons were not tested.
     """
 
     images_h5: str
@@ -27,6 +29,7 @@ class LayerArtifacts:
     virtual_neurons_h5: str
     projections_h5: str
     embeddings: Sequence[str]
+    polysemanticity_h5: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class LayerFiles:
     clusters: Artifact
     plane: Artifact
     embeddings: Sequence[Artifact] = ()
+    decisions: Artifact | None = None
 
     @cached_property
     def methods(self) -> list[str]:
@@ -97,4 +101,5 @@ def open_layer(paths: LayerArtifacts) -> Iterator[LayerFiles]:
             clusters=opened(paths.virtual_neurons_h5, "virtual_neurons"),
             plane=opened(paths.projections_h5, "projections"),
             embeddings=[opened(path, "embeddings") for path in paths.embeddings],
+            decisions=next((opened(path, "polysemanticity") for path in paths.polysemanticity_h5), None),
         )

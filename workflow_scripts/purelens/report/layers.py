@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from purelens.circuits.conservation import LRP, conservation_warnings
+from purelens.circuits.polysemanticity import in_words
 from purelens.report.data import rounded
 from purelens.report.layer_files import LayerFiles
 from purelens.report.neurons import Neuron
@@ -53,7 +54,32 @@ def layer_table(files: LayerFiles, gaps: np.ndarray, correlations: pd.DataFrame,
         "silhouette": {str(k): rounded(silhouette[place]) for place, k in enumerate(files.n_clusters)},
         "virtual_neurons": [files.n_clusters[b] if is_known else 0 for b, is_known in zip(best, known, strict=True)],
         "alignment": rounded(alignment.to_numpy(float)),
+        **_decisions(files),
     }
+
+
+def _decisions(files: LayerFiles) -> dict[str, Any]:
+    """Collect which neurons are polysemantic, and their number of virtual neurons; nothing where none was tested."""
+    if files.decisions is None:
+        return {}
+    file = files.decisions
+    p_value = file["p_value"][...]
+    decided = [bool(one) if np.isfinite(p) else None for one, p in zip(file["polysemantic"][...], p_value, strict=True)]
+    return {
+        "p_value": [None if not np.isfinite(p) else float(f"{p:.2g}") for p in p_value],
+        "separation": rounded(file["separation"][...]),
+        "polysemantic": decided,
+        "parts": file["n_virtual_neurons"][...].tolist(),
+    }
+
+
+def decision_sentence(files: LayerFiles) -> str:
+    """Say how many neurons are polysemantic; empty where none was tested."""
+    if files.decisions is None:
+        return ""
+    file = files.decisions
+    table = pd.DataFrame({"tested": np.isfinite(file["p_value"][...]), "polysemantic": file["polysemantic"][...]})
+    return in_words(table, float(file.attribute("false_discovery_rate")))
 
 
 def all_gaps(files: LayerFiles, distances: pd.DataFrame, embedder: str) -> np.ndarray:
@@ -141,6 +167,7 @@ def layer_facts(files: LayerFiles, card: Mapping[str, Any], summaries: Mapping[s
         "top1": card.get("top1"),
         "top1_images": card.get("top1_images"),
         "architecture": Path(str(card.get("architecture"))).name,  # a path of the user's is not shown
+        "decision": decision_sentence(files),
         "warnings": _warnings(files, len(rejected)),
         "conserved": _conserved(files),
         "summaries": {name: table.to_dict("records") for name, table in summaries.items()},
@@ -169,7 +196,7 @@ def _conserved(files: LayerFiles) -> float | None:
 
 def _artifacts(files: LayerFiles) -> list[Artifact]:
     of_layer = [files.images.file, files.activations, files.relevances, files.patches, files.clusters, files.plane]
-    return [*of_layer, *files.embeddings]
+    return [*of_layer, *files.embeddings, *([files.decisions] if files.decisions else [])]
 
 
 def _provenance(file: Artifact) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from purelens.reruns.definitions import Definition, Package, Token
 
-OPAQUE = ("errors", "progress", "storage.schemas")
+OPAQUE = ("errors", "progress", "storage.schemas", "storage.lens_schemas", "storage.variables")
 """Modules that decide no result: they tell users how work goes, or describe what is stored (a schema has its own version)."""
 
 BEFORE_EACH_JOB = Definition("seed_everything", "workflow.seeding")

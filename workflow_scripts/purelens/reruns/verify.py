@@ -23,7 +23,8 @@ from purelens.storage.hdf5 import UNREADABLE, open_hdf5
 from purelens.storage.paths import is_log, is_shard
 from purelens.storage.provenance import CONTENTS, RECORD, Provenance, content_digest, read_record, record_path, text
 from purelens.storage.reading import read
-from purelens.storage.schemas import SCHEMAS, Schema
+from purelens.storage.schemas import SCHEMAS
+from purelens.storage.variables import Schema
 
 SECONDS = 60
 """How long HDF5 may take to read the dimensions of a file: they have no checksums, and on damaged ones it may never return."""

@@ -32,7 +32,8 @@ from purelens.storage.checksums import (
 from purelens.storage.files import replace_when_whole
 from purelens.storage.hdf5 import new_hdf5
 from purelens.storage.provenance import Provenance
-from purelens.storage.schemas import CHECKSUM, HALF, SCHEMAS, SINGLE, Schema, Variable
+from purelens.storage.schemas import CHECKSUM, HALF, SCHEMAS, SINGLE
+from purelens.storage.variables import Schema, Variable
 from purelens.storage.versions import versions
 
 CHUNK_BYTES = 2**18

@@ -50,7 +50,12 @@ def open_study(values: Mapping[str, Any], digests: Digests) -> "Study":
     """
     config = load_config(dict(values))
     layers, clips = check_study(config, digests), check_lens_models(config, digests)
-    return Study(config, layers, clips, digests, try_networks(config, digests))
+    warnings = [*try_networks(config, digests)]
+    if config.models and not config.patch_embedders:
+        warnings.append(
+            "embedders: none embeds patches, so nothing judges the virtual neurons, and there is no explorer"
+        )
+    return Study(config, layers, clips, digests, warnings)
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,12 @@ class Study:
         """Return a regular expression of the stages that several jobs share."""
         names = [stage for stage, n_shards in self.config.shards if n_shards > 1]
         return "|".join(f"{name}/[^/]+" if name == "embeddings" else name for name in names) or NOTHING
+
+    @property
+    def has_explorer(self) -> bool:
+        """Whether the explorer is made: its pages compare neurons by an embedding model."""
+        judged = bool(self.config.patch_embedders) or not self.config.models
+        return self.config.report.explorer and judged
 
     # settings of a job
 
