@@ -48,13 +48,13 @@ def test_relevances_are_those_of_the_sum(small: dict[str, Any], made: tuple[str,
                 output, lower = segment.forward(image)
                 u = torch.einsum("bchw,c->bhw", output, w).clamp(min=0)
                 gradients = torch.autograd.grad(0.5 * u.square().sum(), list(lower.values()))
+                weighted = (segment.final * u[:, None]).sum(dim=(2, 3))[0] / u.sum()
             for name, gradient in zip(lower, gradients, strict=True):
                 expected = (lower[name] * gradient).sum(dim=(2, 3))[0].detach()
                 if name == "layer3.0":  # the shortcut hands the parents on
                     expected[w != 0] = 0
                 expected = expected / expected.abs().sum()
                 np.testing.assert_allclose(file[f"relevance/{name}"][row, 1], expected, atol=1e-5)
-            weighted = (segment.final * u[:, None]).sum(dim=(2, 3))[0] / u.sum()
             np.testing.assert_allclose(file["weighted_activation"][row, 1], weighted.detach(), atol=1e-5)
 
 

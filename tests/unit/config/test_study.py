@@ -77,6 +77,13 @@ def test_ready_studies_are_valid(path: Path) -> None:
         ("embedders/scene_clip/mean", [0.5, 0.5, 0.5], ["mean does nothing with source 'open_clip'", "output"]),
         ("embedders/scene_clip/options", {"a": 1}, ["options does nothing with source 'open_clip'"]),
         ("models/scene_cnn/layers/layer3/lower_layers", ["a", "a"], ["the same value twice"]),
+        ("models/scene_cnn/layers/layer3/lower_layers", "stages", ["layer3.lower_layers: Input should be 'stage'"]),
+        ("models/scene_cnn/layers/layer3/lower_layers", [], ["layer3.lower_layers", "at least 1"]),
+        ("planted/layers", ["scene_cnn/layer9"], ["no layer 'scene_cnn/layer9'", "did you mean 'scene_cnn/layer3'?"]),
+        ("planted/layers", "layer3", ["planted.layers: no layer 'layer3'"]),
+        ("planted/pairs", 0, ["planted.pairs"]),
+        ("reference_criterion", "largest", ["reference_criterion", "'preactivation'"]),
+        ("virtual_neurons/false_discovery_rate", 0, ["virtual_neurons.false_discovery_rate"]),
         ("virtual_neurons", {"n_clusters": [2, 2]}, ["the same value twice"]),
         ("device", "gpu", ["device"]),
         ("embedders/other", {"source": "open_clip", "architecture": "RN50"}, ["needs weights"]),
@@ -205,6 +212,7 @@ def test_the_home_folder_is_not_a_folder_of_that_name(study: dict[str, Any], mon
 
 
 def test_a_study_of_nothing(study: dict[str, Any]) -> None:
+    study.pop("planted")
     assert load_config({**study, "models": {}}).lens.models
     with pytest.raises(UserError, match="there is nothing to study; give models, or lens.models"):
         load_config({**study, "models": {}, "lens": {}})

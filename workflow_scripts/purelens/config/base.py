@@ -98,8 +98,8 @@ def _check_std(std: tuple[float, ...]) -> tuple[float, ...]:
     return std
 
 
-AS_LIST = "(list)"
-"""Where pydantic reports an error in one of several forms of a value, and the value is a list."""
+AS_LIST, AS_TEXT = "(list)", "(text)"
+"""Where pydantic reports an error in one of two forms of a value: not part of the key."""
 
 LayerName = Annotated[str, AfterValidator(_check_layer_name)]
 Colors = tuple[float, float, float]

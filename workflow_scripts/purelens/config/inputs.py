@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from purelens.config.base import AS_LIST, LayerName, Mean, Positive, Section, Std, check_unique, is_there
+from purelens.config.base import AS_LIST, AS_TEXT, LayerName, Mean, Positive, Section, Std, check_unique, is_there
 from purelens.errors import listed
 
 
@@ -48,8 +48,8 @@ STAGE = "stage"
 
 ListOfLayers = Annotated[list[LayerName], Field(min_length=1), AfterValidator(check_unique)]
 LowerLayers = Annotated[
-    Annotated[ListOfLayers, Tag(AS_LIST)] | Annotated[Literal["stage"], Tag(STAGE)],
-    Discriminator(lambda value: STAGE if isinstance(value, str) else AS_LIST),
+    Annotated[ListOfLayers, Tag(AS_LIST)] | Annotated[Literal["stage"], Tag(AS_TEXT)],
+    Discriminator(lambda value: AS_TEXT if isinstance(value, str) else AS_LIST),
 ]
 
 

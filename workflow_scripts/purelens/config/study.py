@@ -6,7 +6,17 @@ from typing import Annotated, Any, ClassVar, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from purelens.config.base import AS_LIST, Fraction, Name, Positive, Section, check_distinct, check_unique, section_at
+from purelens.config.base import (
+    AS_LIST,
+    AS_TEXT,
+    Fraction,
+    Name,
+    Positive,
+    Section,
+    check_distinct,
+    check_unique,
+    section_at,
+)
 from purelens.config.bench import Bench
 from purelens.config.explain import Concepts, Explain
 from purelens.config.inputs import Dataset, Embedder, Model, World
@@ -275,7 +285,7 @@ def _new_location(error: Any) -> tuple[str | int, ...] | None:
 
 def _explain(error: Any) -> str:
     """Tell one of pydantic's errors in a line."""
-    location = [str(part) for part in error["loc"] if part not in ("[key]", AS_LIST)]
+    location = [str(part) for part in error["loc"] if part not in ("[key]", AS_LIST, AS_TEXT)]
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
         section = section_at(Config, error["loc"][:-1])

@@ -148,6 +148,7 @@ class Segment:
             handle.remove()
         self._handles.clear()
         self._recorded.clear()
+        self.final = torch.empty(0)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Run the network up to the target.
