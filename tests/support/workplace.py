@@ -65,7 +65,6 @@ TINY: dict[str, Any] = {
         "top_images": 20,
         "attacks": {"to_star": {"source_class": "plain circle", "target_class": "plain star"}},
     },
-    "planted": {"layers": ["scene_cnn/layer3"], "pairs": 3, "triples": 2, "controls": 2},
     "figures": {"neurons": 2, "references": 8},
     "evaluation": {"bootstrap": 200},
 }

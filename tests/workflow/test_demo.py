@@ -1,6 +1,7 @@
 """The tiny study from start to end: what is there, what a second run does, and that results repeat."""
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def test_everything_is_there(finished: Path) -> None:
     explained = ["scores.csv", "scores_virtual.csv", "ablation.csv", "explanations.h5", "assignments.h5", "iou.h5"]
     assert set(tables + stages + explained) <= set(made)
     data = [name for name in made if name.endswith((".h5", ".csv"))]
-    assert len(data) <= 23  # files for each layer, however many neurons
+    assert len(data) <= 20  # files for each layer, however many neurons
     figures = [name for name in made if name.endswith(".png")]
     assert len([name for name in figures if name.endswith("_sheet.png")]) == 2
     assert len([name for name in figures if name.endswith("_umap.png")]) == 2
@@ -42,7 +43,7 @@ def test_nothing_temporary_is_left(finished: Path) -> None:
 
 def test_every_artifact_opens_in_xarray(finished: Path) -> None:
     artifacts = sorted(finished.rglob("*.h5"))
-    assert len(artifacts) == 25
+    assert len(artifacts) == 24
     for path in artifacts:
         with xarray.open_dataset(path, engine="h5netcdf") as dataset:
             assert dataset.attrs["fingerprint"]
@@ -129,3 +130,28 @@ def test_snakemakes_own_report(
         with zipfile.ZipFile(path) as packed:
             names = [Path(name).name for name in packed.namelist()]
         assert {"excerpt.html", "neurons.html", "methods_scene_clip.png", "alignment_summary.csv"} <= set(names)
+
+
+def test_planted_neurons_are_a_branch_of_their_own(tiny: dict[str, Any], finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "results")
+    study = {**tiny, "planted": {"layers": "scene_cnn/layer3", "pairs": 3, "triples": 2, "controls": 2}}
+    workplace = Workplace(tmp_path)
+    assert workplace.snakemake(study, "-n").jobs == {"planted": 1, "planted_scores": 1, "planted_figure": 1}
+    run = workplace.snakemake(study)
+    assert run.code == 0, run.text
+    table = pd.read_csv(tmp_path / "results" / LAYER / "planted.csv")
+    assert {"joint", "activations", "random", "supervised ceiling"} <= set(table["method"])
+    with Image.open(tmp_path / "results" / LAYER / "figures/planted.png") as image:
+        assert min(image.size) > 200
+
+
+def test_nothing_judges_where_there_is_no_embedding_model(tiny: dict[str, Any], finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "results")
+    study = {**tiny, "embedders": {}, "lens": {}, "explain": {}}
+    run = Workplace(tmp_path).snakemake(study)
+    assert run.code == 0, run.text
+    assert "embedders: none embeds patches, so nothing judges the virtual neurons" in run.text
+    with h5py.File(tmp_path / "results" / LAYER / "virtual_neurons.h5") as file:
+        assert [name.decode() for name in file["method"][...]] == [
+            "pure:layer2", "pure:layer3.0", "joint", "activations", "random",
+        ]  # fmt: skip

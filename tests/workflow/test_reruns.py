@@ -68,7 +68,6 @@ class Place:
         self.study["embedders"]["scene_clip"]["architecture"] = "workflow_scripts/purelens/world/scene_clip.json"
         self.study["explain"]["concepts"]["words"]["texts"] = "workflow_scripts/purelens/world/concepts.csv"
         self.study["lens"]["texts"] = "workflow_scripts/purelens/world/texts.txt"
-        self.study["planted"] = {"layers": []}
         self.study["models"]["scene_cnn"]["datasets"] = ["scenes"]
         self.study["models"]["scene_cnn"]["layers"]["layer3"]["neurons"] = ["0-5"]
         self.study["datasets"]["photos"] = {"images": "photos", "size": 32}

@@ -4,11 +4,13 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist, pdist, squareform
 from scipy.stats import pearsonr
 
-from purelens.circuits.interpretability import cluster_distances
+from purelens.circuits.interpretability import cluster_distances, compare
+from purelens.numerics.bootstrap import Intervals
 from purelens.storage.tables import read_table
 from support.layers import DEAD
 
@@ -80,3 +82,23 @@ def test_a_dead_neuron_is_in_the_table_without_numbers(study: dict[str, Any]) ->
     assert (dead.n_references == 0).all()
     assert dead[["intra", "inter", "gap"]].isna().all(axis=None)
     assert np.isnan(read_table(study["alignment"])[lambda table: table.neuron == DEAD].correlation).all()
+
+
+def test_methods_are_compared_neuron_by_neuron() -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        {"neuron": neuron, "method": method, "n_clusters": 2, "embedder": "clip", "gap": gap}
+        for neuron, base in enumerate(100 * rng.random(20))
+        for method, gap in {
+            "activations": base,
+            "random": base - 1,
+            "pure:l": base + 0.5 + 0.01 * rng.random(),
+            "none": 0,
+        }.items()
+    ]
+    rows[2]["gap"] = np.nan
+    differences = compare(pd.DataFrame(rows), "gap", Intervals()).set_index("quantity")
+    assert set(differences["method"]) == {"pure:l"}
+    assert differences.loc["gap over activations", "n"] == 19
+    assert 0.5 < differences.loc["gap over activations", "low"] < differences.loc["gap over activations", "high"] < 0.51
+    assert 1.5 < differences.loc["gap over random", "mean"] < 1.51

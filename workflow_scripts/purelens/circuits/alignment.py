@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from purelens.circuits.interpretability import compare
 from purelens.circuits.methods import EMBEDDER
 from purelens.circuits.representations import Representations, open_representations
 from purelens.numerics.bootstrap import Intervals, estimate
@@ -35,8 +36,8 @@ def alignment(
         One row per neuron, method and embedding model: Pearson's ``correlation`` over the pairs of references of the neuron.
     summary_csv
         ``neuron``: the mean of those; ``pooled``: the correlation over all pairs of all neurons; ``group``: the mean over
-        disjoint random groups of neurons, as published. With standard errors and intervals, over neurons for the first two
-        and over groups for the last.
+        disjoint random groups of neurons, as published; and the mean difference from the correlation of activations, neuron by
+        neuron. With standard errors and intervals, over neurons but for the groups.
     embedders
         Names of the embedding models, in the order of ``embeddings``.
     intervals
@@ -73,7 +74,9 @@ def alignment(
             summary.append({"method": method, "embedder": embedder, "quantity": quantity, **values})
     table = pd.concat(rows, ignore_index=True).sort_values(["neuron", "method", "embedder"], kind="stable")
     write_table(alignment_csv, table)
-    write_table(summary_csv, pd.DataFrame(summary))
+    write_table(
+        summary_csv, pd.concat([pd.DataFrame(summary), compare(table, "correlation", intervals)], ignore_index=True)
+    )
 
 
 def _collect(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from purelens.circuits.methods import EMBEDDER, NO_SPLIT
+from purelens.circuits.methods import ACTIVATIONS, EMBEDDER, NO_SPLIT, RANDOM
 from purelens.circuits.representations import open_representations
 from purelens.numerics.bootstrap import Intervals, estimate
 from purelens.storage.reading import read, strings
@@ -30,7 +30,8 @@ def interpretability(
     interpretability_csv
         One row per neuron, method, number of clusters and embedding model: ``intra``, ``inter`` and their difference ``gap``.
     summary_csv
-        Their means over neurons, with standard errors and intervals.
+        Their means over neurons, with standard errors and intervals; and the mean difference of the gap from those of
+        activations and of random splits of the same neurons.
     embedders
         Names of the embedding models, in the order of ``embeddings``.
     intervals
@@ -63,7 +64,8 @@ def interpretability(
     table["gap"] = table["inter"] - table["intra"]
     table = table.sort_values(["neuron", "method", "n_clusters", "embedder"], kind="stable")
     write_table(interpretability_csv, table)
-    write_table(summary_csv, summarize(table, ["intra", "inter", "gap"], intervals))
+    summary = summarize(table, ["intra", "inter", "gap"], intervals)
+    write_table(summary_csv, pd.concat([summary, compare(table, "gap", intervals)], ignore_index=True))
 
 
 def cluster_distances(distances: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -107,6 +109,35 @@ def _rows(
             "inter": inter,
         }
     )
+
+
+def compare(table: pd.DataFrame, quantity: str, intervals: Intervals) -> pd.DataFrame:
+    """Estimate how much more each method reaches than the baselines, neuron by neuron.
+
+    Parameters
+    ----------
+    table
+        A row per neuron, method, embedding model and, where methods have it, number of clusters.
+    quantity
+        The column that is compared.
+    intervals
+        Settings of the bootstrap.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each method and baseline, with the quantity ``<quantity> over <baseline>``.
+    """
+    by = [name for name in ("n_clusters", "embedder") if name in table]
+    rows = []
+    for key, group in table[table["method"] != NO_SPLIT].groupby(by, sort=True):
+        wide = group.pivot(index="neuron", columns="method", values=quantity)
+        for baseline in [name for name in (ACTIVATIONS, RANDOM) if name in wide]:
+            for method in [name for name in wide if name not in (ACTIVATIONS, RANDOM)]:
+                difference = estimate((wide[method] - wide[baseline]).to_numpy(float), intervals)
+                names = {"method": method, **dict(zip(by, key, strict=True)), "quantity": f"{quantity} over {baseline}"}
+                rows.append({**names, **vars(difference)})
+    return pd.DataFrame(rows)
 
 
 def summarize(table: pd.DataFrame, quantities: Sequence[str], intervals: Intervals) -> pd.DataFrame:
