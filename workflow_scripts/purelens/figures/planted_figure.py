@@ -1,5 +1,7 @@
 """The rule ``planted_figure``: draw how well each method finds the parts of planted neurons."""
 
+import re
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -49,10 +51,9 @@ def draw(summary: pd.DataFrame, title: str) -> plt.Figure:
         As in `planted_figure`.
     """
     kinds = [kind for kind in (EQUAL, UNEQUAL, MAGNITUDES, TRIPLE) if (summary["kind"] == kind).any()]
-    figure, axes = plt.subplots(
-        1, len(kinds) + 1, figsize=(3.4 * (len(kinds) + 1), 5.2), layout="constrained", sharey=False
-    )
     methods = _methods(summary)
+    size = (3.4 * (len(kinds) + 1), max(4.0, 1.5 + 0.27 * len(methods)))
+    figure, axes = plt.subplots(1, len(kinds) + 1, figsize=size, layout="constrained")
     for place, kind in enumerate(kinds):
         _draw_agreement(
             axes[place], summary[(summary["kind"] == kind) & (summary["quantity"] == "ari")], methods, place == 0
@@ -116,4 +117,4 @@ def _points(axes: Axes, rows: pd.DataFrame, y: np.ndarray, number: int, label: s
 
 
 def _name(method: str) -> str:
-    return method_label(method).replace("\n", "")
+    return re.sub(r"(?<=[._-])\n", "", method_label(method)).replace("\n", " ")
