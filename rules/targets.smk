@@ -34,7 +34,11 @@ def layer_targets(names: dict[str, str]) -> list[str]:
     judged = ["interpretability_summary", "alignment_summary"]
     kinds = judged if settings.patch_embedders else []
     kinds += ["polysemanticity_table"] if settings.virtual_neurons.joint else []
-    kinds += ["planted_figure"] if f"{names['model']}/{names['layer']}" in settings.planted_layers else []
+    kinds += (
+        ["planted_figure"]
+        if f"{names['model']}/{names['layer']}" in settings.planted_layers
+        else []
+    )
     kinds += ["neuron_figures"] if settings.figures.neurons else []
     kinds += ["scores_summary", "ablation"] if explain.explainers else []
     figures = [
