@@ -74,7 +74,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         **inputs, activations_h5=paths["activations_h5"], layer=LayerView(case.layer), n_references=case.n_references
     )
     inputs |= {"activations_h5": paths["activations_h5"], "layer": LayerView(case.layer), "neurons": case.neurons}
-    relevances(**inputs, relevances_h5=paths["relevances_h5"], circuits=Circuits(case.lower))
+    relevances(**inputs, relevances_h5=paths["relevances_h5"], circuits=Circuits(case.lower, skip_channels="keep"))
     patches(**inputs, patches_h5=paths["patches_h5"], cut=Cut(crop_rule="published"))
     torchvision()
     return case, paths

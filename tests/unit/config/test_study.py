@@ -79,7 +79,11 @@ def test_ready_studies_are_valid(path: Path) -> None:
         ("models/scene_cnn/layers/layer3/lower_layers", ["a", "a"], ["the same value twice"]),
         ("models/scene_cnn/layers/layer3/lower_layers", "stages", ["layer3.lower_layers: Input should be 'stage'"]),
         ("models/scene_cnn/layers/layer3/lower_layers", [], ["layer3.lower_layers", "at least 1"]),
-        ("planted/layers", ["scene_cnn/layer9"], ["no layer 'scene_cnn/layer9'", "did you mean 'scene_cnn/layer3'?"]),
+        (
+            "planted/layers",
+            ["scene_cnn/layer9"],
+            ["no layer 'scene_cnn/layer9' under models", "did you mean 'scene_cnn/layer3'?"],
+        ),
         ("planted/layers", "layer3", ["planted.layers: no layer 'layer3'"]),
         ("planted/pairs", 0, ["planted.pairs"]),
         ("reference_criterion", "largest", ["reference_criterion", "'preactivation'"]),

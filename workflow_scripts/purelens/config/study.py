@@ -207,8 +207,9 @@ class Config(Section):
         known = [f"{name}/{layer}" for name, model in self.models.items() for layer in model.layers]
         for layer in self.planted_layers:
             if layer not in known:
+                there = listed(known) or "none"
                 raise ValueError(
-                    f"planted.layers: no layer {layer!r}{nearest(layer, known)}; there are {listed(known)}"
+                    f"planted.layers: no layer {layer!r} under models{nearest(layer, known)}; there are {there}"
                 )
 
     def _check_references(self) -> None:
