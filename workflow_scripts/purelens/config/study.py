@@ -229,7 +229,9 @@ class Config(Section):
         if embedder is None:
             return
         if embedder not in self.embedders:
-            raise ValueError(f"{key}.embedder: no embedder {embedder!r}{nearest(embedder, self.embedders)}")
+            raise ValueError(
+                f"{key}.embedder: no embedder {embedder!r} under embedders{nearest(embedder, self.embedders)}"
+            )
         source = self.embedders[embedder].source
         if concepts.text_embeddings is None and source != "open_clip":
             raise ValueError(f"{key}: embedder {embedder!r} ({source}) knows no texts; give text_embeddings")
