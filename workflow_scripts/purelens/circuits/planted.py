@@ -11,7 +11,7 @@ import torch
 from purelens.circuits.attribution import open_attribution
 from purelens.circuits.neuron_kinds import PREACTIVATION, functions_before
 from purelens.circuits.pairs import Pairs
-from purelens.circuits.planted_sets import PlantedSet, Rankings, plant, rank, slabs_of
+from purelens.circuits.planted_sets import PlantedSet, Rankings, plant, rank
 from purelens.circuits.selection import neuron_ids
 from purelens.circuits.tables import Circuits, attribute_pairs, define_tables
 from purelens.data.dataset import open_images
@@ -29,8 +29,6 @@ logger = logging.getLogger("purelens")
 
 MOST_NEURONS = 128
 """Neurons that are drawn from: their activations on all images are in memory."""
-
-SLAB_IMAGES = 4096
 
 
 @dataclass(frozen=True)
@@ -133,8 +131,7 @@ def _candidates(file: Artifact, neurons: Sequence[int], seed: int) -> np.ndarray
 
 def _activations(file: Artifact, neurons: np.ndarray) -> dict[int, np.ndarray]:
     """Read the largest activation of neurons on all images: (N,) each."""
-    n_images = len(file["image"])
-    table = np.concatenate([file["max"][part][:, neurons] for part in slabs_of(n_images, SLAB_IMAGES)])
+    table = file["max"].take(np.arange(len(file["image"])), neurons)
     return {int(neuron): table[:, place] for place, neuron in enumerate(neurons)}
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import adjusted_rand_score
 
 from purelens.circuits.methods import ACTIVATIONS, JOINT, PURE, RANDOM
 from purelens.circuits.planted_sets import CONTROL
 from purelens.circuits.representations import SLAB_NEURONS, of_images, rows_of
 from purelens.circuits.splitting import random_labels
 from purelens.circuits.views import open_views, view_grams, without_neurons
+from purelens.numerics.agreement import adjusted_rand_index
 from purelens.numerics.bootstrap import Intervals
 from purelens.numerics.clustering import gram_matrices, k_means
 from purelens.numerics.dyads import estimate_over_sets
@@ -28,9 +28,6 @@ LIGHT_TAILS = {EQUAL: "light tails of equal groups", UNEQUAL: "light tails of un
 """Names of what is compared besides the methods that split a neuron."""
 
 LEVEL_OF_LIGHT_TAILS = 0.01
-
-LOW_CEILING = 0.5
-"""Where supervised splits agree less with the truth, no split can be trusted."""
 
 CLEAN = 0.05
 """Parents with a smaller common share of classes make a clean set."""
@@ -233,7 +230,7 @@ def supervised(grams: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def _row(found: Found, truth: np.ndarray) -> dict[str, object]:
-    ari = float("nan") if found.label is None else float(adjusted_rand_score(truth, found.label))
+    ari = float("nan") if found.label is None else float(adjusted_rand_index(truth, found.label))
     return {"method": found.method, "found_parts": found.n_parts, "ari": ari, "p_value": found.p_value}
 
 

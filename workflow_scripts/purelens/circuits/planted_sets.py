@@ -5,7 +5,7 @@ with all references of the summands, and with those of the class alone that each
 of one concept alone are the controls: nothing is to be found in them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -195,8 +195,3 @@ def _set(rankings: Rankings, kind: str, one_concept: bool, parents: tuple[int, .
         return None
     truth = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     return PlantedSet(kind, one_concept, parents, 0.0 if one_concept else rankings.overlap(parents), images, truth)
-
-
-def slabs_of(n_items: int, size: int) -> Iterator[slice]:
-    """Divide items into slices of a size."""
-    return (slice(start, min(start + size, n_items)) for start in range(0, n_items, size))

@@ -1,7 +1,6 @@
 """The rule ``polysemanticity``: decide which neurons mean several things, and into how many virtual neurons each is split."""
 
 import logging
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -56,14 +55,9 @@ def polysemanticity(
     with read(relevances_h5, "relevances") as file:
         storage = file.storage  # circuits are means of relevances
     with open_representations(relevances_h5, activations_h5, [], [], joint=True) as references:
-        wholes = []
-        with Progress(len(references.neurons), "tests", "neurons") as progress:
-            for _, whole in _grams_and_wholes(references):
-                wholes.append(whole)
-                progress.advance(1)
-        p_values = np.array([whole.p_value for whole in wholes])
-        chosen = benjamini_hochberg(p_values, false_discovery_rate)
-        labels = _split(references, wholes, chosen, most_virtual_neurons)
+        wholes, labels = _split(references, false_discovery_rate, most_virtual_neurons)
+        chosen = benjamini_hochberg(np.array([whole.p_value for whole in wholes]), false_discovery_rate)
+        labels = np.where(chosen[:, None], labels, np.minimum(labels, 0))
         table = _table(references, wholes, chosen, labels)
         with create(polysemanticity_h5, "polysemanticity", execution.provenance, storage=storage) as out:
             out.references(references.neurons, references.reference_id)
@@ -78,32 +72,25 @@ def polysemanticity(
     logger.info("%s", in_words(table, false_discovery_rate))
 
 
-def _grams_and_wholes(references: Representations) -> Iterator[tuple[np.ndarray, Part]]:
-    """Test the neurons one after another; a slab of them is in memory."""
-    for start, stop in references.slabs():
-        valid = references.reference_id[start:stop] >= 0
-        for row, grams in enumerate(view_grams(references.views, valid, start, stop)):
-            there = np.flatnonzero(valid[row])
-            own = grams[:, there[:, None], there]
-            yield own, look_at(own, np.arange(len(there)))
+def _split(references: Representations, rate: float, most: int) -> tuple[list[Part], np.ndarray]:
+    """Test all neurons, and split those that may be polysemantic: none with a larger p-value than the rate is in the end.
 
-
-def _split(references: Representations, wholes: list[Part], chosen: np.ndarray, most: int) -> np.ndarray:
-    """Split the neurons that were chosen: (C, K) int8 virtual neuron of each reference, -1 where there is none."""
+    Views are read once, for they are most of the work; the few that are split in vain cost less.
+    """
     labels = np.where(references.reference_id >= 0, 0, -1).astype(np.int8)
-    with Progress(int(chosen.sum()), "virtual neurons", "neurons") as progress:
+    wholes = []
+    with Progress(len(labels), "tests", "neurons") as progress:
         for start, stop in references.slabs():
-            if not chosen[start:stop].any():
-                continue
             valid = references.reference_id[start:stop] >= 0
-            slab = view_grams(references.views, valid, start, stop)
-            for row in np.flatnonzero(chosen[start:stop]):
+            for row, grams in enumerate(view_grams(references.views, valid, start, stop)):
                 there = np.flatnonzero(valid[row])
-                labels[start + row, there] = split_into_parts(
-                    slab[row][:, there[:, None], there], wholes[start + row], most
-                )
+                own = grams[:, there[:, None], there]
+                whole = look_at(own, np.arange(len(there)))
+                if whole.p_value <= rate:
+                    labels[start + row, there] = split_into_parts(own, whole, most)
+                wholes.append(whole)
                 progress.advance(1)
-    return labels
+    return wholes, labels
 
 
 def _table(references: Representations, wholes: list[Part], chosen: np.ndarray, labels: np.ndarray) -> pd.DataFrame:

@@ -53,8 +53,8 @@ class _Slab:
     def __init__(self, references: Representations, method: str, rows: tuple[int, int], restarts: int) -> None:
         self._restarts = restarts
         self.valid = references.reference_id[slice(*rows)] >= 0
-        self.gram = references.grams(method, *rows)
         self._views = view_grams(references.views, self.valid, *rows) if method == JOINT else None
+        self.gram = references.grams(method, *rows) if self._views is None else self._views.sum(axis=1)
 
     def cluster(self, k: int, seeds: list[list[int]], valid: np.ndarray) -> np.ndarray:
         """Split the references (b, K) that are valid into k clusters: (b, K) int8."""

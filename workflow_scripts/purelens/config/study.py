@@ -198,13 +198,17 @@ class Config(Section):
             raise ValueError("models: there is nothing to study; give models, or lens.models")
 
     @property
+    def _all_layers(self) -> list[str]:
+        """All layers, as MODEL/LAYER."""
+        return [f"{name}/{layer}" for name, model in self.models.items() for layer in model.layers]
+
+    @property
     def planted_layers(self) -> list[str]:
         """Layers to plant neurons in, as MODEL/LAYER."""
-        every = [f"{name}/{layer}" for name, model in self.models.items() for layer in model.layers]
-        return every if self.planted.layers == "all" else list(self.planted.layers)
+        return self._all_layers if self.planted.layers == "all" else list(self.planted.layers)
 
     def _check_planted(self) -> None:
-        known = [f"{name}/{layer}" for name, model in self.models.items() for layer in model.layers]
+        known = self._all_layers
         for layer in self.planted_layers:
             if layer not in known:
                 there = listed(known) or "none"

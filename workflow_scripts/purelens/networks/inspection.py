@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import Any, NoReturn
 
 import torch
@@ -193,7 +194,7 @@ class Inspection:
         UserError
             If there are none.
         """
-        calls = self._watched()
+        calls = self._watched
         blocks = blocks_around(calls, view.name)
         outputs, inside = stage_of(calls, blocks, self._sizes(view, [block.name for block in blocks.lower]))
         usable = self._sizes(view, [*inside, *outputs])
@@ -215,9 +216,10 @@ class Inspection:
 
     def inside_blocks(self, lower_layers: Sequence[str]) -> list[str]:
         """Select the layers that lie inside a residual block."""
-        blocks = [block.name for block in residual_blocks(self._watched())]
+        blocks = [block.name for block in residual_blocks(self._watched)]
         return [name for name in lower_layers if any(name.startswith(f"{block}.") for block in blocks)]
 
+    @cached_property
     def _watched(self) -> list[Call]:
         image = self._image.clone().requires_grad_()
         with torch.enable_grad():
