@@ -65,4 +65,21 @@ def test_neurons_with_common_references_are_not_summed() -> None:
     same = np.random.default_rng(0).random(N_IMAGES)
     assert plant(rank({0: same, 1: same, 2: same}, np.full(N_IMAGES, -1), K), 5, 5, 5, seed=0) == []
     few = rank({0: np.r_[np.ones(K - 1), np.zeros(100)]}, np.full(K + 99, -1), K)
-    assert few.neurons == []
+    assert few.all_classes == {}
+
+
+def test_images_without_a_label_are_of_no_class() -> None:
+    values, classes = rankings()
+    partly = np.where(np.random.default_rng(1).random(N_IMAGES) < 0.5, -1, classes)
+    partly[np.argsort(-values[3], kind="stable")[: 6 * K]] = -1
+    ranked = rank(values, partly, K)
+    assert 3 in ranked.all_classes
+    assert 3 not in ranked.main_class and 3 not in ranked.one_class
+    assert np.isnan(ranked.overlap((3, 4))) and np.isnan(ranked.overlap((4, 3, 5)))
+    for neuron in (4, 5, 6):
+        first = partly[np.argsort(-values[neuron], kind="stable")[: K // 2]]
+        shares = [(first[first >= 0] == number).mean() for number in range(N_CLASSES)]
+        np.testing.assert_allclose(ranked.histogram[neuron], shares)
+    for one in plant(ranked, 10, 6, 20, seed=0):
+        if one.one_concept:
+            assert (partly[one.image_id] >= 0).all() and 3 not in one.parents

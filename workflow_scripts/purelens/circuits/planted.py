@@ -146,7 +146,7 @@ def _plant(rankings: Rankings, numbers: Numbers, seed: int, layer: str) -> list[
         )
     if not any(len(one.parents) > 1 for one in sets):
         raise UserError(
-            f"planted: no two of the {len(rankings.neurons)} neurons of layer {layer!r} with all {rankings.n_references} "
+            f"planted: no two of the {len(rankings.all_classes)} neurons of layer {layer!r} with all {rankings.n_references} "
             "references have none in common; take more images or fewer references"
         )
     return sets

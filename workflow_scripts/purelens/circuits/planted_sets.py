@@ -47,7 +47,7 @@ class PlantedSet:
     parents
         The neurons that are summed.
     overlap
-        Common share of the classes of the references of two parents, the largest of all pairs; NaN where there are no labels.
+        Common share of the classes of the references of two parents, the largest of all pairs; NaN where a parent has no labels.
     image_id, truth
         (n,) images, and which parent each comes from.
     """
@@ -76,9 +76,9 @@ class Rankings:
     all_classes, one_class
         Images of each neuron, of all classes and of its most frequent class, by its number.
     main_class
-        That class.
+        That class, of the neurons that have references with a label.
     histogram
-        (n_classes,) classes of the first K / 2 images of each neuron, as shares.
+        (n_classes,) classes of the first K / 2 images of each neuron as shares, of those with a label; NaN where none has one.
     """
 
     n_references: int
@@ -87,17 +87,12 @@ class Rankings:
     main_class: Mapping[int, int] = field(default_factory=dict)
     histogram: Mapping[int, np.ndarray] = field(default_factory=dict)
 
-    @property
-    def neurons(self) -> list[int]:
-        """Numbers of the neurons."""
-        return list(self.all_classes)
-
     def overlap(self, parents: Sequence[int]) -> float:
-        """Compute the common share of the classes of two parents, the largest of all pairs; NaN where there are no labels."""
+        """Compute the common share of the classes of two parents, the largest of all pairs; NaN where one has no labels."""
         if not self.histogram:
             return float("nan")
-        pairs = combinations(parents, 2)
-        return float(max((np.minimum(self.histogram[a], self.histogram[b]).sum() for a, b in pairs), default=0.0))
+        common = [np.minimum(self.histogram[a], self.histogram[b]).sum() for a, b in combinations(parents, 2)]
+        return float(np.max(common, initial=0.0))
 
 
 def rank(values: Mapping[int, np.ndarray], labels: np.ndarray, n_references: int) -> Rankings:
@@ -123,13 +118,23 @@ def rank(values: Mapping[int, np.ndarray], labels: np.ndarray, n_references: int
         return Rankings(n_references, orders)
     main, one_class, histogram = {}, {}, {}
     for neuron, order in orders.items():
-        known = labels[order[:n_references]]
-        main[neuron] = int(np.bincount(known[known >= 0], minlength=1).argmax())
-        deep = order[: DEEPER * n_references]
-        one_class[neuron] = deep[labels[deep] == main[neuron]][:n_references]
-        counts = np.bincount(np.maximum(labels[order[: n_references // 2]], 0), minlength=labels.max() + 1)
-        histogram[neuron] = counts / counts.sum()
+        histogram[neuron] = _shares(labels[order[: n_references // 2]], labels.max() + 1)
+        counts = np.bincount(_known(labels[order[:n_references]]))
+        if counts.any():
+            main[neuron] = int(counts.argmax())
+            deep = order[: DEEPER * n_references]
+            one_class[neuron] = deep[labels[deep] == main[neuron]][:n_references]
     return Rankings(n_references, orders, one_class, main, histogram)
+
+
+def _known(labels: np.ndarray) -> np.ndarray:
+    return labels[labels >= 0]
+
+
+def _shares(labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """Compute (n_classes,) shares of classes among the images with a label."""
+    counts = np.bincount(_known(labels), minlength=n_classes).astype(np.float64)
+    return counts / counts.sum() if counts.any() else np.full(n_classes, np.nan)
 
 
 def plant(rankings: Rankings, n_pairs: int, n_triples: int, n_controls: int, seed: int) -> list[PlantedSet]:
@@ -159,7 +164,7 @@ def plant(rankings: Rankings, n_pairs: int, n_triples: int, n_controls: int, see
         sets += [_set(rankings, TRIPLE, one_concept, parents) for parents in triples]
     if rankings.main_class:
         least = CONTROL_SHARE * rankings.n_references
-        neurons = [neuron for neuron in rankings.neurons if len(rankings.one_class[neuron]) >= least]
+        neurons = [neuron for neuron, images in rankings.one_class.items() if len(images) >= least]
         sets += [_set(rankings, CONTROL, True, (neuron,)) for neuron in neurons[:n_controls]]
     return [chosen for chosen in sets if chosen is not None]
 
@@ -169,7 +174,8 @@ def _tuples(
 ) -> list[tuple[int, ...]]:
     """Draw different tuples of neurons without common references, and of different classes where each has one."""
     found: list[tuple[int, ...]] = []
-    neurons = rankings.neurons
+    source = rankings.one_class if one_concept else rankings.all_classes
+    neurons = list(source)
     for _ in range(TRIES_EACH * n if len(neurons) >= size else 0):
         if len(found) == n:
             break
