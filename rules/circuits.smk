@@ -87,6 +87,7 @@ rule virtual_neurons:
             "virtual_neurons",
             relevances_h5=path("relevances"),
             activations_h5=path("activations"),
+            dictionaries_h5=learned_dictionaries,
             embeddings=embedding_paths,
         ),
     output:

@@ -71,6 +71,23 @@ def decisions(wildcards: Names) -> list[str]:
     return [path("polysemanticity", **dict(wildcards.items()))] if made else []
 
 
+def image_embedding_paths(wildcards: Names) -> list[str]:
+    """Embeddings of whole images by all embedding models, for the dataset of a job."""
+    names = {"dataset": wildcards.dataset}
+    return [
+        path("image_embeddings", **names, embedder=name)
+        for name in settings.patch_embedders
+    ]
+
+
+def learned_dictionaries(wildcards: Names) -> list[str]:
+    """Artifact of the dictionaries of a layer, where the study asks for them."""
+    made = settings.layers_of(settings.dictionaries)
+    names = dict(wildcards.items())
+    layer = f"{wildcards.model}/{wildcards.layer}"
+    return [path("dictionaries", **names)] if layer in made else []
+
+
 def log_path(name: str) -> str:
     """Log of a rule's job: one file for each combination of its wildcards."""
     return path("log", name=study.log_name(name))

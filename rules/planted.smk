@@ -54,6 +54,7 @@ rule planted_scores:
             "planted_table",
             planted_h5=path("planted"),
             activations_h5=path("activations"),
+            dictionaries_h5=learned_dictionaries,
         ),
     output:
         planted_csv=update(path("planted_table")),

@@ -31,14 +31,19 @@ def all_blocks() -> list[dict[str, str]]:
 
 def layer_targets(names: dict[str, str]) -> list[str]:
     """What a study makes of a layer."""
-    judged = ["interpretability_summary", "alignment_summary"]
+    judged = [
+        "interpretability_summary",
+        "alignment_summary",
+        "monosemanticity_summary",
+    ]
     kinds = judged if settings.patch_embedders else []
     kinds += ["polysemanticity_table"] if settings.virtual_neurons.joint else []
     kinds += (
         ["planted_figure"]
-        if f"{names['model']}/{names['layer']}" in settings.planted_layers
+        if f"{names['model']}/{names['layer']}" in settings.layers_of(settings.planted)
         else []
     )
+    kinds += ["selectivity_summary"] if settings.evaluation.selectivity_neurons else []
     kinds += ["neuron_figures"] if settings.figures.neurons else []
     kinds += ["scores_summary", "ablation"] if explain.explainers else []
     figures = [

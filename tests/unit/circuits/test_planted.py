@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from purelens.circuits.activations import activations
+from purelens.circuits.methods import CHOSEN
 from purelens.circuits.planted import Numbers, planted
-from purelens.circuits.planted_scores import CEILING, CHOSEN, planted_scores
+from purelens.circuits.planted_scores import CEILING, planted_scores
 from purelens.circuits.tables import Circuits
 from purelens.errors import UserError
 from purelens.figures.planted_figure import planted_figure

@@ -74,12 +74,15 @@ def test_images_without_a_label_are_of_no_class() -> None:
     partly[np.argsort(-values[3], kind="stable")[: 6 * K]] = -1
     ranked = rank(values, partly, K)
     assert 3 in ranked.all_classes
-    assert 3 not in ranked.main_class and 3 not in ranked.one_class
-    assert np.isnan(ranked.overlap((3, 4))) and np.isnan(ranked.overlap((4, 3, 5)))
+    assert 3 not in ranked.main_class
+    assert 3 not in ranked.one_class
+    assert np.isnan(ranked.overlap((3, 4)))
+    assert np.isnan(ranked.overlap((4, 3, 5)))
     for neuron in (4, 5, 6):
         first = partly[np.argsort(-values[neuron], kind="stable")[: K // 2]]
         shares = [(first[first >= 0] == number).mean() for number in range(N_CLASSES)]
         np.testing.assert_allclose(ranked.histogram[neuron], shares)
     for one in plant(ranked, 10, 6, 20, seed=0):
         if one.one_concept:
-            assert (partly[one.image_id] >= 0).all() and 3 not in one.parents
+            assert (partly[one.image_id] >= 0).all()
+            assert 3 not in one.parents

@@ -25,6 +25,7 @@ def alignment(
     n_references: int = 50,
     n_groups: int = 30,
     joint: bool = False,
+    dictionaries_h5: Sequence[str] = (),
 ) -> None:
     """Correlate the distances between references in each representation with those in the space of each embedding model.
 
@@ -48,13 +49,17 @@ def alignment(
         Number of groups, if there are as many neurons.
     joint
         Whether the method ``joint`` is compared too.
+    dictionaries_h5
+        Artifact of the rule ``dictionaries``, whose codes are compared too, or none.
 
     Notes
     -----
     Dreyer et al. 2024, section 4.2: Pearson's correlation over pairs of references of the same neuron. Pairs of
     equal vectors (a distance of zero in either space) are left out, as published.
     """
-    with open_representations(relevances_h5, activations_h5, embeddings, embedders, joint) as references:
+    with open_representations(
+        relevances_h5, activations_h5, embeddings, embedders, joint, dictionaries_h5
+    ) as references:
         moments = _collect(references, embedders, n_references)
     rows, summary = [], []
     for (method, embedder), sums in moments.items():

@@ -146,7 +146,7 @@ def summarize(table: pd.DataFrame, quantities: Sequence[str], intervals: Interva
     Parameters
     ----------
     table
-        A row per neuron, method, number of clusters and embedding model.
+        A row per neuron, method, number of clusters and, where there are any, embedding model.
     quantities
         Columns to average.
     intervals
@@ -157,9 +157,10 @@ def summarize(table: pd.DataFrame, quantities: Sequence[str], intervals: Interva
     pandas.DataFrame
         One row for each of them and each quantity, with standard error and bootstrap interval.
     """
+    by = [name for name in ("method", "n_clusters", "embedder") if name in table]
     rows = []
-    for (method, k, embedder), group in table.groupby(["method", "n_clusters", "embedder"], sort=True):
+    for key, group in table.groupby(by, sort=True):
         for quantity in quantities:
             mean = estimate(group[quantity].to_numpy(dtype=float), intervals)
-            rows.append({"method": method, "n_clusters": k, "embedder": embedder, "quantity": quantity, **vars(mean)})
+            rows.append({**dict(zip(by, key, strict=True)), "quantity": quantity, **vars(mean)})
     return pd.DataFrame(rows)

@@ -17,3 +17,12 @@ RANDOM = "random"
 
 NO_SPLIT = "none"
 """The whole neuron."""
+
+CHOSEN = "joint with k chosen"
+"""The method ``joint``, with as many virtual neurons as the test finds: one, where a neuron is not polysemantic."""
+
+DICTIONARY = "dictionary:"
+"""Codes of a dictionary of the layer's activations, whose name follows."""
+
+ALL, POLYSEMANTIC = "all", "polysemantic"
+"""Which neurons a mean is over."""

@@ -1,13 +1,13 @@
 """The rule ``planted_scores``: measure whether methods find the parts of planted neurons again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from purelens.circuits.methods import ACTIVATIONS, JOINT, PURE, RANDOM
+from purelens.circuits.methods import ACTIVATIONS, CHOSEN, DICTIONARY, JOINT, PURE, RANDOM
 from purelens.circuits.planted_sets import CONTROL
 from purelens.circuits.representations import SLAB_NEURONS, of_images, rows_of
 from purelens.circuits.splitting import random_labels
@@ -23,7 +23,7 @@ from purelens.progress import Progress
 from purelens.storage.reading import read, strings
 from purelens.storage.tables import write_table
 
-JOINT_K_MEANS, CHOSEN, CEILING = "joint by k-means", "joint with k chosen", "supervised ceiling"
+JOINT_K_MEANS, CEILING = "joint by k-means", "supervised ceiling"
 LIGHT_TAILS = {EQUAL: "light tails of equal groups", UNEQUAL: "light tails of unequal groups"}
 """Names of what is compared besides the methods that split a neuron."""
 
@@ -88,6 +88,7 @@ def planted_scores(
     restarts: int = 30,
     most_virtual_neurons: int = 5,
     false_discovery_rate: float = 0.01,
+    dictionaries_h5: Sequence[str] = (),
 ) -> None:
     """Split planted neurons by every method, and compare the parts with the truth.
 
@@ -108,6 +109,9 @@ def planted_scores(
     false_discovery_rate
         Probability of one group below which a planted neuron is split: what the rate comes to where most neurons are
         polysemantic.
+    dictionaries_h5
+        Artifact of the rule ``dictionaries``, or none. Latents matched to a parent are left out, as the parents are left out
+        of the activations.
 
     Notes
     -----
@@ -120,7 +124,7 @@ def planted_scores(
         kinds, one_concept = strings(file["kind"]), file["one_concept"][...].astype(bool)
         parents, overlap = file["parent"][...], file["overlap"][...]
     with Progress(len(kinds), "planted neurons", "neurons") as progress:
-        for number, case in enumerate(_cases(planted_h5, activations_h5, intervals.seed)):
+        for number, case in enumerate(_cases(planted_h5, activations_h5, dictionaries_h5, intervals.seed)):
             common = {
                 "number": number,
                 "kind": kinds[number],
@@ -138,7 +142,7 @@ def planted_scores(
     write_table(summary_csv, summarize_planted(table, intervals))
 
 
-def _cases(planted_h5: str, activations_h5: str, seed: int) -> Iterator[Case]:
+def _cases(planted_h5: str, activations_h5: str, dictionaries_h5: Sequence[str], seed: int) -> Iterator[Case]:
     """Read the planted neurons one after another; a slab of them is in memory."""
     with ExitStack() as stack:
         file = stack.enter_context(read(planted_h5, "planted"))
@@ -148,6 +152,11 @@ def _cases(planted_h5: str, activations_h5: str, seed: int) -> Iterator[Case]:
         views = open_views(file, of_layer, parents)
         loaders = {PURE + name: rows_of(file[f"relevance/{name}"]) for name in file.names("relevance")}
         loaders[ACTIVATIONS] = without_neurons(of_layer, parents)
+        for path in dictionaries_h5:
+            learned = stack.enter_context(read(path, "dictionaries"))
+            for name in learned.names("mean"):
+                left_out = latents_of(learned[f"matched_neuron/{name}"][...], parents)
+                loaders[DICTIONARY + name] = without_neurons(of_images(learned[f"mean/{name}"], ids), left_out)
         for start in range(0, len(ids), SLAB_NEURONS):
             stop = min(start + SLAB_NEURONS, len(ids))
             grams = view_grams(views, ids[start:stop] >= 0, start, stop)
@@ -160,6 +169,28 @@ def _cases(planted_h5: str, activations_h5: str, seed: int) -> Iterator[Case]:
                     {method: values[row, there] for method, values in vectors.items()},
                     [seed, start + row],
                 )
+
+
+def latents_of(matched_neuron: np.ndarray, parents: np.ndarray) -> np.ndarray:
+    """List the latents that are matched to the parents of planted neurons.
+
+    Parameters
+    ----------
+    matched_neuron
+        (L,) neuron of each latent.
+    parents
+        (S, m) neurons that are summed; -1: none.
+
+    Returns
+    -------
+    numpy.ndarray
+        (S, most) numbers of latents; -1: none.
+    """
+    found = [np.flatnonzero(np.isin(matched_neuron, own[own >= 0])) for own in parents]
+    table = np.full((len(parents), max((len(one) for one in found), default=0)), -1)
+    for row, one in enumerate(found):
+        table[row, : len(one)] = one
+    return table
 
 
 def find(case: Case, restarts: int, most: int, level: float) -> list[Found]:

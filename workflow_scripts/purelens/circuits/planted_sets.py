@@ -47,7 +47,7 @@ class PlantedSet:
     parents
         The neurons that are summed.
     overlap
-        Common share of the classes of the references of two parents, the largest of all pairs; NaN where a parent has no labels.
+        Common share of the classes of the references of two parents, the largest of all pairs; NaN where one has no labels.
     image_id, truth
         (n,) images, and which parent each comes from.
     """

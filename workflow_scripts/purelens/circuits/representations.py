@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from purelens.circuits.methods import ACTIVATIONS, EMBEDDER, JOINT, PURE
+from purelens.circuits.methods import ACTIVATIONS, DICTIONARY, EMBEDDER, JOINT, PURE
 from purelens.circuits.views import Loader, open_views, view_grams
 from purelens.errors import UserError
 from purelens.numerics.clustering import gram_matrices, squared_distances
@@ -100,6 +100,7 @@ def open_representations(
     embeddings: Sequence[str],
     embedders: Sequence[str],
     joint: bool = False,
+    dictionaries_h5: Sequence[str] = (),
 ) -> Iterator[Representations]:
     """Open the artifacts that hold representations of the same references.
 
@@ -113,6 +114,8 @@ def open_representations(
         Artifacts and names of embedding models; each gives ``embedder:{name}``.
     joint
         Whether there is the method ``joint``, for which the activations are needed.
+    dictionaries_h5
+        Artifact of the rule ``dictionaries``, or none; gives ``dictionary:{name}`` for each.
 
     Yields
     ------
@@ -135,6 +138,10 @@ def open_representations(
             means = stack.enter_context(read(activations_h5, "activations"))["mean"]
             loaders[ACTIVATIONS] = of_images(means, reference_id)
             views = open_views(relevance, loaders[ACTIVATIONS], neurons[:, None]) if joint else []
+        for path in dictionaries_h5:
+            file = stack.enter_context(read(path, "dictionaries"))
+            codes = {DICTIONARY + name: file[f"mean/{name}"] for name in file.names("mean")}
+            loaders |= {method: of_images(table, reference_id) for method, table in codes.items()}
         for path, name in zip(embeddings, embedders, strict=True):
             file = stack.enter_context(read(path, "embeddings"))
             if not np.array_equal(file["reference_id"][...], reference_id):

@@ -48,6 +48,7 @@ def virtual_neurons(
     n_clusters: Sequence[int],
     restarts: int = 30,
     baselines: Baselines = DEFAULT_BASELINES,
+    dictionaries_h5: Sequence[str] = (),
     seed: int = 0,
     execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
@@ -67,6 +68,8 @@ def virtual_neurons(
         Restarts of k-means.
     baselines
         What is clustered besides circuits.
+    dictionaries_h5
+        Artifact of the rule ``dictionaries``, whose codes are clustered too, or none.
     seed
         Seed of the restarts and of the random split.
     execution
@@ -83,7 +86,9 @@ def virtual_neurons(
     if not baselines.embedder_baselines:
         embeddings, embedders = [], []
     with (
-        open_representations(relevances_h5, means, embeddings, embedders, baselines.joint) as references,
+        open_representations(
+            relevances_h5, means, embeddings, embedders, baselines.joint, dictionaries_h5
+        ) as references,
         create(virtual_neurons_h5, "virtual_neurons", execution.provenance, storage=storage) as out,
     ):
         methods = [method for method in references.methods if method != ACTIVATIONS or baselines.activations_baseline]

@@ -21,7 +21,7 @@ from purelens.config.bench import Bench
 from purelens.config.explain import Concepts, Explain
 from purelens.config.inputs import Dataset, Embedder, Model, World
 from purelens.config.lens import Lens, check_lens
-from purelens.config.planted import Planted
+from purelens.config.planted import Dictionaries, Planted, SomeLayers
 from purelens.config.report import Report
 from purelens.errors import UserError, listed, nearest
 
@@ -93,6 +93,11 @@ class Evaluation(Section):
     confidence: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")
     alignment_references: int = Field(50, ge=3, description="references of a neuron whose distances are correlated")
     alignment_groups: Positive = Field(30, description="disjoint random groups of neurons, one correlation each")
+    selectivity_neurons: Annotated[int, Field(ge=0)] = Field(
+        16,
+        description="neurons of a layer whose circuits are switched off, to see what depends on them; polysemantic ones "
+        "first; 0: none",
+    )
 
 
 class Figures(Section):
@@ -151,6 +156,7 @@ class Config(Section):
     explain: Explain = Field(Explain(), description="explanations in words")
     lens: Lens = Field(Lens(), description="second-order effects of CLIP neurons")
     planted: Planted = Field(Planted(), description="the planted benchmark")
+    dictionaries: Dictionaries = Field(Dictionaries(), description="dictionaries of activations")
     figures: Figures = Field(Figures(), description="figures")
     report: Report = Field(Report(), description="the explorer")
     shards: Shards = Field(Shards(), description="stages divided among several jobs")
@@ -169,7 +175,7 @@ class Config(Section):
         for model in self.models.values():
             check_distinct(model.layers)
         self._check_models()
-        self._check_planted()
+        self._check_layers()
         self._check_references()
         for name, concepts in self.explain.concepts.items():
             self._check_concepts(name, concepts)
@@ -202,19 +208,23 @@ class Config(Section):
         """All layers, as MODEL/LAYER."""
         return [f"{name}/{layer}" for name, model in self.models.items() for layer in model.layers]
 
-    @property
-    def planted_layers(self) -> list[str]:
-        """Layers to plant neurons in, as MODEL/LAYER."""
-        return self._all_layers if self.planted.layers == "all" else list(self.planted.layers)
+    def layers_of(self, section: SomeLayers) -> list[str]:
+        """Return the layers that a section is made for, as MODEL/LAYER."""
+        return self._all_layers if section.layers == "all" else list(section.layers)
 
-    def _check_planted(self) -> None:
+    def _check_layers(self) -> None:
         known = self._all_layers
-        for layer in self.planted_layers:
-            if layer not in known:
-                there = listed(known) or "none"
-                raise ValueError(
-                    f"planted.layers: no layer {layer!r} under models{nearest(layer, known)}; there are {there}"
-                )
+        for name, section in (("planted", self.planted), ("dictionaries", self.dictionaries)):
+            for layer in self.layers_of(section):
+                if layer not in known:
+                    there = listed(known) or "none"
+                    raise ValueError(
+                        f"{name}.layers: no layer {layer!r} under models{nearest(layer, known)}; there are {there}"
+                    )
+        if self.dictionaries.active > self.dictionaries.latents:
+            raise ValueError(
+                f"dictionaries.active: {self.dictionaries.active} of {self.dictionaries.latents} latents (dictionaries.latents)"
+            )
 
     def _check_references(self) -> None:
         if self.models and self.world.probe_scenes < self.references:

@@ -9,7 +9,8 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from purelens.circuits.planted_scores import ALL, CHOSEN, CLEAN_SETS
+from purelens.circuits.methods import CHOSEN
+from purelens.circuits.planted_scores import ALL, CLEAN_SETS
 from purelens.circuits.planted_sets import CONTROL, EQUAL, MAGNITUDES, TRIPLE, UNEQUAL
 from purelens.figures.style import color, method_label, paper_style, save
 from purelens.storage.files import replace_when_whole

@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from purelens.circuits.methods import ACTIVATIONS, EMBEDDER, JOINT, NO_SPLIT, PURE, RANDOM
+from purelens.circuits.methods import ACTIVATIONS, DICTIONARY, EMBEDDER, JOINT, NO_SPLIT, PURE, RANDOM
 
 PALETTE = sns.color_palette("colorblind")
 DPI = 150
@@ -54,10 +54,14 @@ def method_label(method: str) -> str:
         name = f"{name[:cut]}\n{name[cut:]}"
     if method.startswith(PURE):
         return f"PURE\n({name})"
+    if method.startswith(DICTIONARY):
+        return name.upper()
     return name if method.startswith(EMBEDDER) else {NO_SPLIT: "no split", RANDOM: "random\nsplit"}.get(kind, kind)
 
 
-METHOD_ORDER = tuple(method.rstrip(":") for method in (EMBEDDER, JOINT, PURE, ACTIVATIONS, RANDOM, NO_SPLIT))
+METHOD_ORDER = tuple(
+    method.rstrip(":") for method in (EMBEDDER, JOINT, PURE, ACTIVATIONS, DICTIONARY, RANDOM, NO_SPLIT)
+)
 
 
 def in_order(methods: list[str]) -> list[str]:

@@ -207,6 +207,21 @@ SCHEMAS = {
             **ATTRIBUTED,
         },
     ),
+    "dictionaries": Schema(
+        1,
+        "dictionaries",
+        {
+            "dictionary_name": Variable(("dictionary",), "str", "names of the dictionaries"),
+            "explained": Variable(("dictionary",), "f8", "share of the variance of activations that is reconstructed"),
+            "decoder/*": Variable(("latent", "layer_neuron"), "f4", "direction of each latent in the layer"),
+            "matched_neuron/*": Variable(("latent",), "i4", "neuron with the largest absolute weight in the direction"),
+            "mean/*": Variable(("image", "latent"), "f4", "mean code over positions", "activation", rounds=True),
+            "max/*": Variable(("image", "latent"), "f4", "largest code over positions", "activation", rounds=True),
+            "reference_id/*": Variable(
+                ("latent", "reference"), "i4", "image of each reference of a latent, -1 where there is none"
+            ),
+        },
+    ),
     "image_embeddings": Schema(
         1,
         "image_embeddings",

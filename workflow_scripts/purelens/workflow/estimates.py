@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from purelens.circuits.dictionaries import MOST_VECTORS
+
 MEGABYTE = 2**20
 IMPORTS_MB = {"torch": 900, "plain": 400}
 """Memory of a job before it computes anything, by what it imports, in megabytes."""
@@ -19,6 +21,8 @@ USES_TORCH = (
     "activations",
     "relevances",
     "planted",
+    "dictionaries",
+    "selectivity",
     "patches",
     "embeddings",
     "image_embeddings",
@@ -45,6 +49,8 @@ AT_224_PIXELS = {
     "activations": 900,
     "relevances": 1600,
     "planted": 1600,
+    "dictionaries": 900,
+    "selectivity": 900,
     "patches": 2600,
     "embeddings": 1600,
     "image_embeddings": 1600,
@@ -72,6 +78,9 @@ SECONDS_EACH = {
     "relevances": 0.2,
     "planted": 0.2,
     "planted_scores": 0.002,
+    "dictionaries": 0.4,
+    "selectivity": 6.0,
+    "monosemanticity": 0.005,
     "patches": 0.6,
     "embeddings": 0.2,
     "projections": 0.002,
@@ -94,6 +103,7 @@ SECONDS_EACH = {
 OVER_IMAGES = (
     "dataset",
     "activations",
+    "dictionaries",
     "image_embeddings",
     "assignments",
     "ablate",
@@ -107,6 +117,9 @@ OVER_IMAGES = (
 """Rules whose time grows with the images; that of all others grows with the pairs."""
 
 SHORTEST_MINUTES = 10
+
+COPIES_OF_VECTORS = 5
+"""While a dictionary is learned: the activation vectors, what is left of them, and gradients."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +138,8 @@ class Sizes:
         Neurons of all lower layers.
     joint
         1 if neurons are split by circuits and activations together, else 0.
-    heat_size, components
-        Side of a stored heatmap; length of an embedding.
+    heat_size, components, latents
+        Side of a stored heatmap; length of an embedding; latents of a dictionary.
     real_bytes
         Bytes of a number in a large table.
     n_clusters, methods
@@ -146,6 +159,7 @@ class Sizes:
     joint: int = 0
     heat_size: int = 20
     components: int = 768
+    latents: int = 128
     n_clusters: int = 4
     real_bytes: int = 4
     methods: int = 5
@@ -166,6 +180,7 @@ BYTES: dict[str, Callable[[Sizes], int]] = {
     "patches": lambda s: s.pairs * (s.heat_size**2 + 16),
     "embeddings": lambda s: s.pairs * (s.real_bytes * s.components + 4),
     "projections": lambda s: s.pairs * 12,
+    "dictionaries": lambda s: 4 * s.latents * (s.images * s.real_bytes + 4 * s.neurons + 2 * s.references),
     "polysemanticity": lambda s: s.pairs + 5 * s.real_bytes * s.selected * s.lower_neurons,
     "image_embeddings": lambda s: s.images * s.real_bytes * s.components,
     "effects": lambda s: (
@@ -190,7 +205,10 @@ def memory_mb(rule: str, sizes: Sizes) -> int:
     table = (
         max(artifact_bytes("relevances", sizes) or 0, 0) / max(sizes.selected, 1) * 64 * (1 + sizes.joint) / MEGABYTE
     )
-    return 100 * math.ceil((base + batch + (table if rule not in USES_TORCH else 0)) / 100)
+    if rule == "dictionaries":
+        table = COPIES_OF_VECTORS * 4 * MOST_VECTORS * sizes.neurons / MEGABYTE
+    is_plain = rule not in USES_TORCH or rule == "dictionaries"
+    return 100 * math.ceil((base + batch + (table if is_plain else 0)) / 100)
 
 
 def minutes(rule: str, sizes: Sizes) -> int:

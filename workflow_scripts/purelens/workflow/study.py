@@ -215,7 +215,9 @@ class Study:
             images=images,
             side=side,
             neurons=facts.n_neurons,
-            selected=facts.n_selected,
+            selected=min(facts.n_selected, self.config.evaluation.selectivity_neurons)
+            if rule == "selectivity"
+            else facts.n_selected,
             references=self.config.references,
             lower_neurons=sum(facts.lower_layers.values()),
             joint=int(self.config.virtual_neurons.joint),
@@ -224,7 +226,8 @@ class Study:
             n_clusters=len(self.config.virtual_neurons.n_clusters),
             methods=len(facts.lower_layers)
             + len(self.config.patch_embedders)
-            + 3,  # at most: joint, activations and random
+            + 5,  # at most: joint, activations, random and two dictionaries
+            latents=self.config.dictionaries.latents,
             shards=self.n_shards(rule),
         )
 
