@@ -159,5 +159,5 @@ def learn_sparse_autoencoder(vectors: np.ndarray, n_latents: int, n_active: int,
                 model.decoder.copy_(torch.nn.functional.normalize(model.decoder, dim=1))
             progress.advance(1)
     with torch.no_grad():
-        model.bias *= scale
+        model.bias.mul_(scale)
     return model.requires_grad_(False)

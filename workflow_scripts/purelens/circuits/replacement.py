@@ -129,11 +129,13 @@ class Replacement:
         nothing = np.zeros(0, dtype=int)
         self.copied_behind = None
         expected = self._run(images, [nothing, nothing])
-        close = {"rtol": 1e-3, "atol": 1e-4 * float(expected.abs().max())}
+        tolerance = 1e-4 * float(expected.abs().max())
         for name in reversed(self._modules_up_to_lower_layer(images)[-MOST_TRIES:]):
             self.copied_behind = name
             with suppress(Exception):  # networks fail in their own ways where sizes of batches differ
-                if len(images) == 2 and torch.allclose(self._run(images, [nothing, nothing]), expected, **close):
+                if len(images) == 2 and torch.allclose(
+                    self._run(images, [nothing, nothing]), expected, 1e-3, tolerance
+                ):
                     return name
         return None
 
