@@ -88,6 +88,20 @@ def learned_dictionaries(wildcards: Names) -> list[str]:
     return [path("dictionaries", **names)] if layer in made else []
 
 
+def selectivity_table(wildcards: Names) -> list[str]:
+    """Summary of the causal selectivity of a layer, where the study asks for it."""
+    made = settings.evaluation.selectivity_neurons
+    return [path("selectivity_summary", **dict(wildcards.items()))] if made else []
+
+
+def planted_table(wildcards: Names) -> list[str]:
+    """Summary of the planted neurons of a layer, where the study asks for them."""
+    made = settings.layers_of(settings.planted)
+    names = dict(wildcards.items())
+    layer = f"{wildcards.model}/{wildcards.layer}"
+    return [path("planted_summary", **names)] if layer in made else []
+
+
 def log_path(name: str) -> str:
     """Log of a rule's job: one file for each combination of its wildcards."""
     return path("log", name=study.log_name(name))

@@ -24,6 +24,8 @@ STAGES = {
     "polysemanticity": f"{LAYER}/polysemanticity.h5",
     "interpretability": f"{LAYER}/interpretability.csv",
     "alignment": f"{LAYER}/alignment.csv",
+    "monosemanticity": f"{LAYER}/monosemanticity.csv",
+    "selectivity": f"{LAYER}/selectivity.csv",
     "projections": f"{LAYER}/projections.h5",
     "image_embeddings": "results/scenes/image_embeddings/scene_clip.h5",
     "concepts": "results/scenes/concepts/words.h5",

@@ -22,14 +22,16 @@ PREPARE = {"dataset": 2, "model": 2}
 REPORT = {"pages": 2, "explorer": 1}
 AFTER_EXPLANATIONS = {"simulate": 2, "ablate": 2, **REPORT}
 AFTER_CONCEPTS = {"explain": 2, **AFTER_EXPLANATIONS}
-EMBEDDED_IMAGES = {"image_embeddings": 2, "concepts": 2, **AFTER_CONCEPTS}
+EMBEDDED_IMAGES = {"image_embeddings": 2, "concepts": 2, "monosemanticity": 2, **AFTER_CONCEPTS}
 CONCEPTS = {**EMBEDDED_IMAGES, "concepts": 4}  # those of labels too
+SCORES = {"monosemanticity": 2, "selectivity": 2}
 ASSIGNMENTS = {"assignments": 2, **AFTER_CONCEPTS}
 AFTER_EMBEDDINGS = {
     **ASSIGNMENTS,
     "virtual_neurons": 2,
     "interpretability": 2,
     "alignment": 2,
+    **SCORES,
     "neuron_figures": 2,
     "layer_figures": 2,
 }
@@ -37,7 +39,14 @@ AFTER_PATCHES = {"embeddings": 2, **AFTER_EMBEDDINGS}
 AFTER_RELEVANCES = {"projections": 2, "polysemanticity": 2, **AFTER_EMBEDDINGS}
 AFTER_NEURONS = {"relevances": 2, "patches": 2, **AFTER_PATCHES, **AFTER_RELEVANCES}
 AFTER_ACTIVATIONS = {"network_dissection": 2, **AFTER_NEURONS}
-AFTER_CLUSTERS = {"virtual_neurons": 2, "interpretability": 2, "neuron_figures": 2, "layer_figures": 2, **ASSIGNMENTS}
+AFTER_CLUSTERS = {
+    "virtual_neurons": 2,
+    "interpretability": 2,
+    **SCORES,
+    "neuron_figures": 2,
+    "layer_figures": 2,
+    **ASSIGNMENTS,
+}
 LENS_REPORT = {"lens_pages": 1, "explorer": 1}
 LENS_TABLES = {"replacements": 1, "segmentation": 1, **LENS_REPORT}
 AFTER_WORDS = {"replacements": 1, "discovery": 1, "attacks": 1, **LENS_REPORT}
@@ -125,7 +134,7 @@ def edit(file: str, old: str, new: str) -> Callable[[Path], None]:
     return apply
 
 
-DECISIONS = {"polysemanticity": 2, **REPORT}
+DECISIONS = {"polysemanticity": 2, **SCORES, **REPORT}
 
 CODE_EDITS = {
     "a comment": (edit("numerics/clustering.py", r"\A", "# a comment\n"), {}),

@@ -45,6 +45,7 @@ PureLens.neuron = {
     const facts = [
       ["references", whole.lines[row].n], ...this.decision(table, row), ["gap", PureLens.number(this.clustering.gap)],
       ["silhouette", PureLens.number(this.clustering.silhouette)],
+      ["agreement with the splits of half of the references", PureLens.number(this.clustering.stability, 2)],
       ["virtual neurons have the largest silhouette", table.virtual_neurons[row] || "–"],
       [`alignment with ${this.layer.facts.embedders[0]}`, PureLens.number(table.alignment[row], 2)],
     ];

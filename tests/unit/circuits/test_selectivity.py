@@ -97,7 +97,7 @@ def test_what_drives_one_part_alone_is_selective() -> None:
         assert right["other"] == 0
         assert right["selectivity"] == pytest.approx(0.75)
         assert right["control_selectivity"] == 0
-        assert abs(float(rows["random", share]["selectivity"])) < 0.35
+        assert abs(float(str(rows["random", share]["selectivity"]))) < 0.35
     assert not any(method == "none" for method, _ in rows)
 
 

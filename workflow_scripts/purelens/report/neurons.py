@@ -32,6 +32,8 @@ class Neuron:
         (methods, numbers of clusters, n) virtual neuron of each.
     silhouette
         (methods, numbers of clusters) mean silhouette of the references.
+    stability
+        (methods, numbers of clusters) agreement with the splits of every other reference.
     relevance
         (n, C_lower) for each lower layer.
     """
@@ -44,6 +46,7 @@ class Neuron:
     points: np.ndarray
     label: np.ndarray
     silhouette: np.ndarray
+    stability: np.ndarray
     relevance: dict[str, np.ndarray]
 
 
@@ -54,7 +57,7 @@ def neurons(files: LayerFiles) -> Iterator[Neuron]:
     for start in range(0, len(numbers), SLAB_NEURONS):
         rows = slice(start, start + SLAB_NEURONS)
         ids, label = files.clusters["reference_id"][rows], files.clusters["label"][:, :, rows]
-        silhouette = files.clusters["silhouette"][:, :, rows]
+        measures = {name: files.clusters[name][:, :, rows] for name in ("silhouette", "half_stability")}
         box, heat = files.patches["box"][rows], files.patches["heat"][rows]
         points = files.plane["position"][rows]
         relevance = {
@@ -70,7 +73,8 @@ def neurons(files: LayerFiles) -> Iterator[Neuron]:
                 heat=heat[place, :n],
                 points=points[place, :n],
                 label=label[:, :, place, :n],
-                silhouette=silhouette[:, :, place],
+                silhouette=measures["silhouette"][:, :, place],
+                stability=measures["half_stability"][:, :, place],
                 relevance={lower: values[place, :n] for lower, values in relevance.items()},
             )
 
@@ -159,6 +163,7 @@ def neuron_data(
             method: {
                 str(k): _clustering(neuron, files, number, place, n_circuit)
                 | {"gap": rounded(gap[number, place]), "silhouette": rounded(neuron.silhouette[number, place])}
+                | {"stability": rounded(neuron.stability[number, place])}
                 for place, k in enumerate(files.n_clusters)
             }
             for number, method in enumerate(files.methods)

@@ -10,6 +10,7 @@ import numpy as np
 from purelens.circuits.methods import RANDOM
 from purelens.progress import Progress
 from purelens.report.data import write_data
+from purelens.report.evidence import EvidenceFiles, evidence
 from purelens.report.layer_files import LayerArtifacts, LayerFiles, LayerTables, WordFiles, open_layer
 from purelens.report.layers import all_gaps, concept_table, layer_facts, layer_table, neuron_line
 from purelens.report.neurons import Neuron, neuron_data, neurons, shown
@@ -60,6 +61,7 @@ class LayerName:
 
 
 DEFAULT_SETTINGS = PageSettings()
+NO_EVIDENCE = EvidenceFiles()
 
 
 def pages(
@@ -71,6 +73,7 @@ def pages(
     name: LayerName,
     embedders: list[str],
     settings: PageSettings = DEFAULT_SETTINGS,
+    evidence_files: EvidenceFiles = NO_EVIDENCE,
 ) -> None:
     """Write what the explorer shows of a layer.
 
@@ -91,6 +94,8 @@ def pages(
         Names of the embedding models; the first one judges the neurons in the grid.
     settings
         What is shown.
+    evidence_files
+        Summaries of the rules ``monosemanticity``, ``selectivity`` and ``planted_scores``.
     """
     with replace_folder_when_whole(folder) as made, open_layer(artifacts) as files:
         gaps = all_gaps(files, read_table(tables.interpretability_csv), embedders[0])
@@ -103,6 +108,7 @@ def pages(
         facts = vars(name) | {"embedders": embedders, "k": settings.n_clusters, "key": name.key}
         facts |= {"random_gaps": _random_gaps(files, gaps, settings.n_clusters)}
         facts |= layer_facts(files, card, summaries) | _facts_in_words(word_files)
+        facts |= {"evidence": evidence(evidence_files)}
         words = _words(word_files)
         lines = _Pages(files, Album(made, settings), name.key, words, settings).write(gaps)
         facts["examples"] = _examples(table, lines, str(settings.n_clusters))
