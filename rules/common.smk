@@ -3,6 +3,7 @@
 import atexit
 import logging
 import sys
+from collections.abc import Callable
 
 checkout = str(Path(workflow.basedir) / "workflow_scripts")
 sys.path.insert(0, checkout)
@@ -65,10 +66,22 @@ def embedding_paths(wildcards: Names) -> list[str]:
     ]
 
 
-def decisions(wildcards: Names) -> list[str]:
-    """Artifact of the test of the neurons of a layer, where there is one."""
-    made = settings.virtual_neurons.joint
-    return [path("polysemanticity", **dict(wildcards.items()))] if made else []
+def of_layer(
+    artifact: str, is_made: Callable[[str], bool]
+) -> Callable[[Names], list[str]]:
+    """Input function: an artifact of the layer of a job, if the study makes it for that MODEL/LAYER."""
+
+    def paths(wildcards: Names) -> list[str]:
+        layer = f"{wildcards.model}/{wildcards.layer}"
+        return [path(artifact, **dict(wildcards.items()))] if is_made(layer) else []
+
+    return paths
+
+
+with_dictionaries = settings.layers_of(settings.dictionaries)
+with_planted = settings.layers_of(settings.planted)
+decisions = of_layer("polysemanticity", lambda _: settings.virtual_neurons.joint)
+learned_dictionaries = of_layer("dictionaries", with_dictionaries.__contains__)
 
 
 def image_embedding_paths(wildcards: Names) -> list[str]:
@@ -78,28 +91,6 @@ def image_embedding_paths(wildcards: Names) -> list[str]:
         path("image_embeddings", **names, embedder=name)
         for name in settings.patch_embedders
     ]
-
-
-def learned_dictionaries(wildcards: Names) -> list[str]:
-    """Artifact of the dictionaries of a layer, where the study asks for them."""
-    made = settings.layers_of(settings.dictionaries)
-    names = dict(wildcards.items())
-    layer = f"{wildcards.model}/{wildcards.layer}"
-    return [path("dictionaries", **names)] if layer in made else []
-
-
-def selectivity_table(wildcards: Names) -> list[str]:
-    """Summary of the causal selectivity of a layer, where the study asks for it."""
-    made = settings.evaluation.selectivity_neurons
-    return [path("selectivity_summary", **dict(wildcards.items()))] if made else []
-
-
-def planted_table(wildcards: Names) -> list[str]:
-    """Summary of the planted neurons of a layer, where the study asks for them."""
-    made = settings.layers_of(settings.planted)
-    names = dict(wildcards.items())
-    layer = f"{wildcards.model}/{wildcards.layer}"
-    return [path("planted_summary", **names)] if layer in made else []
 
 
 def log_path(name: str) -> str:

@@ -22,9 +22,14 @@ rule pages:
             interpretability_summary_csv=path("interpretability_summary"),
             alignment_csv=path("alignment"),
             alignment_summary_csv=path("alignment_summary"),
-            monosemanticity_summary_csv=path("monosemanticity_summary"),
-            selectivity_summary_csv=selectivity_table,
-            planted_summary_csv=planted_table,
+            monosemanticity_summary_csv=of_layer(
+                "monosemanticity_summary", lambda _: True
+            ),
+            selectivity_summary_csv=of_layer(
+                "selectivity_summary",
+                lambda _: settings.evaluation.selectivity_neurons > 0,
+            ),
+            planted_summary_csv=of_layer("planted_summary", with_planted.__contains__),
             explanations_h5=explain.artifact("explanations"),
             scores_csv=explain.artifact("scores"),
             scores_summary_csv=explain.artifact("scores_summary"),

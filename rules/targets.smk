@@ -38,11 +38,8 @@ def layer_targets(names: dict[str, str]) -> list[str]:
     ]
     kinds = judged if settings.patch_embedders else []
     kinds += ["polysemanticity_table"] if settings.virtual_neurons.joint else []
-    kinds += (
-        ["planted_figure"]
-        if f"{names['model']}/{names['layer']}" in settings.layers_of(settings.planted)
-        else []
-    )
+    layer = f"{names['model']}/{names['layer']}"
+    kinds += ["planted_figure"] if layer in with_planted else []
     kinds += ["selectivity_summary"] if settings.evaluation.selectivity_neurons else []
     kinds += ["neuron_figures"] if settings.figures.neurons else []
     kinds += ["scores_summary", "ablation"] if explain.explainers else []

@@ -166,6 +166,10 @@ CODE_EDITS = {
         edit("circuits/alignment.py", r"dtype=bool\), k=1", "dtype=bool), k=2"),
         {"alignment": 2, "layer_figures": 2, **REPORT},
     ),
+    "what is replaced beside a circuit": (
+        edit("circuits/selectivity.py", "NEAREST = 5", "NEAREST = 6"),
+        {"selectivity": 2, **REPORT},
+    ),
     "the look of the explorer": (edit("../report/explorer.css", "scrollbar-gutter: stable;", ""), {"explorer": 1}),
     "the data of the explorer": (edit("report/neurons.py", "SLAB_NEURONS = 16", "SLAB_NEURONS = 8"), REPORT),
     "the LRP rule": (
@@ -208,7 +212,15 @@ KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     ),
     "planted neurons": (
         {"planted": {"layers": ["scene_cnn/layer3"]}},
-        {"planted": 1, "planted_scores": 1, "planted_figure": 1},
+        {"planted": 1, "planted_scores": 1, "planted_figure": 1, **one(REPORT)},
+    ),
+    "dictionaries": (
+        {"dictionaries": {"layers": ["scene_cnn/layer3"], "latents": 8, "active": 2}},
+        {"dictionaries": 1, **one({**AFTER_CLUSTERS, "alignment": 2})},
+    ),
+    "neurons whose circuits are switched off": (
+        {"evaluation/selectivity_neurons": 3},
+        {"selectivity": 2, **REPORT},
     ),
     "what ranks the references": ({"reference_criterion": "mean"}, {"activations": 2, **AFTER_ACTIVATIONS}),
     "shortcuts kept": ({"relevances/skip_channels": "keep"}, {"relevances": 2, **AFTER_RELEVANCES}),
@@ -244,14 +256,15 @@ KEY_EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     "normalization of relevances": ({"relevances/normalize": "none"}, {"relevances": 2, **AFTER_RELEVANCES}),
     "bootstrap": (
         {"evaluation/bootstrap": 201},
-        {"interpretability": 2, "alignment": 2, "layer_figures": 2, "simulate": 2, "ablate": 2, **LENS_TABLES, **REPORT},
+        {"interpretability": 2, "alignment": 2, **SCORES, "layer_figures": 2, "simulate": 2, "ablate": 2}
+        | {**LENS_TABLES, **REPORT},
     ),
     "sizes in the explorer": ({"report/image_size": 100}, {**REPORT, **LENS_REPORT}),
     "seed of everything": ({"seed": 1}, {**EVERYTHING, "dataset": 1}),
     "an embedder added": (
         {"embedders/another": {"source": "network", "architecture": "torchvision:squeezenet1_1", "weights": "random"}
          | {"layer": "features.3", "size": 32}},
-        {"embeddings": 2, **AFTER_EMBEDDINGS, "layer_figures": 4},  # two more, and the old ones anew
+        {"embeddings": 2, "image_embeddings": 2, **AFTER_EMBEDDINGS, "layer_figures": 4},  # two more, and the old ones anew
     ),
     "a layer added": (
         {"models/net/layers": {"layer3": {"neurons": ["0-3"]}, "layer2": {"neurons": [1]}}},

@@ -82,7 +82,7 @@ PureLens.overview = {
   },
 
   correlations(layer, color) {
-    const rows = this.rows(layer, "alignment", "pooled");
+    const rows = this.rows(layer, "alignment", "neuron");
     return {
       traces: [this.dots(rows, "Pearson's r", color("--c0"), "circle")],
       layout: { yaxis: { autorange: "reversed" }, xaxis: { rangemode: "tozero" } },

@@ -38,7 +38,8 @@ def alignment(
     summary_csv
         ``neuron``: the mean of those; ``pooled``: the correlation over all pairs of all neurons; ``group``: the mean over
         disjoint random groups of neurons, as published; and the mean difference from the correlation of activations, neuron by
-        neuron. With standard errors and intervals, over neurons but for the groups.
+        neuron. With standard errors and intervals, over neurons but for the groups. ``neurons_each``: how many neurons each
+        correlation is of; 1 of a group says that there were no more neurons than groups.
     embedders
         Names of the embedding models, in the order of ``embeddings``.
     intervals
@@ -140,9 +141,9 @@ def _summaries(
     groups = np.array_split(order, min(n_groups, max(len(used), 1)))
     by_group = correlations(np.stack([used[group].sum(axis=0) for group in groups]))
     return {
-        "neuron": vars(estimate(correlation, intervals)),
-        "pooled": _pooled(used, intervals),
-        "group": vars(estimate(by_group, intervals)),
+        "neuron": {**vars(estimate(correlation, intervals)), "neurons_each": 1},
+        "pooled": {**_pooled(used, intervals), "neurons_each": len(used)},
+        "group": {**vars(estimate(by_group, intervals)), "neurons_each": len(used) / len(groups)},
     }
 
 

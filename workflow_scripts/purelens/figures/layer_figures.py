@@ -132,18 +132,22 @@ def _draw_gaps(axes: Axes, table: pd.DataFrame, embedder: str) -> None:
 
 
 def _draw_correlations(axes: Axes, table: pd.DataFrame, embedder: str) -> None:
-    chosen = table[table["quantity"] == "pooled"]
-    methods = in_order(list(chosen["method"].unique()))
-    rows = chosen.set_index("method").loc[methods].reset_index()
+    means = table[table["quantity"] == "neuron"].set_index("method")
+    methods = in_order(list(means.index))
+    rows = means.loc[methods].reset_index()
+    pooled = table[table["quantity"] == "pooled"].set_index("method")["mean"].reindex(methods)
     x = np.arange(len(methods))
     axes.bar(x, rows["mean"], width=0.6, color=[PALETTE[0] if m.startswith(PURE) else "0.72" for m in methods])
     _bars(axes, x, rows, fmt="none", color="0.2")
-    for place, (value, high) in enumerate(zip(rows["mean"], rows["high"], strict=True)):
-        axes.annotate(
-            f"{value:.2f}", (place, max(value, high, 0)), xytext=(0, 4), textcoords="offset points", ha="center"
-        )
+    axes.plot(
+        x, pooled, "D", color="white", markeredgecolor="0.2", markersize=5, label="all pairs of all neurons pooled"
+    )
+    for place, (value, *others) in enumerate(zip(rows["mean"], rows["high"], pooled, strict=True)):
+        top = np.nanmax([value, *others, 0])
+        axes.annotate(f"{value:.2f}", (place, top), xytext=(0, 5), textcoords="offset points", ha="center")
     axes.axhline(0, color="0.6", linewidth=0.8)
     axes.set_xticks(x, [_label(m, embedder) for m in methods], size=8.5)
     axes.set_title(f"alignment with {embedder}")
-    axes.set_ylabel("Pearson's r of distances")
+    axes.set_ylabel("Pearson's r of distances, neuron by neuron")
     axes.margins(y=0.15)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.16))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from purelens.circuits.methods import ACTIVATIONS, ALL, CHOSEN, JOINT, POLYSEMANTIC
+from purelens.circuits.methods import ACTIVATIONS, ALL, CHOSEN, JOINT, POLYSEMANTIC, PURE
 from purelens.circuits.planted_scores import CEILING
 from purelens.circuits.planted_sets import CONTROL, EQUAL
 from purelens.storage.tables import read_table
@@ -24,13 +24,17 @@ class EvidenceFiles:
     planted_summary_csv: Sequence[str] = ()
 
 
-def evidence(files: EvidenceFiles) -> list[str]:
+def evidence(files: EvidenceFiles, distances: pd.DataFrame, n_clusters: int) -> list[str]:
     """Say what the scores of a layer show.
 
     Parameters
     ----------
     files
         The summaries.
+    distances
+        Summary of the rule ``interpretability``.
+    n_clusters
+        Number of virtual neurons that is shown first.
 
     Returns
     -------
@@ -44,7 +48,29 @@ def evidence(files: EvidenceFiles) -> list[str]:
         sentences += _of_monosemanticity(read_table(path))
     for path in files.selectivity_summary_csv:
         sentences += _of_selectivity(read_table(path))
+    sentences += _of_gaps(distances[distances["n_clusters"] == n_clusters])
     return [sentence for sentence in sentences if sentence]
+
+
+def _of_gaps(table: pd.DataFrame) -> list[str | None]:
+    """Compare splits by circuits with splits by activations, neuron by neuron."""
+    sentences: list[str | None] = []
+    for embedder in table["embedder"].unique():
+        told = [
+            f"{method} {_interval(row, 3)}"
+            for method in table["method"].unique()
+            if method == JOINT or method.startswith(PURE)
+            if (row := _row(table, _gap_over_activations(method, embedder))) is not None
+        ]
+        if told:
+            sentences.append(
+                f"Gap less that of a split by activations, mean over neurons ({embedder}): {', '.join(told)}"
+            )
+    return sentences
+
+
+def _gap_over_activations(method: str, embedder: str) -> dict[str, str]:
+    return {"method": method, "embedder": embedder, "quantity": f"gap over {ACTIVATIONS}"}
 
 
 def _of_planted(table: pd.DataFrame) -> list[str | None]:

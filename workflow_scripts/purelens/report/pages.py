@@ -108,7 +108,7 @@ def pages(
         facts = vars(name) | {"embedders": embedders, "k": settings.n_clusters, "key": name.key}
         facts |= {"random_gaps": _random_gaps(files, gaps, settings.n_clusters)}
         facts |= layer_facts(files, card, summaries) | _facts_in_words(word_files)
-        facts |= {"evidence": evidence(evidence_files)}
+        facts |= {"evidence": evidence(evidence_files, summaries["interpretability"], settings.n_clusters)}
         words = _words(word_files)
         lines = _Pages(files, Album(made, settings), name.key, words, settings).write(gaps)
         facts["examples"] = _examples(table, lines, str(settings.n_clusters))
