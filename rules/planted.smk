@@ -37,6 +37,7 @@ rule planted:
         pairs=settings.planted.pairs,
         triples=settings.planted.triples,
         controls=settings.planted.controls,
+        reference_criterion=settings.reference_criterion,
         seed=settings.seed,
         device=settings.device,
         batch_size=settings.batch_size,

@@ -137,3 +137,58 @@ def test_other_criteria(small: dict[str, Any], run_stage: Callable[..., str], cr
     with h5py.File(path) as file:
         ranked = torch.from_numpy(file["mean" if criterion == "mean" else "max"][...])
         assert file["reference_id"][...].tolist() == circuits.references(ranked, 7)
+
+
+def test_relevance_is_for_the_predicted_class(small: dict[str, Any], run_stage: Callable[..., str]) -> None:
+    path = run_stage(activations, layer=LayerView(LAYER), n_references=7, reference_criterion="relevance")
+    network, images = load_network(*small["model"]), images_of(small)
+    expected = []
+    for image in images:
+        kept: list[torch.Tensor] = []
+        layer = network.module.get_submodule(LAYER)
+
+        def keep(_: object, __: object, output: torch.Tensor, kept: list[torch.Tensor] = kept) -> torch.Tensor:
+            kept.append(output.detach().requires_grad_())
+            return kept[0] * 1
+
+        handle = layer.register_forward_hook(keep)
+        with torch.enable_grad():
+            logits = network.module(image[None])[0]
+            gradient = torch.autograd.grad(logits[logits.argmax()], kept)[0]
+        handle.remove()
+        expected.append((kept[0] * gradient).sum(dim=(2, 3))[0].detach())
+    ranked = torch.stack(expected)
+    with h5py.File(path) as file:
+        ids, values = file["reference_id"][...], file["reference_value"][...]
+        order = torch.sort(ranked, dim=0, descending=True)[0][:7].T.clamp(min=0)
+        np.testing.assert_allclose(values, order, atol=1e-4 * float(order.max()))
+        for neuron in range(0, 64, 9):
+            own = ids[neuron][ids[neuron] >= 0]
+            np.testing.assert_allclose(ranked[own, neuron], values[neuron, : len(own)], atol=1e-4 * float(order.max()))
+        plain = run_stage_max(small, path)
+        np.testing.assert_allclose(file["max"][...], plain, rtol=1e-5)
+
+
+def run_stage_max(small: dict[str, Any], path: str) -> np.ndarray:
+    activations(**small, activations_h5=f"{path}.max.h5", layer=LayerView(LAYER), n_references=7)
+    with h5py.File(f"{path}.max.h5") as file:
+        return file["max"][...]
+
+
+def test_relevance_needs_classes(small: dict[str, Any], tmp_path: Path) -> None:
+    network = tmp_path / "features.py"
+    network.write_text(
+        "import torch\n\n\nclass Net(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.conv = torch.nn.Conv2d(3, 4, 3)\n\n    def forward(self, x):\n        return self.conv(x)\n\n\n"
+        "def net():\n    return Net()\n"
+    )
+    paths: dict[str, Any] = {
+        "images_h5": small["images_h5"],
+        "model": (f"{tmp_path}/m.safetensors", f"{tmp_path}/m.json"),
+    }
+    make_model(paths, "random", f"{network}:net", {})
+    with pytest.raises(UserError, match="one output for each class"):
+        activations(
+            **paths, activations_h5=f"{tmp_path}/a.h5", layer=LayerView("conv"), n_references=2,
+            reference_criterion="relevance",
+        )  # fmt: skip

@@ -10,6 +10,7 @@ import torch
 from purelens.circuits.replacement import Replacement
 from purelens.circuits.selectivity import (
     SHARES,
+    Measured,
     Neuron,
     area,
     discriminative,
@@ -130,7 +131,7 @@ def test_tables_of_the_small_study(wounded: dict[str, Any], study: dict[str, Any
     selectivity(
         **wounded, relevances_h5=study["relevances"], virtual_neurons_h5=study["virtual_neurons"],
         polysemanticity_h5=[], selectivity_csv=out[0], summary_csv=out[1], layer=LayerView("layer3"),
-        lower_layer="layer3.0", n_clusters=2, neurons=4, intervals=Intervals(bootstrap=100),
+        measured=Measured("layer3.0", n_clusters=2, neurons=4), intervals=Intervals(bootstrap=100),
     )  # fmt: skip
     table, summary = read_table(out[0]), read_table(out[1])
     assert table.neuron.nunique() == 4

@@ -86,6 +86,9 @@ def test_ready_studies_are_valid(path: Path) -> None:
         ),
         ("planted/layers", "layer3", ["planted.layers: no layer 'layer3'"]),
         ("planted/pairs", 0, ["planted.pairs"]),
+        ("dictionaries/layers", "cnn", ["dictionaries.layers: no layer 'cnn'"]),
+        ("dictionaries/active", 65, ["dictionaries.active: 65 of 64 latents"]),
+        ("evaluation/selectivity_neurons", -1, ["evaluation.selectivity_neurons"]),
         ("reference_criterion", "largest", ["reference_criterion", "'preactivation'"]),
         ("virtual_neurons/false_discovery_rate", 0, ["virtual_neurons.false_discovery_rate"]),
         ("virtual_neurons", {"n_clusters": [2, 2]}, ["the same value twice"]),
@@ -217,6 +220,7 @@ def test_the_home_folder_is_not_a_folder_of_that_name(study: dict[str, Any], mon
 
 def test_a_study_of_nothing(study: dict[str, Any]) -> None:
     study.pop("planted")
+    study.pop("dictionaries")
     assert load_config({**study, "models": {}}).lens.models
     with pytest.raises(UserError, match="there is nothing to study; give models, or lens.models"):
         load_config({**study, "models": {}, "lens": {}})

@@ -6,14 +6,14 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from purelens.circuits.neuron_kinds import MAX, MEAN, functions_before
+from purelens.circuits.neuron_kinds import MAX, MEAN, RELEVANCE, functions_before
 from purelens.circuits.topk import References
 from purelens.data.dataset import Images, open_images
 from purelens.errors import UserError, listed
 from purelens.networks.batching import choose_device, filled, in_batches
 from purelens.networks.final_function import BOUNDED
 from purelens.networks.loading import Network, load_network
-from purelens.networks.subnetwork import LayerView, Segment
+from purelens.networks.subnetwork import LayerView, Segment, find_layer
 from purelens.progress import Progress
 from purelens.storage.artifacts import Writer
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
@@ -49,7 +49,8 @@ def activations(
     reference_criterion
         What ranks the images of a neuron: ``max``, the largest activation over positions, as published; ``mean``;
         ``preactivation``, the largest value that the layer's activation function is given. Where that function has a ceiling,
-        what it is given is ranked in any case.
+        what it is given is ranked by ``max`` and ``mean`` too. ``relevance``: the relevance of the neuron for the class that
+        the network predicts, activation times gradient, added up over positions.
     storage
         ``half`` or ``single``: store large tables in 16 or in 32 bits.
     execution
@@ -58,11 +59,13 @@ def activations(
     Raises
     ------
     UserError
-        If an activation is NaN or infinite (with layer, neuron and image), or there are fewer images than references.
+        If an activation is NaN or infinite (with layer, neuron and image), there are fewer images than references, or the
+        network has no output for each class and images are ranked by relevance.
 
     Notes
     -----
-    Dreyer et al. 2024, section 3. At the ceiling of a ReLU6 hundreds of images tie, and would be ranked by their numbers.
+    Dreyer et al. 2024, section 3; by relevance, RelMax of Achtibat et al. 2023, with gradient times activation. At the ceiling
+    of a ReLU6 hundreds of images tie, and would be ranked by their numbers.
     """
     device = choose_device(execution.device)
     network = load_network(*model, device)
@@ -136,6 +139,8 @@ class Pooling:
 
     def __call__(self, pixels: np.ndarray) -> Pooled:
         """Pool the activations on images (b, S, S, 3) uint8."""
+        if self._criterion == RELEVANCE:
+            return self._by_relevance(self._network.prepare(pixels))
         with torch.inference_mode():
             output, _ = self._segment.forward(self._network.prepare(pixels))
             neurons = self.layer.maps(output)
@@ -144,6 +149,31 @@ class Pooling:
             mean = maps.mean(dim=-1)
             largest = maps.amax(dim=-1) if self._segment.function else value
             return Pooled(mean, largest, neurons.mean(dim=-1) if self._criterion == MEAN else value, position)
+
+    def _by_relevance(self, images: torch.Tensor) -> Pooled:
+        """Pool the activations on images (b, 3, S, S), and rank them by what the neurons do for the predicted class."""
+        seen: list[torch.Tensor] = []
+
+        def cut(_: torch.nn.Module, __: object, output: torch.Tensor) -> torch.Tensor:
+            seen.append(output.detach().clone().requires_grad_())
+            # the network goes on with a copy: an in-place operation behind the layer would overwrite the leaf
+            return seen[-1].clone()
+
+        handle = find_layer(self._network.module, self.layer.name).register_forward_hook(cut)
+        try:
+            with torch.enable_grad():
+                outputs = self._network.module(images)
+        finally:
+            handle.remove()
+        if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2 or len(seen) != 1:
+            raise UserError(
+                "reference_criterion: relevance needs a network with one output for each class, and a layer that runs once; "
+                "take max, mean or preactivation"
+            )
+        (gradient,) = torch.autograd.grad(outputs.amax(dim=1).sum(), seen)
+        neurons = self.layer.maps(seen[0].detach())
+        relevance = self.layer.maps(seen[0].detach() * gradient)
+        return Pooled(neurons.mean(dim=-1), neurons.amax(dim=-1), relevance.sum(dim=-1), relevance.argmax(dim=-1))
 
 
 def _stream(

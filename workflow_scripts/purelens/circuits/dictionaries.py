@@ -14,6 +14,7 @@ from purelens.circuits.dictionary_models import (
     learn_sparse_autoencoder,
 )
 from purelens.circuits.topk import References
+from purelens.config.planted import MOST_VECTORS
 from purelens.data.dataset import Images, open_images
 from purelens.errors import UserError
 from purelens.networks.batching import choose_device, filled, in_batches
@@ -25,9 +26,6 @@ from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 from purelens.storage.schemas import SINGLE
 
 logger = logging.getLogger("purelens")
-
-MOST_VECTORS = 65_536
-"""Activation vectors that dictionaries are learned from: as many as fit in memory, whatever the number of images."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,29 @@ def dictionaries(
 
 
 def learn(vectors: np.ndarray, sizes: Sizes, seed: int, layer: str) -> dict[str, Dictionary]:
-    """Learn all dictionaries of activation vectors (r, C), by name."""
+    """Learn all dictionaries of a layer.
+
+    Parameters
+    ----------
+    vectors
+        (r, C) activations.
+    sizes
+        Number of latents.
+    seed
+        Seed of the starts.
+    layer
+        Name of the layer, for messages.
+
+    Returns
+    -------
+    dict
+        Dictionaries by their names.
+
+    Raises
+    ------
+    UserError
+        If no activation is above zero.
+    """
     if not (vectors > 0).any():
         raise UserError(f"dictionaries: layer {layer!r} is never active; there is nothing to learn from")
     if (vectors < 0).any():

@@ -11,6 +11,9 @@ MEAN = "mean"
 PREACTIVATION = "preactivation"
 """The largest value over positions of what the layer's activation function is given."""
 
+RELEVANCE = "relevance"
+"""The relevance of the neuron for the class that the network predicts (RelMax, Achtibat et al. 2023)."""
+
 
 def functions_before(criterion: str) -> frozenset[str]:
     """List the activation functions whose input stands for the neuron.
@@ -20,6 +23,6 @@ def functions_before(criterion: str) -> frozenset[str]:
     Parameters
     ----------
     criterion
-        ``max``, ``mean`` or ``preactivation``.
+        ``max``, ``mean``, ``preactivation`` or ``relevance``.
     """
     return ACTIVATION_FUNCTIONS if criterion == PREACTIVATION else BOUNDED

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from purelens.circuits.attribution import open_attribution
-from purelens.circuits.neuron_kinds import PREACTIVATION, functions_before
+from purelens.circuits.neuron_kinds import MAX, MEAN, PREACTIVATION, RELEVANCE, functions_before
 from purelens.circuits.pairs import Pairs
 from purelens.circuits.planted_sets import PlantedSet, Rankings, plant, rank
 from purelens.circuits.selection import neuron_ids
@@ -58,6 +58,7 @@ def planted(
     circuits: Circuits,
     neurons: str | list[int | str] = "all",
     numbers: Numbers = DEFAULT_NUMBERS,
+    reference_criterion: str = MAX,
     seed: int = 0,
     storage: str = SINGLE,
     execution: Execution = DEFAULT_EXECUTION,
@@ -76,6 +77,8 @@ def planted(
         ``all``, or numbers and ranges: the neurons that are summed.
     numbers
         How many are planted.
+    reference_criterion
+        By which the references of the neurons were ranked; those of planted neurons go by the largest activation.
     seed
         Seed of the choice.
     storage
@@ -97,8 +100,9 @@ def planted(
     network = load_network(*model, device)
     with open_images(images_h5) as images, read(activations_h5, "activations") as file:
         chosen = _candidates(file, neuron_ids(neurons, len(file["neuron"]), layer.name), seed)
-        rankings = rank(_activations(file, chosen), images.file["label"][...], len(file["reference"]))
-        largest = {int(neuron): float(file["reference_value"][int(neuron), 0]) for neuron in chosen}
+        values = _activations(file, chosen)
+        rankings = rank(values, images.file["label"][...], len(file["reference"]))
+        largest = _largest(file, values, reference_criterion)
         sets = _plant(rankings, numbers, seed, layer.name)
         before = functions_before(PREACTIVATION)
         with (
@@ -133,6 +137,13 @@ def _activations(file: Artifact, neurons: np.ndarray) -> dict[int, np.ndarray]:
     """Read the largest activation of neurons on all images: (N,) each."""
     table = file["max"].take(np.arange(len(file["image"])), neurons)
     return {int(neuron): table[:, place] for place, neuron in enumerate(neurons)}
+
+
+def _largest(file: Artifact, values: dict[int, np.ndarray], reference_criterion: str) -> dict[int, float]:
+    """Read the largest activation of each neuron, before a function with a ceiling if references were ranked by that."""
+    if reference_criterion in (MEAN, RELEVANCE):
+        return {neuron: float(of_images.max()) for neuron, of_images in values.items()}
+    return {neuron: float(file["reference_value"][neuron, 0]) for neuron in values}
 
 
 def _plant(rankings: Rankings, numbers: Numbers, seed: int, layer: str) -> list[PlantedSet]:

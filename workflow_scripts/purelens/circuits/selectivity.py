@@ -45,6 +45,25 @@ SUMMARY_COLUMNS = ("method", "n_clusters", "quantity", "mean", "standard_error",
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What is measured.
+
+    Attributes
+    ----------
+    lower_layer
+        Where neurons are replaced.
+    n_clusters
+        Number of virtual neurons k of each neuron.
+    neurons
+        Number of neurons, drawn at random: polysemantic ones first.
+    """
+
+    lower_layer: str
+    n_clusters: int = 2
+    neurons: int = 16
+
+
+@dataclass(frozen=True)
 class Neuron:
     """A neuron with the relevances of its references.
 
@@ -80,9 +99,7 @@ def selectivity(
     selectivity_csv: str,
     summary_csv: str,
     layer: LayerView,
-    lower_layer: str,
-    n_clusters: int,
-    neurons: int,
+    measured: Measured,
     intervals: Intervals,
     reference_criterion: str = MAX,
     execution: Execution = DEFAULT_EXECUTION,
@@ -101,12 +118,8 @@ def selectivity(
         other lower neurons of about the same relevance.
     summary_csv
         Means over neurons with intervals, of the area under the curve over the shares, and paired differences between methods.
-    layer, lower_layer
-        The layer, and where neurons are replaced.
-    n_clusters
-        Number of virtual neurons of each neuron.
-    neurons
-        Number of neurons, drawn at random: polysemantic ones first.
+    layer, measured
+        The layer, and what is measured.
     intervals
         Settings of the bootstrap; its seed draws the neurons and the controls.
     reference_criterion
@@ -120,17 +133,17 @@ def selectivity(
     those of even rank. Lower neurons are ordered by the difference of the virtual neuron's circuit from that of all others.
     """
     network = load_network(*model, choose_device(execution.device))
-    before = functions_before(reference_criterion)
+    before, lower_layer = functions_before(reference_criterion), measured.lower_layer
     with open_images(images_h5) as images:
         with Segment(network.module, layer.name, [lower_layer], before) as segment:
             layer, _ = segment.resolve(layer, images.size)
         with Segment(network.module, layer.name, (), before) as segment:
             replacement = Replacement(network, images, segment, layer, layer.of(lower_layer), execution.batch_size)
-            chosen, polysemantic = _chosen(virtual_neurons_h5, polysemanticity_h5, neurons, intervals.seed)
+            chosen, polysemantic = _chosen(virtual_neurons_h5, polysemanticity_h5, measured.neurons, intervals.seed)
             rows = []
             with Progress(len(chosen), "selectivity", "neurons") as progress:
-                for neuron in _neurons(relevances_h5, virtual_neurons_h5, lower_layer, n_clusters, chosen):
-                    rows += measure(neuron, replacement, n_clusters, intervals.seed)
+                for neuron in _neurons(relevances_h5, virtual_neurons_h5, measured, chosen):
+                    rows += measure(neuron, replacement, measured.n_clusters, intervals.seed)
                     progress.advance(1)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.insert(1, "polysemantic", table["neuron"].isin(polysemantic))
@@ -154,12 +167,11 @@ def _chosen(
     return np.sort(order[:n_neurons]), neurons[several]
 
 
-def _neurons(
-    relevances_h5: str, virtual_neurons_h5: str, lower_layer: str, n_clusters: int, rows: np.ndarray
-) -> Iterator[Neuron]:
+def _neurons(relevances_h5: str, virtual_neurons_h5: str, measured: Measured, rows: np.ndarray) -> Iterator[Neuron]:
     """Read neurons one after another."""
+    lower_layer = measured.lower_layer
     with read(relevances_h5, "relevances") as relevances, read(virtual_neurons_h5, "virtual_neurons") as clusters:
-        place = clusters["n_clusters"][...].tolist().index(n_clusters)
+        place = clusters["n_clusters"][...].tolist().index(measured.n_clusters)
         methods = {
             number: method
             for number, method in enumerate(strings(clusters["method"]))

@@ -6,6 +6,9 @@ from pydantic import AfterValidator, Field, field_validator
 
 from purelens.config.base import Section, check_unique
 
+MOST_VECTORS = 65_536
+"""Activation vectors that dictionaries are learned from: as many as fit in memory, whatever the number of images."""
+
 
 class SomeLayers(Section):
     """What is made for some layers of a study."""

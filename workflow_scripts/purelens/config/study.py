@@ -138,10 +138,10 @@ class Config(Section):
         "half", description="store activations, normalized relevances and embeddings in 16 or in 32 bits"
     )
     references: int = Field(100, ge=2, description="reference images of a neuron: those that activate it most")
-    reference_criterion: Literal["max", "mean", "preactivation"] = Field(
+    reference_criterion: Literal["max", "mean", "preactivation", "relevance"] = Field(
         "max",
-        description="what ranks the images of a neuron: its largest activation over positions, its mean activation, or the "
-        "largest value before the layer's activation function",
+        description="what ranks the images of a neuron: its largest activation over positions, its mean activation, the "
+        "largest value before the layer's activation function, or its relevance for the predicted class",
     )
     world: World = Field(World(), description="the embedded world")
     datasets: dict[Name, Dataset] = Field(description="datasets, by a name of yours", min_length=1)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from purelens.circuits.dictionaries import MOST_VECTORS
+from purelens.config.planted import MOST_VECTORS
 
 MEGABYTE = 2**20
 IMPORTS_MB = {"torch": 900, "plain": 400}
