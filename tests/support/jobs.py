@@ -1,48 +1,100 @@
-"""How many jobs of each rule follow from which, in the study of two layers of `tests/workflow/test_reruns.py`."""
+"""The jobs of the tiny study, to be called in this process: a stage with a damaged input takes no second then."""
 
-WORLD = {"world_scenes": 3, "world_cnn": 1, "world_clip": 1}
-PREPARE = {"dataset": 2, "model": 2}
-REPORT = {"pages": 2, "explorer": 1}
-AFTER_EXPLANATIONS = {"simulate": 2, "ablate": 2, **REPORT}
-AFTER_CONCEPTS = {"explain": 2, **AFTER_EXPLANATIONS}
-EMBEDDED_IMAGES = {"image_embeddings": 2, "concepts": 2, "monosemanticity": 2, **AFTER_CONCEPTS}
-CONCEPTS = {**EMBEDDED_IMAGES, "concepts": 4}  # those of labels too
-SCORES = {"monosemanticity": 2, "selectivity": 2}
-ASSIGNMENTS = {"assignments": 2, **AFTER_CONCEPTS}
-AFTER_EMBEDDINGS = {
-    **ASSIGNMENTS,
-    "virtual_neurons": 2,
-    "interpretability": 2,
-    "alignment": 2,
-    **SCORES,
-    "neuron_figures": 2,
-    "layer_figures": 2,
-}
-AFTER_PATCHES = {"embeddings": 2, **AFTER_EMBEDDINGS}
-AFTER_RELEVANCES = {"projections": 2, "polysemanticity": 2, **AFTER_EMBEDDINGS}
-AFTER_NEURONS = {"relevances": 2, "patches": 2, **AFTER_PATCHES, **AFTER_RELEVANCES}
-AFTER_ACTIVATIONS = {"network_dissection": 2, **AFTER_NEURONS}
-AFTER_CLUSTERS = {
-    "virtual_neurons": 2,
-    "interpretability": 2,
-    **SCORES,
-    "neuron_figures": 2,
-    "layer_figures": 2,
-    **ASSIGNMENTS,
-}
-LENS_REPORT = {"lens_pages": 1, "explorer": 1}
-LENS_TABLES = {"replacements": 1, "segmentation": 1, **LENS_REPORT}
-AFTER_WORDS = {"replacements": 1, "discovery": 1, "attacks": 1, **LENS_REPORT}
-AFTER_DIRECTIONS = {"words": 1, "segmentation": 1, "heatmaps": 1, **AFTER_WORDS}
-AFTER_EFFECTS = {"directions": 1, **AFTER_DIRECTIONS}
-LENS = {"effects": 1, "texts": 1, "classes": 1, **AFTER_EFFECTS}  # of one of the two sets of images
-EVERYTHING = {**WORLD, **PREPARE, **CONCEPTS, **LENS, "activations": 2, **AFTER_ACTIVATIONS}
+import importlib
+import json
+import re
+from contextlib import chdir
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from purelens.storage.provenance import RECORD, Provenance, check_lineage, recorded_path, write_record
+from purelens.workflow.job import bind, input_paths
+from purelens.workflow.seeding import seed_everything
+from support.workplace import ROOT, Workplace, contents, copy_code
+
+DUMP = """
+import json as _json
 
 
-def one(jobs: dict[str, int]) -> dict[str, int]:
-    """The same jobs of one of the two layers; there is one explorer of both."""
-    return {name: -(-n // 2) for name, n in jobs.items()}
+def _jobs(outputs, seen):
+    for path in outputs:
+        step = inputs.steps.find(path)
+        if step is not None and tuple(step.outputs) not in seen:
+            seen.add(tuple(step.outputs))
+            yield from _jobs(step.inputs.values(), seen)
+            job = next(one for one in workflow.rules if one.name == step.rule)
+            names = Wildcards(fromdict=dict(step.wildcards))
+            named = {name: item.paths(names) for name, item in job.input.items() if name != "changed"}
+            yield {"rule": step.rule, "input": named, "output": dict(zip(dict(job.output.items()), step.outputs)),
+                   "params": dict(step.params)}
 
 
-ONE_MODEL = one({"model": 2, "activations": 2, **AFTER_ACTIVATIONS})
-ONE_DATASET = {"dataset": 1, **one(CONCEPTS), **ONE_MODEL}
+from snakemake.iocontainers import Wildcards
+
+if workflow.is_main_process:
+    Path("jobs.json").write_text(_json.dumps([*_jobs(targets(), set())], default=str))
+"""
+"""What the Snakefile is lengthened by: it writes every job of a study, those that it is made from first."""
+
+
+class Named(dict[str, Any]):
+    """Inputs or params of a job, as Snakemake gives them."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of a study, which is called in the folder of its results."""
+
+    rule: str
+    input: dict[str, Any]
+    output: dict[str, str]
+    params: dict[str, Any]
+    folder: Path
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Paths of its inputs by their names, lists numbered."""
+        return input_paths(self.input)
+
+    def elsewhere(self, folder: Path) -> "Job":
+        """The job, with its outputs in another folder."""
+        return replace(self, output={name: f"{folder}/{path}" for name, path in self.output.items()})
+
+    def made(self) -> dict[str, dict[str, str]]:
+        """Digests of what it has made."""
+        return {name: contents(self.folder / path.removesuffix(RECORD)) for name, path in self.output.items()}
+
+    @property
+    def artifacts(self) -> dict[str, str]:
+        """Those of its inputs that are artifacts."""
+        return {name: path for name, path in self.files.items() if path.endswith(".h5")}
+
+    def run(self, provenance: Provenance | None = None) -> None:
+        """Do what a job does: compare the inputs with their records, call the function, write the records."""
+        script = (ROOT / f"workflow_scripts/{self.rule}.py").read_text()
+        module = re.search(rf"^from (purelens\.[\w.]+) import {self.rule}$", script, re.M)
+        assert module
+        function = getattr(importlib.import_module(module[1]), self.rule)
+        job = SimpleNamespace(input=Named(self.input), output=Named(self.output), params=self.params, threads=1)
+        with chdir(self.folder):
+            check_lineage(self.files)
+            arguments = bind(function, job, provenance or Provenance())
+            seed_everything(self.params.get("seed", 0), 1)
+            function(**arguments)
+            for path in self.output.values():
+                if not path.endswith(".h5"):
+                    write_record(recorded_path(path), provenance or Provenance())
+
+
+def jobs_of(workplace: Workplace, study: dict[str, Any], code: Path) -> list[Job]:
+    """List the jobs of a study that is in a folder."""
+    copy_code(code)
+    with (code / "Snakefile").open("a") as file:
+        file.write(DUMP)
+    run = Workplace(workplace.folder, code).snakemake(study, "-n")
+    assert run.code == 0, run.text
+    found = json.loads((workplace.folder / "jobs.json").read_text())
+    (workplace.folder / "jobs.json").unlink()
+    return [Job(**values, folder=workplace.folder) for values in found]

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from helpers import load_cifar_resnet
-from support.jobs import (
+from support.stale import (
     AFTER_ACTIVATIONS,
     AFTER_CLUSTERS,
     AFTER_CONCEPTS,
