@@ -14,6 +14,9 @@ from purelens.networks.subnetwork import LayerView, Segment, find_layer
 MEAN_OF = 512
 """Images that the means of lower neurons are taken over: means of thousands of positions hardly move with more."""
 
+MOST_COPIED = 2**25
+"""Numbers in all copies of a batch together: 128 MB."""
+
 MOST_TRIES = 40
 """Modules that are tried as the place where a batch is copied; else the images are."""
 
@@ -55,6 +58,7 @@ class Replacement:
         self._network, self._images, self._segment = network, images, segment
         self._layer, self._lower, self._batch_size = layer, lower_layer, batch_size
         self._mean = self._means()
+        self._numbers = 1  # of what is copied, for each image
         self.copied_behind = self._find_place()
 
     def largest(self, ids: np.ndarray, neuron: int, replaced: Sequence[np.ndarray]) -> np.ndarray:
@@ -76,9 +80,9 @@ class Replacement:
         """
         values = np.empty((len(replaced), len(ids)), dtype=np.float64)
 
-        def compute(start: int, stop: int, size: int) -> np.ndarray:
+        def compute(start: int, stop: int, _: int) -> np.ndarray:
             images = self._network.prepare(self._images.take(ids[start:stop]))
-            together = max(1, size // len(images))
+            together = max(1, MOST_COPIED // (self._numbers * len(images)))
             some = [replaced[first : first + together] for first in range(0, len(replaced), together)]
             return torch.cat([self._run(images, sets)[:, :, neuron] for sets in some]).cpu().numpy()
 
@@ -93,6 +97,7 @@ class Replacement:
         n_sets, n_images = len(numbers), len(images)
 
         def copy(output: torch.Tensor) -> torch.Tensor:
+            self._numbers = output.numel() // n_images
             return output.repeat(n_sets, *[1] * (output.ndim - 1))
 
         def replace(output: torch.Tensor) -> torch.Tensor:
@@ -137,6 +142,8 @@ class Replacement:
                     self._run(images, [nothing, nothing]), expected, 1e-3, tolerance
                 ):
                     return name
+        self.copied_behind = None
+        self._run(images, [nothing])  # counts the numbers of what is copied now
         return None
 
     def _modules_up_to_lower_layer(self, images: torch.Tensor) -> list[str]:
