@@ -86,7 +86,8 @@ def test_a_second_run_does_nothing(workplace: Workplace, tiny: dict[str, Any], f
 REPORT = {"layer_figures", "pages", "explorer"}
 SCORES = {"simulate", "ablate"}
 LENS_TABLES = {"replacements", "segmentation", "lens_pages"}
-CLUSTERED = {"virtual_neurons", "interpretability", "neuron_figures", "assignments", "explain"}
+JUDGED = {"interpretability", "monosemanticity", "selectivity"}
+CLUSTERED = {"virtual_neurons", "neuron_figures", "assignments", "explain"} | JUDGED
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,11 @@ CLUSTERED = {"virtual_neurons", "interpretability", "neuron_figures", "assignmen
     [
         ("virtual_neurons", {"n_clusters": [2, 3]}, CLUSTERED | SCORES | REPORT),
         ("figures", {"neurons": 3, "references": 8}, {"neuron_figures"}),
-        ("evaluation", {"bootstrap": 201}, {"interpretability", "alignment"} | SCORES | LENS_TABLES | REPORT),
+        (
+            "evaluation",
+            {"bootstrap": 201},
+            {"alignment"} | JUDGED | SCORES | LENS_TABLES | REPORT,
+        ),
     ],
 )
 def test_a_changed_key_reruns_what_uses_it(
@@ -133,15 +138,21 @@ def test_snakemakes_own_report(
         assert {"excerpt.html", "neurons.html", "methods_scene_clip.png", "alignment_summary.csv"} <= set(names)
 
 
-def test_planted_neurons_are_a_branch_of_their_own(tiny: dict[str, Any], finished: Path, tmp_path: Path) -> None:
+def test_planted_neurons_and_dictionaries_are_branches(tiny: dict[str, Any], finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished, tmp_path / "results")
     study = {**tiny, "planted": {"layers": "scene_cnn/layer3", "pairs": 3, "triples": 2, "controls": 2}}
     workplace = Workplace(tmp_path)
-    assert workplace.snakemake(study, "-n").jobs == {"planted": 1, "planted_scores": 1, "planted_figure": 1}
-    run = workplace.snakemake(study)
+    planted = {"planted": 1, "planted_scores": 1, "planted_figure": 1}
+    assert workplace.snakemake(study, "-n").jobs == {**planted, "pages": 1, "explorer": 1}
+    study["dictionaries"] = {"layers": "all", "latents": 12, "active": 3}
+    names = ("figures/planted.png", "monosemanticity_summary.csv")
+    run = workplace.snakemake(study, *(f"results/{LAYER}/{name}" for name in names))
     assert run.code == 0, run.text
     table = pd.read_csv(tmp_path / "results" / LAYER / "planted.csv")
-    assert {"joint", "activations", "random", "supervised ceiling"} <= set(table["method"])
+    dictionaries = {"dictionary:nmf", "dictionary:sae"}
+    assert {"joint", "activations", "random", "supervised ceiling"} | dictionaries <= set(table["method"])
+    scores = pd.read_csv(tmp_path / "results" / LAYER / "monosemanticity_summary.csv")
+    assert dictionaries | {"nmf", "sae", "neuron"} <= set(scores["method"])
     with Image.open(tmp_path / "results" / LAYER / "figures/planted.png") as image:
         assert min(image.size) > 200
 

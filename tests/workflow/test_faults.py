@@ -255,7 +255,7 @@ def test_damaged_artifacts_are_found_and_made_anew(
     _, problems = verify(workplace.folder / "results")
     assert [problem.path for problem in problems] == [path], problems
     after = {"virtual_neurons", "interpretability", "alignment", "neuron_figures", "layer_figures", "pages", "explorer"}
-    words = {"assignments", "explain", "simulate", "ablate"}
+    words = {"assignments", "explain", "simulate", "ablate", "monosemanticity", "selectivity"}
     assert set(workplace.snakemake(tiny, "-n").jobs) == {"embeddings", *after, *words}
 
 
