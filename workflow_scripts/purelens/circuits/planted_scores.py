@@ -10,7 +10,7 @@ import pandas as pd
 from purelens.circuits.methods import ACTIVATIONS, CHOSEN, DICTIONARY, JOINT, PURE, RANDOM
 from purelens.circuits.planted_sets import CONTROL
 from purelens.circuits.representations import SLAB_NEURONS, of_images, rows_of
-from purelens.circuits.splitting import random_labels
+from purelens.circuits.splitting import FEWEST, random_labels
 from purelens.circuits.views import open_views, view_grams, without_neurons
 from purelens.numerics.agreement import adjusted_rand_index
 from purelens.numerics.bootstrap import Intervals
@@ -222,7 +222,7 @@ def find(case: Case, restarts: int, most: int, level: float) -> list[Found]:
         method: _clustered(gram_matrices(v[None], _all(n)), k, restarts, case) for method, v in case.vectors.items()
     }
     given[JOINT_K_MEANS] = _clustered(case.grams.sum(axis=0)[None], k, restarts, case)
-    given[JOINT] = whole.side.astype(np.int8) if k == 2 else given[JOINT_K_MEANS]
+    given[JOINT] = whole.side.astype(np.int8) if k == 2 and n >= FEWEST else given[JOINT_K_MEANS]
     given[RANDOM] = random_labels(_all(n), k, [case.seed])[0]
     given[CEILING] = supervised(case.grams, case.truth)
     return [*(Found(method, labels, k) for method, labels in given.items()), *found]

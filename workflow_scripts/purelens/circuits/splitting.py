@@ -12,8 +12,8 @@ from purelens.numerics.agreement import adjusted_rand_index
 from purelens.numerics.clustering import in_order_of_size, inertias, k_means, silhouettes, squared_distances
 from purelens.numerics.ridge_split import split_in_two
 
-FEWEST = 4
-"""References that a neuron must have to be split in two by ridge regression: two a side."""
+FEWEST = 30
+"""References that a neuron must have to be split in two by ridge regression: with fewer k-means on the same views is better."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +53,30 @@ class _Slab:
     def __init__(self, references: Representations, method: str, rows: tuple[int, int], restarts: int) -> None:
         self._restarts = restarts
         self.valid = references.reference_id[slice(*rows)] >= 0
-        self._views = view_grams(references.views, self.valid, *rows) if method == JOINT else None
-        self.gram = references.grams(method, *rows) if self._views is None else self._views.sum(axis=1)
+        self._views = view_grams(references.views, self.valid, *rows) if method == JOINT else np.zeros(0)
+        self.gram = self._views.sum(axis=1) if method == JOINT else references.grams(method, *rows)
 
     def cluster(self, k: int, seeds: list[list[int]], valid: np.ndarray) -> np.ndarray:
         """Split the references (b, K) that are valid into k clusters: (b, K) int8."""
-        if self._views is None or k != 2:
-            return k_means(self.gram, valid, k, self._restarts, seeds)[0]
         labels = np.full(valid.shape, -1, dtype=np.int8)
-        for row, grams in enumerate(self._views):
+        by_ridge = self._is_split_by_ridge(k, valid)
+        for row in np.flatnonzero(by_ridge):
             there = np.flatnonzero(valid[row])
-            if len(there) >= FEWEST:
-                labels[row, there] = split_in_two(grams[:, there[:, None], there]).side
-        return in_order_of_size(labels, labels >= 0)
+            labels[row, there] = split_in_two(self._views[row][:, there[:, None], there]).side
+        labels[by_ridge] = in_order_of_size(labels[by_ridge], valid[by_ridge])
+        others = np.flatnonzero(~by_ridge)
+        own_seeds = [seeds[row] for row in others]
+        labels[others] = k_means(self.gram[others], valid[others], k, self._restarts, own_seeds)[0]
+        return labels
+
+    def _is_split_by_ridge(self, k: int, valid: np.ndarray) -> np.ndarray:
+        """Tell which sets (b,) are split by ridge regression: in two, by several views, with enough references."""
+        return (valid.sum(axis=1) >= FEWEST) & (k == 2 and len(self._views) > 0)
 
     def seed_stability(self, k: int, seeds: list[list[int]], labels: np.ndarray) -> np.ndarray:
         """Compare a split with that of another seed: (b,)."""
-        if self._views is not None and k == 2:
-            return np.where((labels >= 0).any(axis=1), 1.0, np.nan)  # no random numbers
+        if self._is_split_by_ridge(k, self.valid).all():
+            return np.ones(len(labels))  # no random numbers
         return adjusted_rand_index(labels, self.cluster(k, [[*seed, 1] for seed in seeds], self.valid))
 
     def half_stability(self, k: int, seeds: list[list[int]], labels: np.ndarray) -> np.ndarray:
