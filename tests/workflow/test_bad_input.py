@@ -158,7 +158,7 @@ def test_fewer_good_images_than_references(workplace: Workplace, own: dict[str, 
     for number in range(5):
         (images / "it's class 0 ü" / f"{number} broken.png").write_text("no image")
     own["references"] = 15
-    run = workplace.snakemake(own)
+    run = workplace.snakemake(own, f"{own['results']}/photos/net/layer3/activations.h5")
     assert run.code != 0
     one_line(run.text, "15 requested, but")
 
