@@ -143,7 +143,7 @@ def dictionaries(
         learned = learn(vectors, sizes, seed, layer.name)
         _define(out, learned, len(images), vectors.shape[1], n_references)
         out.variable("explained", data=[_explained(one, vectors) for one in learned.values()])
-        _encode_all(out, dict(learned.items()), of_layer, n_references, execution.batch_size)
+        _encode_all(out, learned, of_layer, n_references, execution.batch_size)
 
 
 def learn(vectors: np.ndarray, sizes: Sizes, seed: int, layer: str) -> dict[str, Dictionary]:

@@ -93,35 +93,20 @@ def monosemanticity(
     write_table(summary_csv, _summary(table, of_units, intervals))
 
 
-@dataclass(frozen=True)
-class Split:
-    """A division of the references of all neurons.
-
-    Attributes
-    ----------
-    labels
-        (C, K) virtual neuron of each reference; -1: none.
-    n_parts
-        Largest number of virtual neurons.
-    """
-
-    labels: np.ndarray
-    n_parts: int
-
-
-def _splits(clusters: Artifact, polysemanticity_h5: Sequence[str]) -> tuple[dict[tuple[str, int], Split], np.ndarray]:
-    """Read all splits by method and number, 0 where it is chosen; and (C,) bool which neurons are polysemantic."""
+def _splits(
+    clusters: Artifact, polysemanticity_h5: Sequence[str]
+) -> tuple[dict[tuple[str, int], np.ndarray], np.ndarray]:
+    """Read labels (C, K) by method and number, 0 where it is chosen; and (C,) bool which neurons are polysemantic."""
     methods, ks = strings(clusters["method"]), clusters["n_clusters"][...].tolist()
     valid = clusters["reference_id"][...] >= 0
-    splits = {(NO_SPLIT, 1): Split(np.where(valid, 0, -1), 1)}
+    splits = {(NO_SPLIT, 1): np.where(valid, 0, -1)}
     for number, method in enumerate(methods):
-        splits |= {(method, k): Split(clusters["label"][number, place], k) for place, k in enumerate(ks)}
+        splits |= {(method, k): clusters["label"][number, place] for place, k in enumerate(ks)}
     chosen = np.zeros(len(valid), dtype=bool)
     for path in polysemanticity_h5:
         with read(path, "polysemanticity") as file:
             chosen = file["polysemantic"][...].astype(bool)
-            labels = file["label"][...]
-            splits[CHOSEN, 0] = Split(labels, max(int(labels.max(initial=0)) + 1, 1))
+            splits[CHOSEN, 0] = file["label"][...]
     return splits, chosen
 
 
@@ -141,7 +126,7 @@ def _weights(activations: Artifact, clusters: Artifact) -> np.ndarray:
 
 
 def _parts(
-    embeddings: Artifact, splits: dict[tuple[str, int], Split], weights: np.ndarray, classes: np.ndarray, seed: int
+    embeddings: Artifact, splits: dict[tuple[str, int], np.ndarray], weights: np.ndarray, classes: np.ndarray, seed: int
 ) -> pd.DataFrame:
     """Score the virtual neurons of all neurons in one embedding."""
     ids, neurons, table = embeddings["reference_id"][...], embeddings["neuron"][...], embeddings["embedding"]
@@ -152,8 +137,8 @@ def _parts(
             vectors = unit_length(table[row : row + 1][0][there])
             similarity = vectors @ vectors.T
             for (method, k), split in splits.items():
-                labels = split.labels[row, there]
-                scored = score_parts(similarity, weights[row, there], classes[ids[row, there]], labels, [seed, neuron])
+                of_images = weights[row, there], classes[ids[row, there]], split[row, there]
+                scored = score_parts(similarity, *of_images, [seed, neuron])
                 rows.append({"neuron": neuron, "method": method, "n_clusters": k, **scored})
             progress.advance(1)
     return pd.DataFrame(rows)
@@ -185,23 +170,22 @@ def score_parts(
     used = labels >= 0
     similarity, weight, classes, labels = similarity[np.ix_(used, used)], weight[used], classes[used], labels[used]
     n_parts = int(labels.max(initial=-1)) + 1
+    scored: dict[str, float] = {"n_parts": n_parts}
+    if not n_parts:
+        nothing = [f"{score}{kind}" for score in SCORES for kind in ("", "_null", "_gain")]
+        return scored | dict.fromkeys(nothing, float("nan"))
     rng = np.random.default_rng(seed)
     n_drawn = PERMUTATIONS if n_parts > 1 else 0
     divisions = np.stack([labels, *(rng.permutation(labels) for _ in range(n_drawn))])
     first = strongest(divisions, n_parts)
-    values = (
-        {
-            "monosemanticity": similarities_of_parts(similarity, weight, divisions, n_parts),
-            "index": similarities_of_parts(similarity, np.ones(len(labels)), np.where(first, divisions, -1), n_parts),
-            "purity": purities(classes, divisions, n_parts),
-        }
-        if n_parts
-        else {}
-    )
+    values = {
+        "monosemanticity": similarities_of_parts(similarity, weight, divisions, n_parts),
+        "index": similarities_of_parts(similarity, np.ones(len(labels)), np.where(first, divisions, -1), n_parts),
+        "purity": purities(classes, divisions, n_parts),
+    }
     sizes = np.bincount(labels, minlength=n_parts).astype(float)
-    scored: dict[str, float] = {"n_parts": n_parts}
     for name in SCORES:
-        means = _over_references(values[name], sizes) if n_parts else np.array([np.nan])
+        means = _over_references(values[name], sizes)
         null = float(np.nanmean(means[1:])) if np.isfinite(means[1:]).any() else float("nan")
         scored |= {name: float(means[0]), f"{name}_null": null, f"{name}_gain": float(means[0]) - null}
     return scored

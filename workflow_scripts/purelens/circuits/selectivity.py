@@ -207,14 +207,14 @@ def measure(neuron: Neuron, replacement: Replacement, n_clusters: int, seed: int
     """
     rng = np.random.default_rng([seed, neuron.number])
     held = neuron.held_out
+    relevance = neuron.relevance[~held]
+    size = np.abs(relevance).mean(axis=0)
     plans, sets = [], [np.zeros(0, dtype=int)]
     for method, labels in neuron.labels.items():
         for part in range(n_clusters):
-            for share, lower in discriminative(
-                neuron.relevance[~held], labels[~held] == part, labels[~held] >= 0
-            ).items():
+            for share, lower in discriminative(relevance, labels[~held] == part, labels[~held] >= 0).items():
                 plans.append((method, part, share))
-                sets += [lower, others_of_equal_relevance(np.abs(neuron.relevance[~held]).mean(axis=0), lower, rng)]
+                sets += [lower, others_of_equal_relevance(size, lower, rng)]
     values = replacement.largest(neuron.image_id[held], neuron.number, sets)
     with np.errstate(invalid="ignore", divide="ignore"):
         falls = np.where(values[0] > 0, 1 - values[1:] / values[0], np.nan)
