@@ -22,6 +22,10 @@ rule pages:
             interpretability_summary_csv=path("interpretability_summary"),
             alignment_csv=path("alignment"),
             alignment_summary_csv=path("alignment_summary"),
+            monosemanticity_csv=of_layer("monosemanticity", lambda _: True),
+            selectivity_csv=of_layer(
+                "selectivity", lambda _: settings.evaluation.selectivity_neurons > 0
+            ),
             monosemanticity_summary_csv=of_layer(
                 "monosemanticity_summary", lambda _: True
             ),

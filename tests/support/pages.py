@@ -11,7 +11,10 @@ from PIL import Image
 
 from purelens.circuits.alignment import alignment
 from purelens.circuits.interpretability import interpretability
+from purelens.circuits.methods import PURE
+from purelens.circuits.monosemanticity import monosemanticity
 from purelens.circuits.projections import projections
+from purelens.circuits.summaries import SUMMARY_COLUMNS
 from purelens.circuits.virtual_neurons import virtual_neurons
 from purelens.lens.attack_images import attack_images
 from purelens.lens.attacks import attacks
@@ -25,6 +28,7 @@ from purelens.lens.segmentation import segmentation
 from purelens.lens.texts import texts
 from purelens.lens.words import words
 from purelens.numerics.bootstrap import Intervals
+from purelens.report.evidence import EvidenceFiles
 from purelens.report.layer_files import LayerArtifacts, LayerTables, WordFiles
 from purelens.report.lens_pages import BlockFiles, ClipFiles, ClipName, lens_pages
 from purelens.report.pages import LayerName, PageSettings, pages
@@ -37,6 +41,7 @@ DEAD = 3
 
 EMBEDDER = "clip"
 HEAT = 8
+SCORES = ("monosemanticity", "monosemanticity_summary", "selectivity", "selectivity_summary")
 
 
 def write_images(
@@ -105,6 +110,10 @@ class MadeUpLayer:
             out.references(np.arange(self.n_neurons), ids)
             out.coordinate("component", 4)
             out.variable("embedding", data=(ids % 2)[..., None] + 0.3 * rng.random((*shape, 4)))
+        with create(self.path("image_embeddings"), "image_embeddings") as out:
+            out.coordinate("image", n_images)
+            out.coordinate("component", 4)
+            out.variable("embedding", data=rng.random((n_images, 4)))
         self._evaluate()
         write_json(self.folder / "model.json", {"architecture": "net", "top1": 0.5, "top1_images": 100})
 
@@ -127,8 +136,28 @@ class MadeUpLayer:
             self.path("relevances"), self.path("activations"), of, tables["correlations"], tables["correlations_mean"],
             [EMBEDDER], intervals=Intervals(bootstrap=100), n_groups=2,
         )  # fmt: skip
+        self._score(of)
         # as many neighbors as references: principal axes, for UMAP compiles itself for long
         projections(self.path("relevances"), self.path("projections"), self.lower, neighbors=self.n_references)
+
+    def _score(self, embeddings: list[str]) -> None:
+        """Scores that no clustering has seen; selectivity is made up."""
+        csv = {name: f"{self.folder}/{name}.csv" for name in SCORES}
+        monosemanticity(
+            str(self.images_h5), self.path("activations"), self.path("virtual_neurons"), [], [], embeddings,
+            [self.path("image_embeddings")], csv["monosemanticity"], f"{self.folder}/units.csv",
+            csv["monosemanticity_summary"], [EMBEDDER], Intervals(bootstrap=100),
+        )  # fmt: skip
+        rows = [
+            (n, False, m, 2, s, 0.3 * s * n)
+            for n in range(3)
+            for m in (PURE + self.lower, "random")
+            for s in (0.1, 0.2)
+        ]
+        table = pd.DataFrame(rows, columns=["neuron", "polysemantic", "method", "n_clusters", "share", "selectivity"])
+        write_table(csv["selectivity"], table.assign(control_selectivity=0.0))
+        mean = ("random", 2, "selectivity", 0.125, 0.1, 0.0625, 0.25, 3, "all")
+        write_table(csv["selectivity_summary"], pd.DataFrame([mean], columns=SUMMARY_COLUMNS))
 
     def _relevances(self, ids: np.ndarray, rng: np.random.Generator) -> None:
         """Circuits of two kinds."""
@@ -195,10 +224,13 @@ class MadeUpLayer:
             embeddings=[self.path("embeddings")],
             **{f"{name}_h5": self.path(name) for name in names},
         )
-        csv = LayerTables(*(f"{self.folder}/{name}.csv" for name in tables))
+        likeness, likeness_mean, causal, causal_mean = ([f"{self.folder}/{name}.csv"] for name in SCORES)
+        distances, distances_mean, correlations, correlations_mean = (f"{self.folder}/{name}.csv" for name in tables)
+        csv = LayerTables(distances, distances_mean, correlations, correlations_mean, likeness, causal)
         name, words = LayerName(dataset, model, self.name), WordFiles(*self._words())
         card = f"{self.folder}/model.json"
-        pages(artifacts, card, csv, words, folder, name, [EMBEDDER], PageSettings(**settings))
+        shown = PageSettings(**settings)
+        pages(artifacts, card, csv, words, folder, name, [EMBEDDER], shown, EvidenceFiles(likeness_mean, causal_mean))
         return folder
 
 

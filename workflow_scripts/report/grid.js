@@ -8,6 +8,8 @@ PureLens.grid = {
     silhouette: "silhouette",
     separation: "how surely it is polysemantic",
     virtual_neurons: "number of virtual neurons",
+    monosemanticity_gain: "gain in MonoSemanticity score",
+    selectivity: "causal selectivity",
     alignment: "alignment with the embedding model",
     number: "number",
   },

@@ -46,12 +46,26 @@ PureLens.neuron = {
       ["references", whole.lines[row].n], ...this.decision(table, row), ["gap", PureLens.number(this.clustering.gap)],
       ["silhouette", PureLens.number(this.clustering.silhouette)],
       ["agreement with the splits of half of the references", PureLens.number(this.clustering.stability, 2)],
+      ...this.scores(),
       ["virtual neurons have the largest silhouette", table.virtual_neurons[row] || "–"],
       [`alignment with ${this.layer.facts.embedders[0]}`, PureLens.number(table.alignment[row], 2)],
     ];
     return h("div", { class: "title" },
       step(order[place - 1], "‹", "previous"), h("h1", { tabindex: -1 }, "neuron ", h("b", {}, String(this.number))), step(order[place + 1], "›", "next"),
       this.up(), h("ul", { class: "numbers" }, facts.map(([name, value]) => h("li", {}, h("b", {}, String(value)), ` ${name}`))));
+  },
+
+  /** Scores of the virtual neurons that no clustering has seen; their gains are those over random divisions of the same sizes. */
+  scores() {
+    const { monosemanticity_gain: gain, index_gain: index, purity_gain: purity, monosemanticity, selectivity } = this.clustering;
+    const known = (value) => value !== undefined && value !== null;
+    const signed = (value) => (known(value) ? `${value > 0 ? "+" : ""}${PureLens.number(value, 3)}` : "–");
+    return [
+      ...(known(monosemanticity) ? [[`MonoSemanticity score, ${signed(gain)} over random divisions`, PureLens.number(monosemanticity, 3)]] : []),
+      ...(known(index) ? [["interpretability index over random divisions", signed(index)]] : []),
+      ...(known(purity) ? [["class purity over random divisions", signed(purity)]] : []),
+      ...(known(selectivity) ? [["causal selectivity of its circuits", PureLens.number(selectivity, 3)]] : []),
+    ];
   },
 
   /** Whether the neuron is polysemantic, by the test of its references. */

@@ -9,7 +9,8 @@ import pytest
 from scipy.spatial.distance import cdist, pdist, squareform
 from scipy.stats import pearsonr
 
-from purelens.circuits.interpretability import cluster_distances, compare
+from purelens.circuits.interpretability import cluster_distances
+from purelens.circuits.summaries import compare
 from purelens.numerics.bootstrap import Intervals
 from purelens.storage.tables import read_table
 from support.layers import DEAD

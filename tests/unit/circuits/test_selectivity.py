@@ -12,12 +12,12 @@ from purelens.circuits.selectivity import (
     SHARES,
     Measured,
     Neuron,
-    area,
     discriminative,
     measure,
     others_of_equal_relevance,
     selectivity,
 )
+from purelens.circuits.summaries import area
 from purelens.data.dataset import open_images
 from purelens.networks.loading import load_network
 from purelens.networks.subnetwork import LayerView, Segment

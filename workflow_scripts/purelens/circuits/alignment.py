@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from purelens.circuits.interpretability import compare
 from purelens.circuits.methods import EMBEDDER
 from purelens.circuits.representations import Representations, open_representations
+from purelens.circuits.summaries import compare
 from purelens.numerics.bootstrap import Intervals, estimate
 from purelens.storage.tables import write_table
 

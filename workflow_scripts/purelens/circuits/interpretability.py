@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from purelens.circuits.methods import ACTIVATIONS, EMBEDDER, NO_SPLIT, RANDOM
+from purelens.circuits.methods import EMBEDDER, NO_SPLIT
 from purelens.circuits.representations import open_representations
-from purelens.numerics.bootstrap import Intervals, estimate
+from purelens.circuits.summaries import compare, summarize
+from purelens.numerics.bootstrap import Intervals
 from purelens.storage.reading import read, strings
 from purelens.storage.tables import write_table
 
@@ -109,58 +110,3 @@ def _rows(
             "inter": inter,
         }
     )
-
-
-def compare(table: pd.DataFrame, quantity: str, intervals: Intervals) -> pd.DataFrame:
-    """Estimate how much more each method reaches than the baselines, neuron by neuron.
-
-    Parameters
-    ----------
-    table
-        A row per neuron, method, embedding model and, where methods have it, number of clusters.
-    quantity
-        The column that is compared.
-    intervals
-        Settings of the bootstrap.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row for each method and baseline, with the quantity ``<quantity> over <baseline>``.
-    """
-    by = [name for name in ("n_clusters", "embedder") if name in table]
-    rows = []
-    for key, group in table[table["method"] != NO_SPLIT].groupby(by, sort=True):
-        wide = group.pivot(index="neuron", columns="method", values=quantity)
-        for baseline in [name for name in (ACTIVATIONS, RANDOM) if name in wide]:
-            for method in [name for name in wide if name not in (ACTIVATIONS, RANDOM)]:
-                difference = estimate((wide[method] - wide[baseline]).to_numpy(float), intervals)
-                names = {"method": method, **dict(zip(by, key, strict=True)), "quantity": f"{quantity} over {baseline}"}
-                rows.append({**names, **vars(difference)})
-    return pd.DataFrame(rows)
-
-
-def summarize(table: pd.DataFrame, quantities: Sequence[str], intervals: Intervals) -> pd.DataFrame:
-    """Estimate means over neurons for each method, number of clusters and embedding model.
-
-    Parameters
-    ----------
-    table
-        A row per neuron, method, number of clusters and, where there are any, embedding model.
-    quantities
-        Columns to average.
-    intervals
-        Settings of the bootstrap.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row for each of them and each quantity, with standard error and bootstrap interval.
-    """
-    by = [name for name in ("method", "n_clusters", "embedder") if name in table]
-    rows = []
-    for key, group in table.groupby(by, sort=True):
-        for quantity in quantities:
-            mean = estimate(group[quantity].to_numpy(dtype=float), intervals)
-            rows.append({**dict(zip(by, key, strict=True)), "quantity": quantity, **vars(mean)})
-    return pd.DataFrame(rows)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from purelens.circuits.interpretability import compare, summarize
-from purelens.circuits.methods import ALL, CHOSEN, EMBEDDER, NO_SPLIT, POLYSEMANTIC
+from purelens.circuits.methods import CHOSEN, EMBEDDER, NO_SPLIT
+from purelens.circuits.summaries import polysemantic_rows, summarize, summarize_subsets
 from purelens.numerics.bootstrap import Intervals
 from purelens.numerics.image_units import monosemanticity_over_images, unit_length
 from purelens.numerics.similarities import STRONGEST, mean_similarities, purities, similarities_of_parts, strongest
@@ -102,12 +102,10 @@ def _splits(
     splits = {(NO_SPLIT, 1): np.where(valid, 0, -1)}
     for number, method in enumerate(methods):
         splits |= {(method, k): clusters["label"][number, place] for place, k in enumerate(ks)}
-    chosen = np.zeros(len(valid), dtype=bool)
     for path in polysemanticity_h5:
         with read(path, "polysemanticity") as file:
-            chosen = file["polysemantic"][...].astype(bool)
             splits[CHOSEN, 0] = file["label"][...]
-    return splits, chosen
+    return splits, polysemantic_rows(polysemanticity_h5, len(valid))
 
 
 def _weights(activations: Artifact, clusters: Artifact) -> np.ndarray:
@@ -270,12 +268,7 @@ def _scored(units: Units, embedding: Table, classes: np.ndarray) -> pd.DataFrame
 
 def _summary(table: pd.DataFrame, units: pd.DataFrame, intervals: Intervals) -> pd.DataFrame:
     """Estimate means over neurons, all and polysemantic, and over the units of each kind."""
-    parts = []
-    for subset, chosen in ((ALL, table), (POLYSEMANTIC, table[table["polysemantic"]])):
-        if len(chosen):
-            means = summarize(chosen, [*SCORES, *GAINS], intervals)
-            differences = [compare(chosen, gain, intervals) for gain in GAINS]
-            parts.append(pd.concat([means, *differences], ignore_index=True).assign(subset=subset))
+    of_parts = summarize_subsets(table, [*SCORES, *GAINS], GAINS, intervals)
     over_images = units.rename(columns={"kind": "method"}).assign(n_clusters=1)
-    parts.append(summarize(over_images, ["all_images", *SCORES], intervals).assign(subset=ALL_IMAGES))
-    return pd.concat(parts, ignore_index=True)
+    of_units = summarize(over_images, ["all_images", *SCORES], intervals).assign(subset=ALL_IMAGES)
+    return pd.concat([of_parts, of_units], ignore_index=True)

@@ -17,6 +17,7 @@ from purelens.numerics.bootstrap import Intervals
 from purelens.numerics.clustering import gram_matrices, k_means
 from purelens.numerics.dyads import estimate_over_sets
 from purelens.numerics.light_tails import EQUAL, UNEQUAL, light_tails_p_value
+from purelens.numerics.part_numbers import split_by_candidates
 from purelens.numerics.parts import look_at, split_into_parts
 from purelens.numerics.ridge_split import leave_one_out_smoothers
 from purelens.progress import Progress
@@ -25,6 +26,7 @@ from purelens.storage.tables import write_table
 
 JOINT_K_MEANS, CEILING = "joint by k-means", "supervised ceiling"
 LIGHT_TAILS = {EQUAL: "light tails of equal groups", UNEQUAL: "light tails of unequal groups"}
+NUMBER_BY = "joint by k-means, number by "
 """Names of what is compared besides the methods that split a neuron."""
 
 LEVEL_OF_LIGHT_TAILS = 0.01
@@ -69,13 +71,16 @@ class Found:
         (n,) part of each reference; None where it only tests.
     n_parts
         Number of parts.
+    chosen
+        Whether the method chose the number of parts, instead of being given it.
     p_value
-        Of one group; NaN where the number of parts is given.
+        Of one group; NaN where the method has none.
     """
 
     method: str
     label: np.ndarray | None
     n_parts: int
+    chosen: bool = False
     p_value: float = float("nan")
 
 
@@ -97,7 +102,8 @@ def planted_scores(
     planted_h5, activations_h5
         Artifacts of the rules ``planted`` and ``activations``.
     planted_csv
-        A row per planted neuron and method: adjusted Rand index ``ari``, number of parts, p-value.
+        A row per planted neuron and method: adjusted Rand index ``ari``, number of parts, whether it was
+        chosen, p-value.
     summary_csv
         Their means for each kind, over all sets and over the clean ones, with intervals over neurons.
     intervals
@@ -212,10 +218,12 @@ def find(case: Case, restarts: int, most: int, level: float) -> list[Found]:
     whole = look_at(case.grams, np.arange(n))
     several = whole.p_value < level
     label = split_into_parts(case.grams, whole, most) if several else np.zeros(n, dtype=np.int8)
-    found = [Found(CHOSEN, label, int(label.max()) + 1, whole.p_value)]
+    found = [Found(CHOSEN, label, int(label.max()) + 1, True, whole.p_value)]
+    for name, label in split_by_candidates(case.grams, most, restarts, case.seed).items():
+        found.append(Found(NUMBER_BY + name, label, int(label.max()) + 1, True))
     for measure, name in LIGHT_TAILS.items():
         p_value = light_tails_p_value(case.grams.sum(axis=0), measure)
-        found.append(Found(name, None, 1 + (p_value < LEVEL_OF_LIGHT_TAILS), p_value))
+        found.append(Found(name, None, 1 + (p_value < LEVEL_OF_LIGHT_TAILS), True, p_value))
     if k == 1:
         return found
     given = {
@@ -262,7 +270,13 @@ def supervised(grams: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def _row(found: Found, truth: np.ndarray) -> dict[str, object]:
     ari = float("nan") if found.label is None else float(adjusted_rand_index(truth, found.label))
-    return {"method": found.method, "found_parts": found.n_parts, "ari": ari, "p_value": found.p_value}
+    return {
+        "method": found.method,
+        "found_parts": found.n_parts,
+        "chosen": found.chosen,
+        "ari": ari,
+        "p_value": found.p_value,
+    }
 
 
 def summarize_planted(table: pd.DataFrame, intervals: Intervals) -> pd.DataFrame:
@@ -298,9 +312,8 @@ def summarize_planted(table: pd.DataFrame, intervals: Intervals) -> pd.DataFrame
 
 def _quantities(group: pd.DataFrame) -> dict[str, np.ndarray]:
     """Collect what is averaged of one method: agreement where it splits, decisions where it decides."""
-    decides = group["p_value"].notna().all()
     quantities = {"ari": group["ari"].to_numpy(float)} if group["ari"].notna().any() else {}
-    if decides:
+    if group["chosen"].all():
         quantities["right"] = (group["found_parts"] == group["n_parts"]).to_numpy(float)
         quantities["split"] = (group["found_parts"] > 1).to_numpy(float)
     return quantities

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from purelens.circuits.interpretability import compare, summarize
-from purelens.circuits.methods import ALL, EMBEDDER, POLYSEMANTIC, PURE
+from purelens.circuits.methods import EMBEDDER, PURE
 from purelens.circuits.neuron_kinds import MAX, functions_before
 from purelens.circuits.replacement import Replacement
+from purelens.circuits.summaries import areas, polysemantic_rows, summarize_subsets
 from purelens.data.dataset import open_images
 from purelens.networks.batching import choose_device
 from purelens.networks.loading import load_network
@@ -19,6 +19,9 @@ from purelens.progress import Progress
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 from purelens.storage.reading import read, strings
 from purelens.storage.tables import write_table
+
+AREAS = ("selectivity", "control", "selectivity over control")
+"""Areas under curves whose means are estimated."""
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Shares of the lower neurons that are replaced."""
@@ -41,7 +44,6 @@ COLUMNS = (
     "selectivity",
     "control_selectivity",
 )
-SUMMARY_COLUMNS = ("method", "n_clusters", "quantity", "mean", "standard_error", "low", "high", "n", "subset")
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def selectivity(
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.insert(1, "polysemantic", table["neuron"].isin(polysemantic))
     write_table(selectivity_csv, table)
-    write_table(summary_csv, _summary(table, intervals))
+    write_table(summary_csv, summarize_subsets(table, AREAS, ["selectivity"], intervals, areas))
 
 
 def _chosen(
@@ -157,10 +159,7 @@ def _chosen(
     """Draw rows of neurons, polysemantic ones first; and list the numbers of all polysemantic neurons."""
     with read(virtual_neurons_h5, "virtual_neurons") as file:
         neurons, ids = file["neuron"][...], file["reference_id"][...]
-    several = np.zeros(len(neurons), dtype=bool)
-    for path in polysemanticity_h5:
-        with read(path, "polysemanticity") as file:
-            several = file["polysemantic"][...].astype(bool)
+    several = polysemantic_rows(polysemanticity_h5, len(neurons))
     order = np.random.default_rng(seed).permutation(len(neurons))
     order = order[(ids[order] >= 0).sum(axis=1) >= FEWEST]
     order = order[np.argsort(~several[order], kind="stable")]
@@ -301,33 +300,3 @@ def _over_parts(rows: list[dict[str, object]]) -> list[dict[str, object]]:
     table = table[table[["selectivity", "control_selectivity"]].notna().all(axis=1)]
     means = table.groupby(["neuron", "method", "n_clusters", "share"], sort=False).mean()
     return means.reset_index().to_dict("records")
-
-
-def area(shares: np.ndarray, values: np.ndarray) -> float:
-    """Compute the mean height of a curve that begins at 0, over the shares (m,) of lower neurons, by trapezoids."""
-    return float(np.trapezoid(np.r_[0, values], np.r_[0, shares]) / shares[-1])
-
-
-def _areas(table: pd.DataFrame) -> pd.DataFrame:
-    """Compute the areas under the curves of all neurons and methods."""
-    rows = []
-    for (neuron, method, k), curve in table.groupby(["neuron", "method", "n_clusters"], sort=False):
-        areas = {
-            "selectivity": area(curve["share"].to_numpy(), curve["selectivity"].to_numpy()),
-            "control": area(curve["share"].to_numpy(), curve["control_selectivity"].to_numpy()),
-        }
-        names = {"neuron": neuron, "method": method, "n_clusters": k}
-        rows.append({**names, **areas, "selectivity over control": areas["selectivity"] - areas["control"]})
-    return pd.DataFrame(rows)
-
-
-def _summary(table: pd.DataFrame, intervals: Intervals) -> pd.DataFrame:
-    """Estimate the areas over neurons, all and polysemantic, and their differences between methods."""
-    parts = []
-    for subset, chosen in ((ALL, table), (POLYSEMANTIC, table[table["polysemantic"]])):
-        if len(chosen):
-            areas = _areas(chosen)
-            means = summarize(areas, ["selectivity", "control", "selectivity over control"], intervals)
-            differences = compare(areas, "selectivity", intervals)
-            parts.append(pd.concat([means, differences], ignore_index=True).assign(subset=subset))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(SUMMARY_COLUMNS))

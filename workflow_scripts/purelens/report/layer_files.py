@@ -34,12 +34,20 @@ class LayerArtifacts:
 
 @dataclass(frozen=True)
 class LayerTables:
-    """Paths of the tables of the rules ``interpretability`` and ``alignment``."""
+    """Paths of the tables of the rules of these names.
+
+    Attributes
+    ----------
+    monosemanticity_csv, selectivity_csv
+        One, or none where it was not measured.
+    """
 
     interpretability_csv: str
     interpretability_summary_csv: str
     alignment_csv: str
     alignment_summary_csv: str
+    monosemanticity_csv: Sequence[str] = ()
+    selectivity_csv: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from purelens.circuits.polysemanticity import in_words
 from purelens.report.data import rounded
 from purelens.report.layer_files import LayerFiles
 from purelens.report.neurons import Neuron
+from purelens.report.scores import Scores
 from purelens.storage.reading import Artifact, strings
 
 MOST_REJECTED = 200
@@ -21,15 +22,15 @@ LIFT = 0.1
 """How much more frequent a concept must be among the references than among all images."""
 
 
-def layer_table(files: LayerFiles, gaps: np.ndarray, correlations: pd.DataFrame, embedder: str) -> dict[str, Any]:
+def layer_table(files: LayerFiles, scores: Scores, correlations: pd.DataFrame, embedder: str) -> dict[str, Any]:
     """Collect the measures of every neuron for the clustering that is shown first, as lists in the order of the neurons.
 
     Parameters
     ----------
     files
         The artifacts of the layer.
-    gaps
-        Gaps of all clusterings (see `all_gaps`).
+    scores
+        Scores of all clusterings.
     correlations
         Table of the rule ``alignment``.
     embedder
@@ -42,20 +43,25 @@ def layer_table(files: LayerFiles, gaps: np.ndarray, correlations: pd.DataFrame,
     """
     numbers = files.clusters["neuron"][...]
     method = files.main_method
-    gap = gaps[files.methods.index(method)]
+    place = files.methods.index(method)
     judged = correlations[(correlations["method"] == method) & (correlations["embedder"] == embedder)]
     alignment = judged.set_index("neuron")["correlation"].reindex(numbers)
-    silhouette = files.clusters["silhouette"][files.methods.index(method)]
+    silhouette = files.clusters["silhouette"][place]
     known = np.isfinite(silhouette).any(axis=0)
     best = np.argmax(np.nan_to_num(silhouette, nan=-2), axis=0)
     return {
         "neurons": numbers.tolist(),
-        "gap": {str(k): rounded(gap[place]) for place, k in enumerate(files.n_clusters)},
-        "silhouette": {str(k): rounded(silhouette[place]) for place, k in enumerate(files.n_clusters)},
+        **{name: _by_number(files, values[place]) for name, values in scores.items()},
+        "silhouette": _by_number(files, silhouette),
         "virtual_neurons": [files.n_clusters[b] if is_known else 0 for b, is_known in zip(best, known, strict=True)],
         "alignment": rounded(alignment.to_numpy(float)),
         **_decisions(files),
     }
+
+
+def _by_number(files: LayerFiles, values: np.ndarray) -> dict[str, Any]:
+    """Name the rows of values (numbers of clusters, C) by their number."""
+    return {str(k): rounded(row) for k, row in zip(files.n_clusters, values, strict=True)}
 
 
 def _decisions(files: LayerFiles) -> dict[str, Any]:
@@ -80,29 +86,6 @@ def decision_sentence(files: LayerFiles) -> str:
     file = files.decisions
     table = pd.DataFrame({"tested": np.isfinite(file["p_value"][...]), "polysemantic": file["polysemantic"][...]})
     return in_words(table, float(file.attribute("false_discovery_rate")))
-
-
-def all_gaps(files: LayerFiles, distances: pd.DataFrame, embedder: str) -> np.ndarray:
-    """Collect the gap of every clustering.
-
-    Parameters
-    ----------
-    files
-        The artifacts of the layer.
-    distances
-        Table of the rule ``interpretability``.
-    embedder
-        The embedding model that judges.
-
-    Returns
-    -------
-    numpy.ndarray
-        (methods, numbers of clusters, C); NaN where there is none.
-    """
-    judged = distances[distances["embedder"] == embedder].set_index(["method", "n_clusters", "neuron"])["gap"]
-    index = pd.MultiIndex.from_product([files.methods, files.n_clusters, files.clusters["neuron"][...]])
-    shape = (len(files.methods), len(files.n_clusters), -1)
-    return judged.reindex(index).to_numpy(float).reshape(shape)
 
 
 def neuron_line(neuron: Neuron, data: Mapping[str, Any], concepts: np.ndarray | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Collect what the explorer shows of one neuron."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +115,7 @@ def shown(neuron: Neuron, label: np.ndarray, n_references: int) -> np.ndarray:
 
 
 def neuron_data(
-    neuron: Neuron, files: LayerFiles, chosen: np.ndarray, gap: np.ndarray, n_circuit: int
+    neuron: Neuron, files: LayerFiles, chosen: np.ndarray, scores: Mapping[str, np.ndarray], n_circuit: int
 ) -> dict[str, Any]:
     """Collect everything that the page of a neuron shows besides pictures.
 
@@ -125,8 +125,8 @@ def neuron_data(
         The neuron, and the artifacts of its layer.
     chosen
         Positions of the references that have a patch in the strip, in its order.
-    gap
-        (methods, numbers of clusters) gap of each clustering.
+    scores
+        (methods, numbers of clusters) scores of the clusterings.
     n_circuit
         Lower neurons of a circuit that are listed.
 
@@ -140,6 +140,7 @@ def neuron_data(
     classes = label[unique][inverse]
     paths = strings(path[unique])
     points = _in_unit_square(neuron.points)
+    measures = {**scores, "silhouette": neuron.silhouette, "stability": neuron.stability}
     positions = np.clip(spread_out(points[chosen], THUMBNAIL), 0, 1)
     return {
         "number": neuron.number,
@@ -162,8 +163,7 @@ def neuron_data(
         "clusterings": {
             method: {
                 str(k): _clustering(neuron, files, number, place, n_circuit)
-                | {"gap": rounded(gap[number, place]), "silhouette": rounded(neuron.silhouette[number, place])}
-                | {"stability": rounded(neuron.stability[number, place])}
+                | {name: rounded(values[number, place]) for name, values in measures.items()}
                 for place, k in enumerate(files.n_clusters)
             }
             for number, method in enumerate(files.methods)

@@ -12,9 +12,10 @@ from purelens.progress import Progress
 from purelens.report.data import write_data
 from purelens.report.evidence import EvidenceFiles, evidence
 from purelens.report.layer_files import LayerArtifacts, LayerFiles, LayerTables, WordFiles, open_layer
-from purelens.report.layers import all_gaps, concept_table, layer_facts, layer_table, neuron_line
+from purelens.report.layers import concept_table, layer_facts, layer_table, neuron_line
 from purelens.report.neurons import Neuron, neuron_data, neurons, shown
 from purelens.report.pictures import save_picture, shrunk, strip
+from purelens.report.scores import GAP, MEANS, Scores, mean_scores, scores_of_clusterings
 from purelens.report.words import Words, main_words, methods_of_words, virtual_words, words_of
 from purelens.storage.files import replace_folder_when_whole
 from purelens.storage.paths import LAYER_PAGES
@@ -82,7 +83,7 @@ def pages(
     artifacts, card_json
         Artifacts of the layer, and the card of the model.
     tables
-        Tables of the rules ``interpretability`` and ``alignment``.
+        Tables of the rules that score clusterings.
     word_files
         What the rules ``explain``, ``simulate`` and ``ablate`` made.
     folder
@@ -98,19 +99,20 @@ def pages(
         Summaries of the rules ``monosemanticity``, ``selectivity`` and ``planted_scores``.
     """
     with replace_folder_when_whole(folder) as made, open_layer(artifacts) as files:
-        gaps = all_gaps(files, read_table(tables.interpretability_csv), embedders[0])
-        table = layer_table(files, gaps, read_table(tables.alignment_csv), embedders[0])
+        scores = scores_of_clusterings(files, tables, embedders[0])
+        table = layer_table(files, scores, read_table(tables.alignment_csv), embedders[0])
         summaries = {
             "interpretability": read_table(tables.interpretability_summary_csv),
             "alignment": read_table(tables.alignment_summary_csv),
         }
         card = json.loads(Path(card_json).read_text(encoding="utf-8"))
         facts = vars(name) | {"embedders": embedders, "k": settings.n_clusters, "key": name.key}
-        facts |= {"random_gaps": _random_gaps(files, gaps, settings.n_clusters)}
+        facts |= {"random_gaps": _random_gaps(files, scores[GAP], settings.n_clusters)}
         facts |= layer_facts(files, card, summaries) | _facts_in_words(word_files)
+        facts |= {"scores": mean_scores(evidence_files, settings.n_clusters), "score_names": list(MEANS.items())}
         facts |= {"evidence": evidence(evidence_files, summaries["interpretability"], settings.n_clusters)}
         words = _words(word_files)
-        lines = _Pages(files, Album(made, settings), name.key, words, settings).write(gaps)
+        lines = _Pages(files, Album(made, settings), name.key, words, settings).write(scores)
         facts["examples"] = _examples(table, lines, str(settings.n_clusters))
         write_data(made / "layer.js", f"{name.key}/layer", {"facts": facts, "table": table, "lines": lines})
 
@@ -182,22 +184,23 @@ class _Pages:
     words: Words
     settings: PageSettings
 
-    def write(self, gaps: np.ndarray) -> list[dict[str, Any]]:
+    def write(self, scores: Scores) -> list[dict[str, Any]]:
         """Write the data and pictures of every neuron; return their lines in the grid."""
         concepts = concept_table(self.files)
         lines = []
         with Progress(len(self.files.clusters["neuron"]), "pages", "neurons") as progress:
             for row, neuron in enumerate(neurons(self.files)):
-                lines.append(self._write(neuron, gaps[:, :, row], concepts))
+                of_neuron = {name: values[:, :, row] for name, values in scores.items()}
+                lines.append(self._write(neuron, of_neuron, concepts))
                 progress.advance(1)
         return lines
 
-    def _write(self, neuron: Neuron, gap: np.ndarray, concepts: np.ndarray | None) -> dict[str, Any]:
+    def _write(self, neuron: Neuron, scores: Scores, concepts: np.ndarray | None) -> dict[str, Any]:
         files, settings = self.files, self.settings
         label = neuron.label[files.methods.index(files.main_method), files.n_clusters.index(settings.n_clusters)]
         chosen = shown(neuron, label, settings.n_references)
         explanations = self.words.get(neuron.number, [])
-        data = neuron_data(neuron, files, chosen, gap, settings.n_circuit) | {"words": explanations}
+        data = neuron_data(neuron, files, chosen, scores, settings.n_circuit) | {"words": explanations}
         line = neuron_line(neuron, data, concepts) | {"words": main_words(explanations)}
         if len(chosen):
             self.album.add(neuron, chosen, files)
