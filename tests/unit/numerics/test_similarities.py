@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from purelens.numerics.image_units import monosemanticity_over_images, unit_length
-from purelens.numerics.similarities import STRONGEST, mean_similarities, purities, similarities_of_parts, strongest
+from purelens.numerics.similarities import STRONGEST, purities, similarities_of_parts, strongest
 
 rng = np.random.default_rng(0)
 EMBEDDINGS = unit_length(rng.normal(size=(12, 5)) + 0.5)
@@ -27,9 +27,6 @@ def test_the_monosemanticity_score_is_the_double_sum() -> None:
         expected = double_sum((a - a.min()) / (a.max() - a.min()), EMBEDDINGS)
         assert scores.monosemanticity[unit] == pytest.approx(expected, abs=1e-12)
     assert scores.null == pytest.approx(double_sum(np.ones(12), EMBEDDINGS), abs=1e-12)
-    weights = rng.random((3, 12))
-    for weight, mean in zip(weights, mean_similarities(weights, EMBEDDINGS), strict=True):
-        assert mean == pytest.approx(double_sum(weight, EMBEDDINGS), abs=1e-12)
 
 
 def test_units_without_a_pair_have_no_score() -> None:
@@ -39,7 +36,6 @@ def test_units_without_a_pair_have_no_score() -> None:
     scores = monosemanticity_over_images(iter([(activation, EMBEDDINGS)])).monosemanticity
     assert np.isnan(scores[:2]).all()
     assert scores[2] == pytest.approx(EMBEDDINGS[2] @ EMBEDDINGS[5])
-    assert np.isnan(mean_similarities(np.eye(12)[:1], EMBEDDINGS)[0])
 
 
 def test_parts_are_scored_apart() -> None:

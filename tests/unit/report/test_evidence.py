@@ -61,14 +61,14 @@ def test_scores_are_told_with_their_intervals(tmp_path: Path, subset: str) -> No
         ["method", "quantity", "subset"],
         [
             ("joint", "selectivity", subset, 0.2, 0.1, 0.3, 16),
-            ("joint", "selectivity over activations", subset, -0.01, -0.02, 0.01, 16),
+            ("joint", "selectivity over activations", subset, -0.01, -0.02, -0.0001, 16),
         ],
     )
     sentences = told(monosemanticity_summary_csv=chosen, selectivity_summary_csv=areas)
     assert "20 polysemantic neurons" in sentences[0]
     assert "0.020 [0.010, 0.030] (clip)" in sentences[0]
     assert "0.200 [0.100, 0.300] of the activation" in sentences[1]
-    assert "-0.010 [-0.020, 0.010]" in sentences[1]
+    assert "-0.010 [-0.020, 0.000]" in sentences[1]
 
 
 def test_methods_are_compared_neuron_by_neuron() -> None:

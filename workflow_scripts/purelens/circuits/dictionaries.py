@@ -60,7 +60,7 @@ class Layer:
         self, network: Network, images: Images, segment: Segment, view: LayerView, batch_size: int | None
     ) -> None:
         self.network, self.images, self._segment, self._view = network, images, segment, view
-        self._batch_size = batch_size
+        self.batch_size = batch_size
 
     def maps(self, ids: np.ndarray, size: int) -> torch.Tensor:
         """Compute the activations (b, C, P) on images (b,), in a batch of some size."""
@@ -80,7 +80,7 @@ class Layer:
 
         device, side = self.network.device, self.images.size
         with Progress(len(ids), "vectors of the layer", "images") as progress:
-            for start, stop, vectors in in_batches(draw, len(ids), device, side, self._batch_size):
+            for start, stop, vectors in in_batches(draw, len(ids), device, side, self.batch_size):
                 n_positions = min(vectors.shape[1], max(1, MOST_VECTORS // len(ids)))
                 places = np.argsort(rng.random(vectors.shape[:2]), axis=1)[:, :n_positions]
                 drawn.append(np.take_along_axis(vectors, places[:, :, None], axis=1).reshape(-1, vectors.shape[2]))
@@ -143,7 +143,7 @@ def dictionaries(
         learned = learn(vectors, sizes, seed, layer.name)
         _define(out, learned, len(images), vectors.shape[1], n_references)
         out.variable("explained", data=[_explained(one, vectors) for one in learned.values()])
-        _encode_all(out, learned, of_layer, n_references, execution.batch_size)
+        _encode_all(out, learned, of_layer, n_references)
 
 
 def learn(vectors: np.ndarray, sizes: Sizes, seed: int, layer: str) -> dict[str, Dictionary]:
@@ -207,9 +207,7 @@ def _define(out: Writer, learned: dict[str, Dictionary], n_images: int, n_neuron
             out.variable(f"{kind}/{name}", dims=("image", latent))
 
 
-def _encode_all(
-    out: Writer, learned: dict[str, Dictionary], layer: Layer, n_references: int, batch_size: int | None
-) -> None:
+def _encode_all(out: Writer, learned: dict[str, Dictionary], layer: Layer, n_references: int) -> None:
     """Write the codes of all images, pooled over positions, and the references of the latents."""
     n_images = len(layer.images)
     references = {name: References(len(one.decoder), n_references) for name, one in learned.items()}
@@ -218,7 +216,7 @@ def _encode_all(
         maps = layer.maps(np.arange(start, stop), size).movedim(1, 2).cpu()
         return {name: one.encode(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]) for name, one in learned.items()}
 
-    batches = in_batches(encode, n_images, layer.network.device, layer.images.size, batch_size)
+    batches = in_batches(encode, n_images, layer.network.device, layer.images.size, layer.batch_size)
     with Progress(n_images, "codes", "images") as progress:
         for start, stop, codes in batches:
             for name, values in codes.items():

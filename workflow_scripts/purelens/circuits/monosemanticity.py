@@ -11,7 +11,7 @@ from purelens.circuits.methods import CHOSEN, EMBEDDER, NO_SPLIT
 from purelens.circuits.summaries import polysemantic_rows, summarize, summarize_subsets
 from purelens.numerics.bootstrap import Intervals
 from purelens.numerics.image_units import monosemanticity_over_images, unit_length
-from purelens.numerics.similarities import STRONGEST, mean_similarities, purities, similarities_of_parts, strongest
+from purelens.numerics.similarities import STRONGEST, purities, similarities_of_parts, strongest
 from purelens.progress import Progress
 from purelens.storage.reading import Artifact, Table, read, strings
 from purelens.storage.tables import write_table
@@ -255,10 +255,11 @@ def _scored(units: Units, embedding: Table, classes: np.ndarray) -> pd.DataFrame
         whole = np.zeros((1, len(there)), dtype=int)
         strong = np.sort(ids[there[:STRONGEST]])
         vectors = unit_length(embedding[strong]) if len(strong) else np.zeros((0, 1))
+        similarity, all_of_them = vectors @ vectors.T, np.zeros((1, len(strong)), dtype=int)
         rows.append(
             {
                 "n_references": len(there),
-                "index": mean_similarities(np.ones((1, len(strong))), vectors)[0],
+                "index": similarities_of_parts(similarity, np.ones(len(strong)), all_of_them, 1)[0, 0],
                 "purity": purities(classes[ids[there]], whole, 1)[0, 0],
             }
         )

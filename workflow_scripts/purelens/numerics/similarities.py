@@ -11,31 +11,6 @@ STRONGEST = 5
 """Images of a unit that the interpretability index compares (Klindt et al. 2023)."""
 
 
-def mean_similarities(weights: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
-    """Average the cosine similarity over pairs of images, with weights, for many units in one pass.
-
-    Parameters
-    ----------
-    weights
-        (U, N) weight of each image for each unit, at least 0.
-    embeddings
-        (N, D), of length 1 each.
-
-    Returns
-    -------
-    numpy.ndarray
-        (U,) sum_{n<m} w_n w_m <e_n, e_m> / sum_{n<m} w_n w_m; NaN where fewer than two images have a weight.
-
-    Notes
-    -----
-    Both sums follow from sums over images: (|sum w e|^2 - sum w^2) / ((sum w)^2 - sum w^2).
-    """
-    weights = weights.astype(np.float64)
-    squares = (weights**2).sum(axis=-1)
-    lengths = ((weights @ embeddings.astype(np.float64)) ** 2).sum(axis=-1)
-    return _ratio(lengths - squares, weights.sum(axis=-1) ** 2 - squares, (weights > 0).sum(axis=-1))
-
-
 def similarities_of_parts(similarity: np.ndarray, weight: np.ndarray, labels: np.ndarray, n_parts: int) -> np.ndarray:
     """Average the similarity over the pairs within each part, with weights, for many divisions of the same images.
 
@@ -53,7 +28,11 @@ def similarities_of_parts(similarity: np.ndarray, weight: np.ndarray, labels: np
     Returns
     -------
     numpy.ndarray
-        (P, k); NaN where a part has fewer than two images with a weight.
+        (P, k) sum_{n<m} w_n w_m s_nm / sum_{n<m} w_n w_m over the images of a part; NaN where fewer than two have a weight.
+
+    Notes
+    -----
+    Both sums follow from sums over images: (w's w - sum w^2) / ((sum w)^2 - sum w^2).
     """
     values = []
     for part in range(n_parts):

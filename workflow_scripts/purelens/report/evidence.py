@@ -128,7 +128,10 @@ def _row(table: pd.DataFrame, names: Mapping[str, Any]) -> dict[str, Any] | None
 
 
 def _interval(row: Mapping[str, Any], digits: int = 2) -> str:
-    return f"{row['mean']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+    mean, low, high = (
+        f"{round(row[name], digits) + 0.0:.{digits}f}" for name in ("mean", "low", "high")
+    )  # never -0.000
+    return f"{mean} [{low}, {high}]"
 
 
 def _percent(row: Mapping[str, Any]) -> str:
