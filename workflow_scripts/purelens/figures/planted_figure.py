@@ -19,7 +19,7 @@ from purelens.storage.tables import read_table
 TITLES = {
     EQUAL: "two parts, 50 : 50",
     UNEQUAL: "two parts, 80 : 20",
-    MAGNITUDES: "two parts, strengths 1 : 0.5",
+    MAGNITUDES: "two parts, 1 : 0.5",
     TRIPLE: "three parts",
     CONTROL: "one part",
 }
@@ -61,6 +61,8 @@ def draw(summary: pd.DataFrame, title: str) -> plt.Figure:
         )
         axes[place].set_title(TITLES[kind])
     _draw_decisions(axes[-1], summary[summary["quantity"] == "right"])
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=3, frameon=False, title="references of the parents")
     figure.suptitle(f"Planted neurons of {title}", weight="bold", x=0.01, ha="left")
     figure.supxlabel(
         "mean over planted neurons; bars: bootstrap interval over the neurons they are made of", size=9, color="0.35"
@@ -70,9 +72,11 @@ def draw(summary: pd.DataFrame, title: str) -> plt.Figure:
 
 
 def _methods(summary: pd.DataFrame) -> list[str]:
-    """Sort methods by their agreement on pairs, the best first."""
+    """Sort the methods that are given the number of parts by their agreement, the best first; then the one that chooses it."""
     rows = summary[(summary["quantity"] == "ari") & (summary["kind"] != CONTROL)]
-    return list(rows.groupby("method")["mean"].mean().sort_values(ascending=False, kind="stable").index)
+    mean = rows.groupby("method")["mean"].mean().sort_values(ascending=False, kind="stable")
+    choosing = set(summary.loc[summary["quantity"] == "right", "method"])
+    return [*(method for method in mean.index if method not in choosing), *([CHOSEN] if CHOSEN in mean else [])]
 
 
 def _draw_agreement(axes: Axes, rows: pd.DataFrame, methods: list[str], names: bool) -> None:
@@ -85,8 +89,6 @@ def _draw_agreement(axes: Axes, rows: pd.DataFrame, methods: list[str], names: b
     axes.set_xlim(-0.1, 1.05)
     axes.axvline(0, color="0.6", linewidth=0.8)
     axes.set_xlabel("adjusted Rand index")
-    if names:
-        axes.legend(frameon=False, fontsize=8, title="parents' references", title_fontsize=8)
 
 
 def _draw_decisions(axes: Axes, rows: pd.DataFrame) -> None:
