@@ -40,6 +40,8 @@ def layer_targets(names: dict[str, str]) -> list[str]:
     kinds += ["polysemanticity_table"] if settings.virtual_neurons.joint else []
     layer = f"{names['model']}/{names['layer']}"
     kinds += ["planted_figure"] if layer in with_planted else []
+    kinds += ["dictionaries"] if layer in with_dictionaries else []
+    kinds += ["virtual_neurons"] if not settings.patch_embedders else []
     kinds += ["selectivity_summary"] if settings.evaluation.selectivity_neurons else []
     kinds += ["neuron_figures"] if settings.figures.neurons else []
     kinds += ["scores_summary", "ablation"] if explain.explainers else []

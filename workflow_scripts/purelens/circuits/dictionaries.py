@@ -168,8 +168,12 @@ def learn(vectors: np.ndarray, sizes: Sizes, seed: int, layer: str) -> dict[str,
     Raises
     ------
     UserError
-        If no activation is above zero.
+        If no activation is above zero, or one is not finite.
     """
+    if not np.isfinite(vectors).all():
+        raise UserError(
+            f"dictionaries: layer {layer!r} has NaN or infinite activations; check the weights of the model"
+        )
     if not (vectors > 0).any():
         raise UserError(f"dictionaries: layer {layer!r} is never active; there is nothing to learn from")
     if (vectors < 0).any():

@@ -9,6 +9,7 @@ import pandas as pd
 
 from purelens.circuits.methods import CHOSEN, EMBEDDER, NO_SPLIT
 from purelens.circuits.summaries import polysemantic_rows, summarize, summarize_subsets
+from purelens.errors import UserError
 from purelens.numerics.bootstrap import Intervals
 from purelens.numerics.image_units import monosemanticity_over_images, unit_length
 from purelens.numerics.similarities import STRONGEST, purities, similarities_of_parts, strongest
@@ -64,12 +65,19 @@ def monosemanticity(
     intervals
         Settings of the bootstrap; its seed also draws the random divisions.
 
+    Raises
+    ------
+    UserError
+        If there is no embedding model.
+
     Notes
     -----
     ``monosemanticity``: Pach et al. 2025, with the neuron's activations as weights. ``index``: mean similarity of the five
     strongest images (Klindt et al. 2023). ``purity``: share of the most frequent class. Scores of virtual neurons are means
     over the references that have one. A split by an embedding model is not judged by that model.
     """
+    if not embedders:
+        raise UserError("monosemanticity: no embedding model embeds patches and images; name one in embedders")
     with ExitStack() as stack:
         images = stack.enter_context(read(images_h5, "dataset"))
         activations = stack.enter_context(read(activations_h5, "activations"))

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from purelens.circuits.activations import Pooling
 from purelens.circuits.attribution import open_attribution
 from purelens.circuits.neuron_kinds import MAX, MEAN, PREACTIVATION, RELEVANCE, functions_before
 from purelens.circuits.pairs import Pairs
 from purelens.circuits.planted_sets import PlantedSet, Rankings, plant, rank
 from purelens.circuits.selection import neuron_ids
 from purelens.circuits.tables import Circuits, attribute_pairs, define_tables
-from purelens.data.dataset import open_images
+from purelens.data.dataset import Images, open_images
 from purelens.errors import UserError
-from purelens.networks.batching import choose_device
-from purelens.networks.loading import load_network
+from purelens.networks.batching import choose_device, filled, in_batches
+from purelens.networks.loading import Network, load_network
 from purelens.networks.subnetwork import LayerView, Segment
+from purelens.progress import Progress
 from purelens.storage.artifacts import Writer
 from purelens.storage.provenance import DEFAULT_EXECUTION, Execution
 from purelens.storage.reading import Artifact, read
@@ -100,7 +102,8 @@ def planted(
     network = load_network(*model, device)
     with open_images(images_h5) as images, read(activations_h5, "activations") as file:
         chosen = _candidates(file, neuron_ids(neurons, len(file["neuron"]), layer.name), seed)
-        values = _activations(file, chosen)
+        values = _values(network, images, layer, execution.batch_size, chosen)
+        values = values or _activations(file, chosen)
         rankings = rank(values, images.file["label"][...], len(file["reference"]))
         largest = _largest(file, values, reference_criterion)
         sets = _plant(rankings, numbers, seed, layer.name)
@@ -131,6 +134,31 @@ def _candidates(file: Artifact, neurons: Sequence[int], seed: int) -> np.ndarray
     if len(whole) > MOST_NEURONS:
         whole = np.sort(np.random.default_rng([seed, 1]).choice(whole, MOST_NEURONS, replace=False))
     return whole
+
+
+def _values(
+    network: Network, images: Images, layer: LayerView, batch_size: int | None, neurons: np.ndarray
+) -> dict[int, np.ndarray]:
+    """Compute what ranks the images (N,) of each neuron behind a function with a ceiling, at which many tie.
+
+    Stored are the values behind it. Empty where there is no such function.
+    """
+    with Segment(network.module, layer.name, before=functions_before(MAX)) as segment:
+        view, _ = segment.resolve(layer, images.size)
+        pooling = Pooling(network, segment, view)
+        pooling(images.take(np.array([0])))
+        if not pooling.function:
+            return {}
+        values = np.empty((len(images), len(neurons)), dtype=np.float32)
+
+        def pooled(start: int, stop: int, size: int) -> np.ndarray:
+            return pooling(filled(images.take(np.arange(start, stop)), size)).value[: stop - start].cpu().numpy()
+
+        with Progress(len(images), "values before the ceiling", "images") as progress:
+            for start, stop, part in in_batches(pooled, len(images), network.device, images.size, batch_size):
+                values[start:stop] = part[:, neurons]
+                progress.advance(stop - start)
+    return {int(neuron): values[:, place] for place, neuron in enumerate(neurons)}
 
 
 def _activations(file: Artifact, neurons: np.ndarray) -> dict[int, np.ndarray]:

@@ -15,10 +15,10 @@ from purelens.circuits.views import open_views, view_grams, without_neurons
 from purelens.numerics.agreement import adjusted_rand_index
 from purelens.numerics.bootstrap import Intervals
 from purelens.numerics.clustering import gram_matrices, k_means
-from purelens.numerics.dyads import estimate_over_sets
+from purelens.numerics.dyads import estimate_over_sets, estimate_share_over_sets
 from purelens.numerics.light_tails import EQUAL, UNEQUAL, light_tails_p_value
 from purelens.numerics.part_numbers import split_by_candidates
-from purelens.numerics.parts import look_at, split_into_parts
+from purelens.numerics.parts import Part, look_at, split_into_parts
 from purelens.numerics.ridge_split import leave_one_out_smoothers
 from purelens.progress import Progress
 from purelens.storage.reading import read, strings
@@ -33,6 +33,9 @@ LEVEL_OF_LIGHT_TAILS = 0.01
 
 CLEAN = 0.05
 """Parents with a smaller common share of classes make a clean set."""
+
+ARI = "ari"
+"""Column of the adjusted Rand index."""
 
 ALL, CLEAN_SETS = "all", "clean"
 
@@ -70,7 +73,7 @@ class Found:
     label
         (n,) part of each reference; None where it only tests.
     n_parts
-        Number of parts.
+        Number of parts; None where there are too few references to test.
     chosen
         Whether the method chose the number of parts, instead of being given it.
     p_value
@@ -79,7 +82,7 @@ class Found:
 
     method: str
     label: np.ndarray | None
-    n_parts: int
+    n_parts: int | None
     chosen: bool = False
     p_value: float = float("nan")
 
@@ -216,14 +219,14 @@ def find(case: Case, restarts: int, most: int, level: float) -> list[Found]:
     """
     n, k = len(case.truth), len(np.unique(case.truth))
     whole = look_at(case.grams, np.arange(n))
-    several = whole.p_value < level
-    label = split_into_parts(case.grams, whole, most) if several else np.zeros(n, dtype=np.int8)
-    found = [Found(CHOSEN, label, int(label.max()) + 1, True, whole.p_value)]
+    found = [_tested(case, whole, most, level)]
     for name, label in split_by_candidates(case.grams, most, restarts, case.seed).items():
         found.append(Found(NUMBER_BY + name, label, int(label.max()) + 1, True))
     for measure, name in LIGHT_TAILS.items():
         p_value = light_tails_p_value(case.grams.sum(axis=0), measure)
-        found.append(Found(name, None, 1 + (p_value < LEVEL_OF_LIGHT_TAILS), True, p_value))
+        found.append(
+            Found(name, None, None if np.isnan(p_value) else 1 + (p_value < LEVEL_OF_LIGHT_TAILS), True, p_value)
+        )
     if k == 1:
         return found
     given = {
@@ -234,6 +237,15 @@ def find(case: Case, restarts: int, most: int, level: float) -> list[Found]:
     given[RANDOM] = random_labels(_all(n), k, [case.seed])[0]
     given[CEILING] = supervised(case.grams, case.truth)
     return [*(Found(method, labels, k) for method, labels in given.items()), *found]
+
+
+def _tested(case: Case, whole: Part, most: int, level: float) -> Found:
+    """Split a planted neuron if it is called polysemantic; with too few references nothing is said."""
+    if np.isnan(whole.p_value):
+        return Found(CHOSEN, None, None, True)
+    one = np.zeros(len(case.truth), dtype=np.int8)
+    label = split_into_parts(case.grams, whole, most) if whole.p_value < level else one
+    return Found(CHOSEN, label, int(label.max()) + 1, True, whole.p_value)
 
 
 def _all(n: int) -> np.ndarray:
@@ -304,7 +316,8 @@ def summarize_planted(table: pd.DataFrame, intervals: Intervals) -> pd.DataFrame
             for method, group in chosen.groupby("method", sort=False):
                 members = [[int(parent) for parent in str(text).split()] for text in group["parents"]]
                 for quantity, values in _quantities(group).items():
-                    mean = estimate_over_sets(values, members, intervals)
+                    estimate = estimate_over_sets if quantity == ARI else estimate_share_over_sets
+                    mean = estimate(values, members, intervals)
                     names = {"kind": kind, "one_concept": one_concept, "subset": subset, "method": method}
                     rows.append({**names, "quantity": quantity, **vars(mean)})
     return pd.DataFrame(rows)
@@ -312,8 +325,9 @@ def summarize_planted(table: pd.DataFrame, intervals: Intervals) -> pd.DataFrame
 
 def _quantities(group: pd.DataFrame) -> dict[str, np.ndarray]:
     """Collect what is averaged of one method: agreement where it splits, decisions where it decides."""
-    quantities = {"ari": group["ari"].to_numpy(float)} if group["ari"].notna().any() else {}
-    if group["chosen"].all():
-        quantities["right"] = (group["found_parts"] == group["n_parts"]).to_numpy(float)
-        quantities["split"] = (group["found_parts"] > 1).to_numpy(float)
+    quantities = {ARI: group["ari"].to_numpy(float)} if group["ari"].notna().any() else {}
+    found = group["found_parts"]
+    if group["chosen"].all() and found.notna().any():
+        quantities["right"] = (found == group["n_parts"]).where(found.notna()).to_numpy(float)
+        quantities["split"] = (found > 1).where(found.notna()).to_numpy(float)
     return quantities

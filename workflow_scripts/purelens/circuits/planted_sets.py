@@ -165,7 +165,8 @@ def plant(rankings: Rankings, n_pairs: int, n_triples: int, n_controls: int, see
     if rankings.main_class:
         least = CONTROL_SHARE * rankings.n_references
         neurons = [neuron for neuron, images in rankings.one_class.items() if len(images) >= least]
-        sets += [_set(rankings, CONTROL, True, (neuron,)) for neuron in neurons[:n_controls]]
+        drawn = sorted(rng.permutation(neurons)[:n_controls].tolist())
+        sets += [_set(rankings, CONTROL, True, (neuron,)) for neuron in drawn]
     return [chosen for chosen in sets if chosen is not None]
 
 
@@ -192,7 +193,7 @@ def _tuples(
 def _set(rankings: Rankings, kind: str, one_concept: bool, parents: tuple[int, ...]) -> PlantedSet | None:
     """Put the references of parents together; None where they have some in common, or too few."""
     source = rankings.one_class if one_concept else rankings.all_classes
-    sizes = [int(share * rankings.n_references + 1e-9) for share in SHARES[kind]]
+    sizes = [max(1, int(share * rankings.n_references + 1e-9)) for share in SHARES[kind]]
     parts = [source[parent][:size] for parent, size in zip(parents, sizes, strict=True)]
     if kind != CONTROL and any(len(part) < size for part, size in zip(parts, sizes, strict=True)):
         return None

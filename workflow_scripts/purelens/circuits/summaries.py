@@ -61,7 +61,7 @@ def compare(table: pd.DataFrame, quantity: str, intervals: Intervals) -> pd.Data
     for key, group in table[table["method"] != NO_SPLIT].groupby(by, sort=True):
         wide = group.pivot(index="neuron", columns="method", values=quantity)
         for baseline in [name for name in (ACTIVATIONS, RANDOM) if name in wide]:
-            for method in [name for name in wide if name not in (ACTIVATIONS, RANDOM)]:
+            for method in [name for name in wide if name not in (baseline, RANDOM)]:
                 difference = estimate((wide[method] - wide[baseline]).to_numpy(float), intervals)
                 names = {"method": method, **dict(zip(by, key, strict=True)), "quantity": f"{quantity} over {baseline}"}
                 rows.append({**names, **vars(difference)})

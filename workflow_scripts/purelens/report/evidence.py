@@ -130,9 +130,10 @@ def _row(table: pd.DataFrame, names: Mapping[str, Any]) -> dict[str, Any] | None
 def _interval(row: Mapping[str, Any], digits: int = 2) -> str:
     mean, low, high = (
         f"{round(row[name], digits) + 0.0:.{digits}f}" for name in ("mean", "low", "high")
-    )  # never -0.000
-    return f"{mean} [{low}, {high}]"
+    )  # never -0.00
+    return mean if pd.isna(row["low"]) else f"{mean} [{low}, {high}]"
 
 
 def _percent(row: Mapping[str, Any]) -> str:
-    return f"{100 * row['mean']:.0f} % [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
+    interval = "" if pd.isna(row["low"]) else f" [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
+    return f"{100 * row['mean']:.0f} %{interval}"
