@@ -6,11 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 
 from purelens.report.data import as_script, read_data, write_data
+from purelens.report.explorer import explorer
 from support.browser import CLASSES, EVIL, RTL, Watched, needs_browser
-from support.pages import MadeUpLayer
+from support.pages import MadeUpLayer, write_images
 
 WIDTHS = (900, 1400, 2560)
 
@@ -342,3 +345,36 @@ def test_the_same_artifacts_give_the_same_bytes(report: Path, tmp_path: Path) ->
     names = sorted(path.relative_to(before) for path in before.rglob("*") if path.is_file())
     assert names == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
     assert all((before / name).read_bytes() == (again / name).read_bytes() for name in names)
+
+
+@needs_browser
+def test_the_split_whose_number_was_chosen_is_shown_first(watched: Watched, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 16, 16, 3), dtype="u1")
+    write_images(tmp_path / "images.h5", pixels, ["cat", "dog"], [f"{i}.png" for i in range(80)], [])
+    made = MadeUpLayer(
+        tmp_path / "layer", tmp_path / "images.h5", "layer2", "layer1", n_neurons=3, n_references=40, decided=True
+    )
+    made.write(80, 16)
+    out = tmp_path / "report"
+    folder = made.pages(out, "photos", "net", patch_size=8, image_size=16)
+    pages = (f"{out}/index.html", f"{out}/assets", f"{out}/explorer.html", f"{out}/excerpt.html")
+    explorer([folder], [], *pages, "../benchmarks", "../bench/ratios.csv", 7)
+    with h5py.File(made.path("polysemanticity")) as file:
+        n_parts, labels = file["n_virtual_neurons"][...].tolist(), file["label"][...]
+    assert 2 in n_parts
+    page = watched.open(out / "index.html", "#net/layer2/neuron/0")
+    for number in range(3):
+        page.goto(f"{page.url.split('#')[0]}#net/layer2/neuron/{number}")
+        page.wait_for_function(f"document.querySelector('#neuron h1 b')?.textContent === '{number}'")
+        assert page.locator(".switch a[aria-current]").all_inner_texts() == ["joint", "as many as it has"]
+        assert page.locator(".virtual").count() == n_parts[number]
+        first = page.locator(".virtual h2 small").first.inner_text().strip()
+        assert first.startswith(f"{(labels[number] == 0).sum()} of 40 references")
+    page.locator(".switch a", has_text="PURE, layer1").click()
+    page.wait_for_function("document.querySelector('.switch a[aria-current]').textContent === 'PURE, layer1'")
+    assert page.locator(".switch a[aria-current]").all_inner_texts() == ["PURE, layer1", "2"]
+    page.locator(".switch a", has_text="joint").click()
+    page.wait_for_function("document.querySelector('.switch a[aria-current]').textContent === 'joint'")
+    page.locator(".switch a", has_text="3").click()
+    page.wait_for_function("document.querySelectorAll('.switch a[aria-current]')[1].textContent === '3'")
+    assert "k=3" in page.url

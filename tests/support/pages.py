@@ -13,6 +13,7 @@ from purelens.circuits.alignment import alignment
 from purelens.circuits.interpretability import interpretability
 from purelens.circuits.methods import PURE
 from purelens.circuits.monosemanticity import monosemanticity
+from purelens.circuits.polysemanticity import polysemanticity
 from purelens.circuits.projections import projections
 from purelens.circuits.summaries import SUMMARY_COLUMNS
 from purelens.circuits.virtual_neurons import virtual_neurons
@@ -77,6 +78,7 @@ class MadeUpLayer:
     n_lower: int = 12
     dead: tuple[int, ...] = ()
     words: tuple[str, ...] = ()
+    decided: bool = False
 
     def write(self, n_images: int, side: int) -> None:
         """Write its artifacts and tables."""
@@ -128,6 +130,8 @@ class MadeUpLayer:
         virtual_neurons(
             self.path("relevances"), self.path("activations"), of, self.path("virtual_neurons"), [EMBEDDER], [2, 3]
         )
+        decisions = self.path("polysemanticity"), f"{self.folder}/polysemanticity.csv"
+        polysemanticity(self.path("relevances"), self.path("activations"), *decisions)
         interpretability(
             self.path("relevances"), self.path("virtual_neurons"), of, tables["distances"], tables["distances_mean"],
             [EMBEDDER], intervals=Intervals(bootstrap=100),
@@ -143,8 +147,9 @@ class MadeUpLayer:
     def _score(self, embeddings: list[str]) -> None:
         """Scores that no clustering has seen; selectivity is made up."""
         csv = {name: f"{self.folder}/{name}.csv" for name in SCORES}
+        decisions = [self.path("polysemanticity")] if self.decided else []
         monosemanticity(
-            str(self.images_h5), self.path("activations"), self.path("virtual_neurons"), [], [], embeddings,
+            str(self.images_h5), self.path("activations"), self.path("virtual_neurons"), decisions, [], embeddings,
             [self.path("image_embeddings")], csv["monosemanticity"], f"{self.folder}/units.csv",
             csv["monosemanticity_summary"], [EMBEDDER], Intervals(bootstrap=100),
         )  # fmt: skip
@@ -222,6 +227,7 @@ class MadeUpLayer:
         artifacts = LayerArtifacts(
             images_h5=str(self.images_h5),
             embeddings=[self.path("embeddings")],
+            polysemanticity_h5=[self.path("polysemanticity")] if self.decided else [],
             **{f"{name}_h5": self.path(name) for name in names},
         )
         likeness, likeness_mean, causal, causal_mean = ([f"{self.folder}/{name}.csv"] for name in SCORES)

@@ -9,8 +9,8 @@ PureLens.neuron = {
     const data = row < 0 ? null : await PureLens.load(`${layer.facts.key}/neurons/${number}`);
     if (late()) return;
     const facts = layer.facts;
-    const by = facts.methods.includes(settings.by) ? settings.by : facts.method;
-    const k = facts.n_clusters.includes(Number(settings.k)) ? Number(settings.k) : facts.k;
+    const by = facts.methods.includes(settings.by) ? settings.by : facts.first.by;
+    const k = this.numbers(facts, by).find((number) => String(number) === settings.k) || this.firstNumber(facts, by);
     Object.assign(this, { layer, number, data, by, k, grid: PureLens.grid.settingsOf(settings) });
     if (!data) {
       const text = PureLens.inOneFile ? "This file does not hold this neuron; the folder of the report does." : "There is no such neuron.";
@@ -21,6 +21,15 @@ PureLens.neuron = {
     if (!late()) view.replaceChildren(this.title(whole, row), this.switches(), ...body);
   },
 
+  /** The numbers of virtual neurons that a method splits into; one method also chooses it. */
+  numbers(facts, by) {
+    return facts.decided && facts.decided.by === by ? [facts.decided.k, ...facts.n_clusters] : facts.n_clusters;
+  },
+
+  firstNumber(facts, by) {
+    return by === facts.first.by ? facts.first.k : facts.k;
+  },
+
   /** The way back to the grid as it was. */
   up() {
     return PureLens.h("a", { class: "up", href: PureLens.link(this.layer, null, PureLens.grid.asLink(this.grid)) }, this.layer.route);
@@ -28,9 +37,10 @@ PureLens.neuron = {
 
   /** A link to a neuron of the layer that keeps the settings. */
   to(number, changes) {
-    const { method, k } = this.layer.facts;
-    const chosen = { by: this.by, k: this.k, ...changes };
-    const settings = { by: chosen.by === method ? "" : chosen.by, k: chosen.k === k ? "" : chosen.k };
+    const facts = this.layer.facts;
+    const { by, k } = { by: this.by, k: this.k, ...changes };
+    const known = this.numbers(facts, by).includes(k) && k !== this.firstNumber(facts, by);
+    const settings = { by: by === facts.first.by ? "" : by, k: known ? k : "" };
     return PureLens.link(this.layer, number, { ...settings, ...PureLens.grid.asLink(this.grid) });
   },
 
@@ -46,6 +56,7 @@ PureLens.neuron = {
       ["references", whole.lines[row].n], ...this.decision(table, row), ["gap", PureLens.number(this.clustering.gap)],
       ["silhouette", PureLens.number(this.clustering.silhouette)],
       ["agreement with the splits of half of the references", PureLens.number(this.clustering.stability, 2)],
+      ["agreement with splits by other seeds", PureLens.number(this.clustering.seed_stability, 2)],
       ...this.scores(),
       ["virtual neurons have the largest silhouette", table.virtual_neurons[row] || "–"],
       [`alignment with ${this.layer.facts.embedders[0]}`, PureLens.number(table.alignment[row], 2)],
@@ -83,7 +94,7 @@ PureLens.neuron = {
       h("span", { class: "switch", role: "group", "aria-label": "split by" }, h("span", {}, "split by"),
         this.layer.facts.methods.map((method) => link(PureLens.methodName(method), { by: method }, method === this.by))),
       h("span", { class: "switch", role: "group", "aria-label": "into" }, h("span", {}, "into"),
-        this.layer.facts.n_clusters.map((k) => link(String(k), { k }, k === this.k))));
+        this.numbers(this.layer.facts, this.by).map((k) => link(typeof k === "number" ? String(k) : "as many as it has", { k }, k === this.k))));
   },
 
   async body() {

@@ -1,6 +1,5 @@
 """Activations and references beside their definition; dead neurons, few images, NaN, little memory."""
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from purelens.networks.checkpoints import read_checkpoint
 from purelens.networks.loading import load_network
 from purelens.networks.subnetwork import LayerView
 from purelens.storage.provenance import Execution
-from support.layers import DEAD, RARE, images_of
+from support.layers import DEAD, RARE, clipped_network, images_of
 
 LAYER, LOWER = "layer3", ["layer3.0", "layer2"]
 
@@ -91,33 +90,13 @@ def test_memory_that_ends_halves_the_batch(run_stage: Callable[..., str], monkey
         np.testing.assert_allclose(file["mean"][...], expected[1], rtol=1e-5)
 
 
-class Clipped(torch.nn.Module):
-    """A convolution with an activation function that has a ceiling, which most images reach."""
-
-    def __init__(self, num_classes: int = 2) -> None:
-        super().__init__()
-        self.conv = torch.nn.Conv2d(3, 6, 3)
-        self.act = torch.nn.ReLU6(inplace=True)
-        self.head = torch.nn.Linear(6, num_classes)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.act(100 * self.conv(x)).mean(dim=(2, 3)))
-
-
 def test_ties_at_a_ceiling_are_broken_by_what_the_function_is_given(
     small: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = tmp_path / "clipped.py"
-    factory = "\n\ndef clipped(num_classes=2):\n    return Clipped(num_classes)\n"
-    source.write_text("import torch\n" + inspect.getsource(Clipped) + factory)
-    torch.manual_seed(0)
-    torch.save(Clipped().state_dict(), tmp_path / "m.pth")
-    model = (f"{tmp_path}/m.safetensors", f"{tmp_path}/m.json")
-    paths: dict[str, Any] = {"images_h5": small["images_h5"], "model": model}
-    make_model(paths, f"{tmp_path}/m.pth", f"{source}:clipped", {})
+    paths = clipped_network(small["images_h5"], tmp_path)
     activations(**paths, activations_h5=f"{tmp_path}/a.h5", layer=LayerView("act"), n_references=10)
     assert "act ends in hardtanh, which has a ceiling" in caplog.text
-    module = load_network(*model).module
+    module = load_network(*paths["model"]).module
     before = torch.cat([100 * module.conv(image[None]) for image in images_of(paths)]).amax(dim=(2, 3))  # type: ignore[operator]
     with h5py.File(f"{tmp_path}/a.h5") as file:
         np.testing.assert_allclose(file["max"][...], before.clamp(0, 6), rtol=1e-4, atol=1e-4)

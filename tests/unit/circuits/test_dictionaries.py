@@ -97,3 +97,10 @@ def test_latents_of_parents_are_left_out() -> None:
 def test_a_layer_that_is_never_active_is_told() -> None:
     with pytest.raises(UserError, match="never active"):
         learn(np.zeros((10, 4), dtype=np.float32), Sizes(2, 1), 0, "layer3")
+
+
+def test_activations_that_are_no_numbers_are_told() -> None:
+    vectors = np.ones((10, 4), dtype=np.float32)
+    vectors[3, 1] = np.nan
+    with pytest.raises(UserError, match="layer 'layer3' has NaN or infinite activations"):
+        learn(vectors, Sizes(2, 1), 0, "layer3")

@@ -99,7 +99,10 @@ def test_methods_are_compared_neuron_by_neuron() -> None:
     ]
     rows[2]["gap"] = np.nan
     differences = compare(pd.DataFrame(rows), "gap", Intervals()).set_index("quantity")
-    assert set(differences["method"]) == {"pure:l"}
+    of_baseline = differences[differences["method"] == "activations"]
+    assert of_baseline.index.tolist() == ["gap over random"]
+    assert of_baseline["mean"].tolist() == pytest.approx([1.0])
+    differences = differences[differences["method"] == "pure:l"]
     assert differences.loc["gap over activations", "n"] == 19
     assert 0.5 < differences.loc["gap over activations", "low"] < differences.loc["gap over activations", "high"] < 0.51
     assert 1.5 < differences.loc["gap over random", "mean"] < 1.51

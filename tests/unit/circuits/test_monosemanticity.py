@@ -14,6 +14,7 @@ from purelens.circuits.dictionaries import Sizes, dictionaries
 from purelens.circuits.methods import CHOSEN
 from purelens.circuits.monosemanticity import GAINS, SCORES, monosemanticity, score_parts
 from purelens.circuits.polysemanticity import polysemanticity
+from purelens.errors import UserError
 from purelens.explanations.image_embeddings import image_embeddings
 from purelens.networks.subnetwork import LayerView
 from purelens.numerics.bootstrap import Intervals
@@ -143,3 +144,12 @@ def test_one_reference_is_no_pair(tmp_path: Path) -> None:
     one = score_parts(np.ones((1, 1)), np.ones(1), np.array([3]), np.array([0]), [0])
     assert np.isnan(one["monosemanticity"])
     assert one["purity"] == 1
+
+
+def test_without_an_embedding_model_there_is_nothing_to_judge(study: dict[str, Any], tmp_path: Path) -> None:
+    inputs, tables = (
+        ("images.h5", study["activations"], study["virtual_neurons"]),
+        [f"{tmp_path}/{n}.csv" for n in "abc"],
+    )
+    with pytest.raises(UserError, match="name one in embedders"):
+        monosemanticity(*inputs, [], [], [], [], tables[0], tables[1], tables[2], [], Intervals())

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from purelens.numerics.bootstrap import Intervals, estimate
-from purelens.numerics.dyads import estimate_over_sets
+from purelens.numerics.dyads import estimate_over_sets, estimate_share_over_sets
 
 
 def test_sets_of_one_neuron_each_are_an_ordinary_bootstrap() -> None:
@@ -30,3 +31,24 @@ def test_missing_values_do_not_count() -> None:
     assert (one.mean, one.n) == (1.0, 1)
     assert np.isnan(one.low)
     assert np.isnan(estimate_over_sets(np.array([]), [], Intervals()).mean)
+
+
+def test_a_share_of_nothing_has_an_interval() -> None:
+    """Of 20 that agree the bootstrap has no width; the exact interval of 0 of 20 ends at 16.8 %."""
+    controls = [(neuron,) for neuron in range(20)]
+    none = estimate_share_over_sets(np.zeros(20), controls, Intervals())
+    assert (none.mean, none.low) == (0, 0)
+    assert none.high == pytest.approx(stats.binomtest(0, 20).proportion_ci(method="exact").high)
+    every = estimate_share_over_sets(np.ones(20), controls, Intervals())
+    assert (every.high, every.low) == (1, pytest.approx(1 - none.high))
+    some = estimate_share_over_sets(np.r_[np.ones(3), np.zeros(17)], controls, Intervals())
+    exact = stats.binomtest(3, 20).proportion_ci(method="exact")
+    assert some.low <= exact.low
+    assert some.high >= exact.high
+    # twenty pairs of eight neurons are no more than four without a common one
+    pairs = [(a, b) for a in range(8) for b in range(a)][:20]
+    shared = estimate_share_over_sets(np.zeros(20), pairs, Intervals())
+    assert shared.high == pytest.approx(
+        stats.binomtest(0, len({n for one in pairs for n in one}) // 2).proportion_ci().high
+    )
+    assert np.isnan(estimate_share_over_sets(np.array([np.nan]), [(1,)], Intervals()).mean)

@@ -17,7 +17,19 @@ def neuron(label: list[int]) -> Neuron:
     n = len(label)
     none = np.zeros((n, 0))
     points, labels = np.zeros((n, 2)), np.array(label)[None, None]
-    return Neuron(0, np.arange(n), np.zeros(n), none, none, points, labels, np.zeros((1, 1)), np.zeros((1, 1)), {})
+    return Neuron(
+        0,
+        np.arange(n),
+        np.zeros(n),
+        none,
+        none,
+        points,
+        labels,
+        np.zeros((1, 1)),
+        np.zeros((1, 1)),
+        np.zeros((1, 1)),
+        {},
+    )
 
 
 @pytest.mark.parametrize(

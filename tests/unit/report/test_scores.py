@@ -44,12 +44,13 @@ def test_means_are_those_of_polysemantic_neurons_where_they_are_known(tmp_path: 
         ("none", 1, "net", "monosemanticity_gain", None, None, None, 4, "polysemantic"),
     ]
     write_table(f"{tmp_path}/m.csv", pd.DataFrame(rows, columns=columns))
-    causal = [("joint", 2, "selectivity", 0.0625, 0.03125, 0.125, 4, "polysemantic")]
+    causal = [("joint", 2, "selectivity", 0.0625, 0.03125, 0.125, 3, "polysemantic")]
     write_table(f"{tmp_path}/s.csv", pd.DataFrame(causal, columns=[name for name in columns if name != "embedder"]))
     found = mean_scores(EvidenceFiles([f"{tmp_path}/m.csv"], [f"{tmp_path}/s.csv"]), 2)
-    assert [(row["method"], row["n"], row["monosemanticity_gain"]["mean"]) for row in found] == [
-        ("joint", 4, 0.25),
-        ("joint with k chosen", 4, 0.375),
+    assert [(row["method"], row["subset"], row["monosemanticity_gain"]["mean"]) for row in found] == [
+        ("joint", "polysemantic", 0.25),
+        ("joint with k chosen", "polysemantic", 0.375),
     ]
-    assert found[0]["selectivity"] == {"mean": 0.0625, "low": 0.03125, "high": 0.125}
+    assert found[0]["monosemanticity_gain"]["n"] == 4
+    assert found[0]["selectivity"] == {"mean": 0.0625, "low": 0.03125, "high": 0.125, "n": 3}
     assert found[1]["selectivity"] is None

@@ -96,25 +96,23 @@ def planted(
     Notes
     -----
     The map of a planted neuron is relu(sum_i w_i a_i(p) / max a_i), with the activations a_i before the layer's activation
-    function: the summands are fused, as in a real neuron, and the gradient says nothing of which one it was.
+    function: the summands are fused, and the gradient says nothing of which one it was.
     """
     device = choose_device(execution.device)
     network = load_network(*model, device)
     with open_images(images_h5) as images, read(activations_h5, "activations") as file:
         chosen = _candidates(file, neuron_ids(neurons, len(file["neuron"]), layer.name), seed)
-        values = _values(network, images, layer, execution.batch_size, chosen)
-        values = values or _activations(file, chosen)
+        values = _values(network, images, layer, execution.batch_size, chosen) or _activations(file, chosen)
         rankings = rank(values, images.file["label"][...], len(file["reference"]))
         largest = _largest(file, values, reference_criterion)
         sets = _plant(rankings, numbers, seed, layer.name)
-        before = functions_before(PREACTIVATION)
         with (
-            Segment(network.module, layer.name, circuits.lower_layers, before) as segment,
+            Segment(network.module, layer.name, circuits.lower_layers, functions_before(PREACTIVATION)) as segment,
             resume(planted_h5, "planted", execution.provenance, str(device), storage) as work,
         ):
             layer, n_neurons = segment.resolve(layer, images.size)
-            image = network.prepare(images.take(np.array([0])))
-            attribution = open_attribution(segment, layer, image, circuits.normalize, circuits.skip_channels)
+            first = network.prepare(images.take(np.array([0])))
+            attribution = open_attribution(segment, layer, first, circuits.normalize, circuits.skip_channels)
             units = torch.as_tensor(_directions(sets, largest, n_neurons[layer.name]), device=device)
             pairs = _pairs(sets, rankings.n_references)
 

@@ -2,7 +2,8 @@
 
 The null hypothesis is the light-tailed extreme of one group: a cloud that is uniform along every axis. Of all symmetric
 distributions with one mode, the uniform one is cut into the halves that lie farthest apart (3.46 standard deviations); for a
-normal one it is 2.65. So p-values are upper bounds for groups with one mode. The separation hardly depends on how the variance
+normal one it is 2.65. So p-values are upper bounds for symmetric groups with one mode; the long tail of a skewed one lies apart
+from the rest, and is split more often. The separation hardly depends on how the variance
 is divided among the axes, so one table for each number of points serves all neurons and all networks.
 """
 

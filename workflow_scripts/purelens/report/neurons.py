@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from purelens.circuits.methods import PURE
+from purelens.circuits.methods import JOINT, PURE
 from purelens.circuits.projections import spread_out
 from purelens.report.data import rounded
 from purelens.report.layer_files import LayerFiles
 from purelens.storage.reading import strings
 
 SLAB_NEURONS = 16
+CHOSEN_NUMBER = "chosen"
+"""Key of the split whose number of virtual neurons was chosen, beside those of given numbers."""
+
 THUMBNAIL = 0.075
 """Side of a patch as a share of the map of the references."""
 
@@ -34,8 +37,12 @@ class Neuron:
         (methods, numbers of clusters) mean silhouette of the references.
     stability
         (methods, numbers of clusters) agreement with the splits of every other reference.
+    seed_stability
+        (methods, numbers of clusters) agreement with splits by other seeds.
     relevance
         (n, C_lower) for each lower layer.
+    decided
+        (n,) virtual neuron of each where their number was chosen; None where it was not.
     """
 
     number: int
@@ -47,7 +54,9 @@ class Neuron:
     label: np.ndarray
     silhouette: np.ndarray
     stability: np.ndarray
+    seed_stability: np.ndarray
     relevance: dict[str, np.ndarray]
+    decided: np.ndarray | None = None
 
 
 def neurons(files: LayerFiles) -> Iterator[Neuron]:
@@ -57,7 +66,10 @@ def neurons(files: LayerFiles) -> Iterator[Neuron]:
     for start in range(0, len(numbers), SLAB_NEURONS):
         rows = slice(start, start + SLAB_NEURONS)
         ids, label = files.clusters["reference_id"][rows], files.clusters["label"][:, :, rows]
-        measures = {name: files.clusters[name][:, :, rows] for name in ("silhouette", "half_stability")}
+        measures = {
+            name: files.clusters[name][:, :, rows] for name in ("silhouette", "half_stability", "seed_stability")
+        }
+        decided = files.decisions["label"][rows] if files.decisions else None
         box, heat = files.patches["box"][rows], files.patches["heat"][rows]
         points = files.plane["position"][rows]
         relevance = {
@@ -75,7 +87,9 @@ def neurons(files: LayerFiles) -> Iterator[Neuron]:
                 label=label[:, :, place, :n],
                 silhouette=measures["silhouette"][:, :, place],
                 stability=measures["half_stability"][:, :, place],
+                seed_stability=measures["seed_stability"][:, :, place],
                 relevance={lower: values[place, :n] for lower, values in relevance.items()},
+                decided=None if decided is None else decided[place, :n],
             )
 
 
@@ -106,7 +120,8 @@ def shown(neuron: Neuron, label: np.ndarray, n_references: int) -> np.ndarray:
     turns = [members[turn] for turn in range(len(neuron.ids)) for members in waiting if turn < len(members)]
     rest = [index for index in range(len(neuron.ids)) if index not in best and index not in turns]
     chosen = set(best + (turns + rest)[:n_missing])
-    for clustering in np.concatenate(neuron.label):
+    decided = [] if neuron.decided is None else [neuron.decided]
+    for clustering in [*np.concatenate(neuron.label), *decided]:
         for number in set(clustering.tolist()) - {-1}:
             members = np.flatnonzero(clustering == number).tolist()
             if chosen.isdisjoint(members):
@@ -115,7 +130,12 @@ def shown(neuron: Neuron, label: np.ndarray, n_references: int) -> np.ndarray:
 
 
 def neuron_data(
-    neuron: Neuron, files: LayerFiles, chosen: np.ndarray, scores: Mapping[str, np.ndarray], n_circuit: int
+    neuron: Neuron,
+    files: LayerFiles,
+    chosen: np.ndarray,
+    scores: Mapping[str, np.ndarray],
+    decided_scores: Mapping[str, float],
+    n_circuit: int,
 ) -> dict[str, Any]:
     """Collect everything that the page of a neuron shows besides pictures.
 
@@ -127,6 +147,8 @@ def neuron_data(
         Positions of the references that have a patch in the strip, in its order.
     scores
         (methods, numbers of clusters) scores of the clusterings.
+    decided_scores
+        Scores of the split whose number was chosen.
     n_circuit
         Lower neurons of a circuit that are listed.
 
@@ -140,7 +162,6 @@ def neuron_data(
     classes = label[unique][inverse]
     paths = strings(path[unique])
     points = _in_unit_square(neuron.points)
-    measures = {**scores, "silhouette": neuron.silhouette, "stability": neuron.stability}
     positions = np.clip(spread_out(points[chosen], THUMBNAIL), 0, 1)
     return {
         "number": neuron.number,
@@ -160,15 +181,36 @@ def neuron_data(
             for index, position in zip(chosen, positions, strict=True)
         ],
         "heat_side": int(neuron.heat.shape[-1]),
-        "clusterings": {
-            method: {
-                str(k): _clustering(neuron, files, number, place, n_circuit)
-                | {name: rounded(values[number, place]) for name, values in measures.items()}
-                for place, k in enumerate(files.n_clusters)
-            }
-            for number, method in enumerate(files.methods)
-        },
+        "clusterings": _clusterings(neuron, files, scores, decided_scores, n_circuit),
     }
+
+
+def _clusterings(
+    neuron: Neuron,
+    files: LayerFiles,
+    scores: Mapping[str, np.ndarray],
+    decided_scores: Mapping[str, float],
+    n_circuit: int,
+) -> dict[str, dict[str, Any]]:
+    """Describe all clusterings, by method and number; the one whose number was chosen is one more of its method."""
+    measures = {
+        **scores,
+        "silhouette": neuron.silhouette,
+        "stability": neuron.stability,
+        "seed_stability": neuron.seed_stability,
+    }
+    described: dict[str, dict[str, Any]] = {
+        method: {
+            str(k): _clustering(neuron, files, method, neuron.label[number, place], n_circuit)
+            | {name: rounded(values[number, place]) for name, values in measures.items()}
+            for place, k in enumerate(files.n_clusters)
+        }
+        for number, method in enumerate(files.methods)
+    }
+    if neuron.decided is not None:
+        values = dict.fromkeys(measures) | {name: rounded(np.array(value)) for name, value in decided_scores.items()}
+        described[JOINT][CHOSEN_NUMBER] = _clustering(neuron, files, JOINT, neuron.decided, n_circuit) | values
+    return described
 
 
 def _in_unit_square(points: np.ndarray) -> np.ndarray:
@@ -177,12 +219,10 @@ def _in_unit_square(points: np.ndarray) -> np.ndarray:
     return (points - points.min(axis=0)) / np.maximum(np.ptp(points, axis=0), 1e-9)  # all points may be one
 
 
-def _clustering(neuron: Neuron, files: LayerFiles, method: int, place: int, n_circuit: int) -> dict[str, Any]:
+def _clustering(neuron: Neuron, files: LayerFiles, name: str, label: np.ndarray, n_circuit: int) -> dict[str, Any]:
     """Describe a clustering of the references: labels, circuits, and the discriminative lower neurons."""
-    name = files.methods[method]
     lower = name.removeprefix(PURE) if name.startswith(PURE) else files.main_method.removeprefix(PURE)
-    label = neuron.label[method, place]
-    members = label == np.arange(files.n_clusters[place])[:, None]
+    members = label == np.arange(label.max(initial=0) + 1)[:, None]
     count = members.sum(axis=1)
     circuit = members[count > 0] @ neuron.relevance[lower] / count[count > 0, None]
     spread = np.ptp(circuit, axis=0) if len(circuit) > 1 else np.zeros(neuron.relevance[lower].shape[1])

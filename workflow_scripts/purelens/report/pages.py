@@ -7,15 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from purelens.circuits.methods import RANDOM
+from purelens.circuits.methods import JOINT, RANDOM
 from purelens.progress import Progress
 from purelens.report.data import write_data
 from purelens.report.evidence import EvidenceFiles, evidence
 from purelens.report.layer_files import LayerArtifacts, LayerFiles, LayerTables, WordFiles, open_layer
 from purelens.report.layers import concept_table, layer_facts, layer_table, neuron_line
-from purelens.report.neurons import Neuron, neuron_data, neurons, shown
+from purelens.report.neurons import CHOSEN_NUMBER, Neuron, neuron_data, neurons, shown
 from purelens.report.pictures import save_picture, shrunk, strip
-from purelens.report.scores import GAP, MEANS, Scores, mean_scores, scores_of_clusterings
+from purelens.report.scores import (
+    GAP,
+    MEANS,
+    PLANTED,
+    Scores,
+    mean_scores,
+    planted_scores,
+    scores_of_clusterings,
+    scores_of_decided,
+)
 from purelens.report.words import Words, main_words, methods_of_words, virtual_words, words_of
 from purelens.storage.files import replace_folder_when_whole
 from purelens.storage.paths import LAYER_PAGES
@@ -107,12 +116,20 @@ def pages(
         }
         card = json.loads(Path(card_json).read_text(encoding="utf-8"))
         facts = vars(name) | {"embedders": embedders, "k": settings.n_clusters, "key": name.key}
+        first = (
+            {"by": JOINT, "k": CHOSEN_NUMBER}
+            if files.decisions
+            else {"by": files.main_method, "k": settings.n_clusters}
+        )
+        facts |= {"first": first, "decided": {"by": JOINT, "k": CHOSEN_NUMBER} if files.decisions else None}
         facts |= {"random_gaps": _random_gaps(files, scores[GAP], settings.n_clusters)}
         facts |= layer_facts(files, card, summaries) | _facts_in_words(word_files)
         facts |= {"scores": mean_scores(evidence_files, settings.n_clusters), "score_names": list(MEANS.items())}
+        facts |= {"planted": planted_scores(evidence_files), "planted_names": list(PLANTED)}
         facts |= {"evidence": evidence(evidence_files, summaries["interpretability"], settings.n_clusters)}
         words = _words(word_files)
-        lines = _Pages(files, Album(made, settings), name.key, words, settings).write(scores)
+        decided = scores_of_decided(files, tables, embedders[0])
+        lines = _Pages(files, Album(made, settings), name.key, words, settings).write(scores, decided)
         facts["examples"] = _examples(table, lines, str(settings.n_clusters))
         write_data(made / "layer.js", f"{name.key}/layer", {"facts": facts, "table": table, "lines": lines})
 
@@ -184,23 +201,28 @@ class _Pages:
     words: Words
     settings: PageSettings
 
-    def write(self, scores: Scores) -> list[dict[str, Any]]:
+    def write(self, scores: Scores, decided: dict[str, np.ndarray]) -> list[dict[str, Any]]:
         """Write the data and pictures of every neuron; return their lines in the grid."""
         concepts = concept_table(self.files)
         lines = []
         with Progress(len(self.files.clusters["neuron"]), "pages", "neurons") as progress:
             for row, neuron in enumerate(neurons(self.files)):
                 of_neuron = {name: values[:, :, row] for name, values in scores.items()}
-                lines.append(self._write(neuron, of_neuron, concepts))
+                of_decided = {name: float(values[row]) for name, values in decided.items()}
+                lines.append(self._write(neuron, of_neuron, of_decided, concepts))
                 progress.advance(1)
         return lines
 
-    def _write(self, neuron: Neuron, scores: Scores, concepts: np.ndarray | None) -> dict[str, Any]:
+    def _write(
+        self, neuron: Neuron, scores: Scores, decided: dict[str, float], concepts: np.ndarray | None
+    ) -> dict[str, Any]:
         files, settings = self.files, self.settings
-        label = neuron.label[files.methods.index(files.main_method), files.n_clusters.index(settings.n_clusters)]
+        label = neuron.decided
+        if label is None:
+            label = neuron.label[files.methods.index(files.main_method), files.n_clusters.index(settings.n_clusters)]
         chosen = shown(neuron, label, settings.n_references)
         explanations = self.words.get(neuron.number, [])
-        data = neuron_data(neuron, files, chosen, scores, settings.n_circuit) | {"words": explanations}
+        data = neuron_data(neuron, files, chosen, scores, decided, settings.n_circuit) | {"words": explanations}
         line = neuron_line(neuron, data, concepts) | {"words": main_words(explanations)}
         if len(chosen):
             self.album.add(neuron, chosen, files)

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 
 from purelens.circuits.methods import ACTIVATIONS, ALL, CHOSEN, POLYSEMANTIC
+from purelens.circuits.planted_scores import ARI
+from purelens.circuits.planted_sets import CONTROL, EQUAL, TRIPLE, UNEQUAL
 from purelens.circuits.summaries import areas
 from purelens.report.evidence import EvidenceFiles
 from purelens.report.layer_files import LayerFiles, LayerTables
@@ -24,6 +26,17 @@ MEANS = {
     f"{SELECTIVITY} over {ACTIVATIONS}": "causal selectivity less that of splits by activations",
 }
 """Columns of the table on the overview; the first three are gains over random divisions."""
+
+PLANTED = {
+    "two parts, 50 : 50": (EQUAL, False, ARI),
+    "80 : 20": (UNEQUAL, False, ARI),
+    "three parts": (TRIPLE, False, ARI),
+    "50 : 50, one class each": (EQUAL, True, ARI),
+    "80 : 20, one class each": (UNEQUAL, True, ARI),
+    "called polysemantic, 80 : 20": (UNEQUAL, False, "split"),
+    "one class of one neuron split (an error)": (CONTROL, True, "split"),
+}
+"""Columns of the table of planted neurons: kind, whether of one class each, and quantity."""
 
 Scores = dict[str, np.ndarray]
 """(methods, numbers of clusters, C) for each score; NaN where there is none."""
@@ -55,6 +68,27 @@ def scores_of_clusterings(files: LayerFiles, tables: LayerTables, embedder: str)
     return scores
 
 
+def scores_of_decided(files: LayerFiles, tables: LayerTables, embedder: str) -> dict[str, np.ndarray]:
+    """Collect the scores (C,) of the split whose number was chosen.
+
+    Parameters
+    ----------
+    files, tables, embedder
+        As in `scores_of_clusterings`.
+
+    Returns
+    -------
+    dict
+        What the rule ``monosemanticity`` measured, where it ran.
+    """
+    scores: dict[str, np.ndarray] = {}
+    for path in tables.monosemanticity_csv:
+        table = read_table(path)
+        table = table[(table["embedder"] == embedder) & (table["method"] == CHOSEN)].set_index("neuron")
+        scores |= {name: table[name].reindex(files.clusters["neuron"][...]).to_numpy(float) for name in LIKENESS}
+    return scores
+
+
 def _by_clustering(files: LayerFiles, table: pd.DataFrame, column: str) -> np.ndarray:
     """Arrange a column of a table as (methods, numbers of clusters, C)."""
     index = pd.MultiIndex.from_product([files.methods, files.n_clusters, files.clusters["neuron"][...]])
@@ -75,7 +109,7 @@ def mean_scores(files: EvidenceFiles, n_clusters: int) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``method``, ``embedder``, ``subset``, ``n`` and for each of ``MEANS`` the mean with its interval, or None.
+        ``method``, ``embedder``, ``subset`` and for each of ``MEANS`` the mean with its interval, or None.
     """
     causal: dict[str, dict[str, Any]] = {}
     for path in files.selectivity_summary_csv:
@@ -88,7 +122,7 @@ def mean_scores(files: EvidenceFiles, n_clusters: int) -> list[dict[str, Any]]:
             means = {row["quantity"]: _mean(row) for row in group.to_dict("records")} | causal.get(method, {})
             if means.get("monosemanticity_gain"):
                 names = {"method": method, "embedder": embedder, "subset": group["subset"].iloc[0]}
-                rows.append({**names, "n": int(group["n"].iloc[0]), **{name: means.get(name) for name in MEANS}})
+                rows.append({**names, **{name: means.get(name) for name in MEANS}})
     return rows
 
 
@@ -99,8 +133,34 @@ def _shown(table: pd.DataFrame, n_clusters: int) -> pd.DataFrame:
     return table[(table["subset"] == subset) & chosen]
 
 
-def _mean(row: Mapping[str, Any]) -> dict[str, float | None] | None:
-    """Keep the mean and its interval; None without a mean."""
+def planted_scores(files: EvidenceFiles) -> list[dict[str, Any]]:
+    """Collect what each method finds in planted neurons, and how often the chosen number of parts is right.
+
+    Parameters
+    ----------
+    files
+        The summaries.
+
+    Returns
+    -------
+    list of dict
+        ``method`` and for each of ``PLANTED`` the mean with its interval, or None; the best on pairs comes first.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for path in files.planted_summary_csv:
+        table = read_table(path)
+        for name, (kind, one_concept, quantity) in PLANTED.items():
+            chosen = (table["kind"] == kind) & (table["one_concept"].astype(bool) == one_concept)
+            chosen &= (table["subset"] == ALL) & (table["quantity"] == quantity)
+            for row in table[chosen].to_dict("records"):
+                rows.setdefault(row["method"], {"method": row["method"]})[name] = _mean(row)
+    first = next(iter(PLANTED))
+    return sorted(rows.values(), key=lambda row: -(row[first]["mean"] if row.get(first) else float("-inf")))
+
+
+def _mean(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Keep the mean, its interval and its number of neurons; None without a mean."""
     if pd.isna(row["mean"]):
         return None
-    return {name: None if pd.isna(row[name]) else float(row[name]) for name in ("mean", "low", "high")}
+    interval = {name: None if pd.isna(row[name]) else float(row[name]) for name in ("mean", "low", "high")}
+    return interval | {"n": int(row["n"])}
