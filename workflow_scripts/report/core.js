@@ -110,7 +110,7 @@ const PureLens = {
   /** The displayed name of a clustering. */
   methodName(method) {
     const [kind, name] = [method.split(":")[0], method.split(":").slice(1).join(":")];
-    return { pure: `PURE, ${name}`, embedder: name, random: "random split", none: "no split" }[kind] || kind;
+    return { pure: `PURE, ${name}`, embedder: name, dictionary: name.toUpperCase(), random: "random split", none: "no split" }[kind] || kind;
   },
 
   /** The displayed name of a method of explanation. */

@@ -53,10 +53,7 @@ PureLens.neuron = {
       class: "step", "aria-label": label, id: label, href: to === undefined ? null : this.to(to), "aria-disabled": to === undefined ? "true" : null,
     }, text);
     const facts = [
-      ["references", whole.lines[row].n], ...this.decision(table, row), ["gap", PureLens.number(this.clustering.gap)],
-      ["silhouette", PureLens.number(this.clustering.silhouette)],
-      ["agreement with the splits of half of the references", PureLens.number(this.clustering.stability, 2)],
-      ["agreement with splits by other seeds", PureLens.number(this.clustering.seed_stability, 2)],
+      ["references", whole.lines[row].n], ...this.decision(table, row), ...(typeof this.k === "number" ? this.ofNumber() : []),
       ...this.scores(),
       ["virtual neurons have the largest silhouette", table.virtual_neurons[row] || "–"],
       [`alignment with ${this.layer.facts.embedders[0]}`, PureLens.number(table.alignment[row], 2)],
@@ -64,6 +61,15 @@ PureLens.neuron = {
     return h("div", { class: "title" },
       step(order[place - 1], "‹", "previous"), h("h1", { tabindex: -1 }, "neuron ", h("b", {}, String(this.number))), step(order[place + 1], "›", "next"),
       this.up(), h("ul", { class: "numbers" }, facts.map(([name, value]) => h("li", {}, h("b", {}, String(value)), ` ${name}`))));
+  },
+
+  /** Measures of a split into a given number. */
+  ofNumber() {
+    return [
+      ["gap", PureLens.number(this.clustering.gap)], ["silhouette", PureLens.number(this.clustering.silhouette)],
+      ["agreement with the splits of half of the references", PureLens.number(this.clustering.stability, 2)],
+      ["agreement with splits by other seeds", PureLens.number(this.clustering.seed_stability, 2)],
+    ];
   },
 
   /** Scores of the virtual neurons that no clustering has seen; their gains are those over random divisions of the same sizes. */
