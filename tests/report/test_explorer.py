@@ -365,16 +365,16 @@ def test_the_split_whose_number_was_chosen_is_shown_first(watched: Watched, tmp_
     page = watched.open(out / "index.html", "#net/layer2/neuron/0")
     for number in range(3):
         page.goto(f"{page.url.split('#')[0]}#net/layer2/neuron/{number}")
-        page.wait_for_function(f"document.querySelector('#neuron h1 b')?.textContent === '{number}'")
+        page.locator("#neuron h1 b", has_text=re.compile(f"^{number}$")).wait_for()
         assert page.locator(".switch a[aria-current]").all_inner_texts() == ["joint", "as many as it has"]
         assert page.locator(".virtual").count() == n_parts[number]
         first = page.locator(".virtual h2 small").first.inner_text().strip()
         assert first.startswith(f"{(labels[number] == 0).sum()} of 40 references")
     page.locator(".switch a", has_text="PURE, layer1").click()
-    page.wait_for_function("document.querySelector('.switch a[aria-current]').textContent === 'PURE, layer1'")
+    page.locator(".switch a[aria-current]", has_text="PURE, layer1").wait_for()
     assert page.locator(".switch a[aria-current]").all_inner_texts() == ["PURE, layer1", "2"]
     page.locator(".switch a", has_text="joint").click()
-    page.wait_for_function("document.querySelector('.switch a[aria-current]').textContent === 'joint'")
+    page.locator(".switch a[aria-current]", has_text="joint").wait_for()
     page.locator(".switch a", has_text="3").click()
-    page.wait_for_function("document.querySelectorAll('.switch a[aria-current]')[1].textContent === '3'")
+    page.locator(".switch a[aria-current]", has_text=re.compile("^3$")).wait_for()
     assert "k=3" in page.url
