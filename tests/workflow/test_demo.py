@@ -159,11 +159,12 @@ def test_planted_neurons_and_dictionaries_are_branches(tiny: dict[str, Any], fin
 
 def test_nothing_judges_where_there_is_no_embedding_model(tiny: dict[str, Any], finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished, tmp_path / "results")
-    study = {**tiny, "embedders": {}, "lens": {}, "explain": {}}
+    study = {**tiny, "embedders": {}, "lens": {}, "explain": {}, "dictionaries": {"layers": "all", "latents": 8}}
+    study["evaluation"] = {**tiny["evaluation"], "selectivity_neurons": 0}
     run = Workplace(tmp_path).snakemake(study)
     assert run.code == 0, run.text
     assert "embedders: none embeds patches, so nothing judges the virtual neurons" in run.text
     with h5py.File(tmp_path / "results" / LAYER / "virtual_neurons.h5") as file:
         assert [name.decode() for name in file["method"][...]] == [
-            "pure:layer2", "pure:layer3.0", "joint", "activations", "random",
+            "pure:layer2", "pure:layer3.0", "joint", "activations", "random", "dictionary:nmf", "dictionary:sae",
         ]  # fmt: skip

@@ -229,7 +229,7 @@ def measure(neuron: Neuron, replacement: Replacement, n_clusters: int, seed: int
 
 
 def discriminative(relevance: np.ndarray, own: np.ndarray, used: np.ndarray) -> dict[float, np.ndarray]:
-    """Find the lower neurons whose relevance is larger for one virtual neuron than for the others.
+    """Find the lower neurons whose relevance for one virtual neuron exceeds that for the others most.
 
     Parameters
     ----------
