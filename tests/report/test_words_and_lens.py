@@ -23,6 +23,12 @@ def test_neurons_in_words(watched: Watched, report: Path) -> None:
     shown = {text.rsplit(" ", 1)[0] for text in rows.first.locator(".named").all_inner_texts()}
     assert shown == set(layer["lines"][0]["words"])
     assert page.evaluate("window.stolen") is None
+    page.locator(".switch a", has_text=re.compile("^3$")).click()  # the words are those of the split in two
+    page.get_by_text("Virtual neurons have words where they are split by PURE, layer1 into 2.").wait_for()
+    assert [row.inner_text() for row in page.locator("table.words td:nth-child(2)").all()] == ["whole", "whole"]
+    page.locator(".note a", has_text="split by PURE, layer1 into 2").click()
+    page.locator(".switch a[aria-current]", has_text=re.compile("^2$")).wait_for()
+    assert rows.count() == 6
     with_zebra = [
         n for n, line in zip(layer["table"]["neurons"], layer["lines"], strict=True) if "zebra" in line["words"]
     ]

@@ -121,9 +121,14 @@ PureLens.neuron = {
     ];
   },
 
-  /** The explanations of the neuron and of its virtual neurons by each method, and their scores. */
+  /** The explanations of the neuron and, where the split they are made for is shown, of its virtual neurons, with their scores. */
   words() {
     const { h } = PureLens;
+    const { method, k } = this.layer.facts;
+    const made = this.by === method && this.k === k;
+    const rows = this.data.words.filter((row) => made || row.virtual_neuron === null);
+    const elsewhere = rows.length === this.data.words.length ? null : h("p", { class: "note" }, "Virtual neurons have words where they are ",
+      h("a", { href: this.to(this.number, { by: method, k }) }, `split by ${PureLens.methodName(method)} into ${k}`), ".");
     const row = ({ method, virtual_neuron: virtual, words, correlation, auprc, sum_correlation: sum }) => h("tr", {},
       h("td", {}, PureLens.wordsName(method)),
       h("td", {}, virtual === null ? "whole" : h("b", { class: `key c${virtual % 8}` }, `${this.number}.${virtual + 1}`)),
@@ -133,7 +138,7 @@ PureLens.neuron = {
     return h("section", { class: "card" }, h("h2", {}, "In words"),
       h("p", { class: "note" }, "Scores on test images: Pearson correlation of the activation with what the words predict, and average precision of finding the most active images (AUPRC). Sum: the predictions for the virtual neurons, added up, against the whole neuron."),
       h("table", { class: "words" }, h("thead", {}, h("tr", {}, ["method", "unit", "concepts and weights", "correlation", "AUPRC"].map((name) => h("th", {}, name)))),
-        h("tbody", {}, this.data.words.map(row))));
+        h("tbody", {}, rows.map(row))), ...(elsewhere ? [elsewhere] : []));
   },
 
   virtualNeuron(number, i) {
