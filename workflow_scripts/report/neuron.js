@@ -53,9 +53,8 @@ PureLens.neuron = {
       class: "step", "aria-label": label, id: label, href: to === undefined ? null : this.to(to), "aria-disabled": to === undefined ? "true" : null,
     }, text);
     const facts = [
-      ["references", whole.lines[row].n], ...this.decision(table, row), ...(typeof this.k === "number" ? this.ofNumber() : []),
+      ["references", whole.lines[row].n], ...this.decision(table, row), ...(typeof this.k === "number" ? this.ofNumber(table, row) : []),
       ...this.scores(),
-      ["virtual neurons have the largest silhouette", table.virtual_neurons[row] || "–"],
       [`alignment with ${this.layer.facts.embedders[0]}`, PureLens.number(table.alignment[row], 2)],
     ];
     return h("div", { class: "title" },
@@ -64,11 +63,12 @@ PureLens.neuron = {
   },
 
   /** Measures of a split into a given number. */
-  ofNumber() {
+  ofNumber(table, row) {
     return [
       ["gap", PureLens.number(this.clustering.gap)], ["silhouette", PureLens.number(this.clustering.silhouette)],
       ["agreement with the splits of half of the references", PureLens.number(this.clustering.stability, 2)],
       ["agreement with splits by other seeds", PureLens.number(this.clustering.seed_stability, 2)],
+      ["virtual neurons have the largest silhouette", table.virtual_neurons[row] || "–"],
     ];
   },
 
