@@ -166,5 +166,5 @@ def test_nothing_judges_where_there_is_no_embedding_model(tiny: dict[str, Any], 
     assert "embedders: none embeds patches, so nothing judges the virtual neurons" in run.text
     with h5py.File(tmp_path / "results" / LAYER / "virtual_neurons.h5") as file:
         assert [name.decode() for name in file["method"][...]] == [
-            "pure:layer2", "pure:layer3.0", "joint", "activations", "random", "dictionary:nmf", "dictionary:sae",
+            "pure:layer2", "pure:layer3.0", "joint", "activations", "dictionary:nmf", "dictionary:sae", "random",
         ]  # fmt: skip
