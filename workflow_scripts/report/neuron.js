@@ -9,9 +9,12 @@ PureLens.neuron = {
     const data = row < 0 ? null : await PureLens.load(`${layer.facts.key}/neurons/${number}`);
     if (late()) return;
     const facts = layer.facts;
-    const by = facts.methods.includes(settings.by) ? settings.by : facts.first.by;
+    // a neuron that was not tested has no split whose number was chosen
+    const decided = data && facts.decided && data.clusterings[facts.decided.by][facts.decided.k] ? facts.decided : null;
+    Object.assign(this, { layer, number, data, decided, first: decided || { by: facts.method, k: facts.k }, grid: PureLens.grid.settingsOf(settings) });
+    const by = facts.methods.includes(settings.by) ? settings.by : this.first.by;
     const k = this.numbers(facts, by).find((number) => String(number) === settings.k) || this.firstNumber(facts, by);
-    Object.assign(this, { layer, number, data, by, k, grid: PureLens.grid.settingsOf(settings) });
+    Object.assign(this, { by, k });
     if (!data) {
       const text = PureLens.inOneFile ? "This file does not hold this neuron; the folder of the report does." : "There is no such neuron.";
       return view.replaceChildren(h("h1", { tabindex: -1 }, `neuron ${number}`), h("p", { class: "lead" }, text, " ", this.up()));
@@ -23,11 +26,11 @@ PureLens.neuron = {
 
   /** The numbers of virtual neurons that a method splits into; one method also chooses it. */
   numbers(facts, by) {
-    return facts.decided && facts.decided.by === by ? [facts.decided.k, ...facts.n_clusters] : facts.n_clusters;
+    return this.decided && this.decided.by === by ? [this.decided.k, ...facts.n_clusters] : facts.n_clusters;
   },
 
   firstNumber(facts, by) {
-    return by === facts.first.by ? facts.first.k : facts.k;
+    return by === this.first.by ? this.first.k : facts.k;
   },
 
   /** The way back to the grid as it was. */
@@ -40,7 +43,7 @@ PureLens.neuron = {
     const facts = this.layer.facts;
     const { by, k } = { by: this.by, k: this.k, ...changes };
     const known = this.numbers(facts, by).includes(k) && k !== this.firstNumber(facts, by);
-    const settings = { by: by === facts.first.by ? "" : by, k: known ? k : "" };
+    const settings = { by: by === this.first.by ? "" : by, k: known ? k : "" };
     return PureLens.link(this.layer, number, { ...settings, ...PureLens.grid.asLink(this.grid) });
   },
 
@@ -78,7 +81,7 @@ PureLens.neuron = {
     const known = (value) => value !== undefined && value !== null;
     const signed = (value) => (known(value) ? `${value > 0 ? "+" : ""}${PureLens.number(value, 3)}` : "–");
     return [
-      ...(known(monosemanticity) ? [[`MonoSemanticity score, ${signed(gain)} over random divisions`, PureLens.number(monosemanticity, 3)]] : []),
+      ...(known(monosemanticity) ? [[`MonoSemanticity score${known(gain) ? `, ${signed(gain)} over random divisions` : ""}`, PureLens.number(monosemanticity, 3)]] : []),
       ...(known(index) ? [["interpretability index over random divisions", signed(index)]] : []),
       ...(known(purity) ? [["class purity over random divisions", signed(purity)]] : []),
       ...(known(selectivity) ? [["causal selectivity of its circuits", PureLens.number(selectivity, 3)]] : []),

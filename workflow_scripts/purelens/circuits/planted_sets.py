@@ -194,6 +194,8 @@ def _set(rankings: Rankings, kind: str, one_concept: bool, parents: tuple[int, .
     """Put the references of parents together; None where they have some in common, or too few."""
     source = rankings.one_class if one_concept else rankings.all_classes
     sizes = [max(1, int(share * rankings.n_references + 1e-9)) for share in SHARES[kind]]
+    if sum(sizes) > rankings.n_references:  # one reference each is too many
+        return None
     parts = [source[parent][:size] for parent, size in zip(parents, sizes, strict=True)]
     if kind != CONTROL and any(len(part) < size for part, size in zip(parts, sizes, strict=True)):
         return None

@@ -61,8 +61,8 @@ def estimate_share_over_sets(values: np.ndarray, members: Sequence[Sequence[int]
     Returns
     -------
     Estimate
-        Interval of the bootstrap, widened to that of Clopper & Pearson (1934) for as many sets as can be made of these neurons
-        without a common one: where all sets agree, resamples do too, and the bootstrap has no width.
+        Interval of the bootstrap, widened to that of Clopper & Pearson (1934) for as many sets as there are neurons divided by
+        their number in a set: where all sets agree, resamples do too, and the bootstrap has no width.
     """
     over_sets = estimate_over_sets(values, members, intervals)
     used = [tuple(one) for one, value in zip(members, values, strict=True) if np.isfinite(value)]

@@ -42,7 +42,7 @@ class Neuron:
     relevance
         (n, C_lower) for each lower layer.
     decided
-        (n,) virtual neuron of each where their number was chosen; None where it was not.
+        (n,) virtual neuron of each where their number was chosen; None where the neuron was not tested.
     """
 
     number: int
@@ -69,6 +69,7 @@ def neurons(files: LayerFiles) -> Iterator[Neuron]:
         measures = {
             name: files.clusters[name][:, :, rows] for name in ("silhouette", "half_stability", "seed_stability")
         }
+        tested = np.isfinite(files.decisions["p_value"][rows]) if files.decisions else np.zeros(len(ids), dtype=bool)
         decided = files.decisions["label"][rows] if files.decisions else None
         box, heat = files.patches["box"][rows], files.patches["heat"][rows]
         points = files.plane["position"][rows]
@@ -89,7 +90,7 @@ def neurons(files: LayerFiles) -> Iterator[Neuron]:
                 stability=measures["half_stability"][:, :, place],
                 seed_stability=measures["seed_stability"][:, :, place],
                 relevance={lower: values[place, :n] for lower, values in relevance.items()},
-                decided=None if decided is None else decided[place, :n],
+                decided=decided[place, :n] if decided is not None and tested[place] else None,
             )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from purelens.circuits.methods import JOINT, RANDOM
 from purelens.progress import Progress
-from purelens.report.data import write_data
+from purelens.report.data import rounded, write_data
 from purelens.report.evidence import EvidenceFiles, evidence
 from purelens.report.layer_files import LayerArtifacts, LayerFiles, LayerTables, WordFiles, open_layer
 from purelens.report.layers import concept_table, layer_facts, layer_table, neuron_line
@@ -116,12 +116,7 @@ def pages(
         }
         card = json.loads(Path(card_json).read_text(encoding="utf-8"))
         facts = vars(name) | {"embedders": embedders, "k": settings.n_clusters, "key": name.key}
-        first = (
-            {"by": JOINT, "k": CHOSEN_NUMBER}
-            if files.decisions
-            else {"by": files.main_method, "k": settings.n_clusters}
-        )
-        facts |= {"first": first, "decided": {"by": JOINT, "k": CHOSEN_NUMBER} if files.decisions else None}
+        facts |= {"decided": {"by": JOINT, "k": CHOSEN_NUMBER} if files.decisions else None}
         facts |= {"random_gaps": _random_gaps(files, scores[GAP], settings.n_clusters)}
         facts |= layer_facts(files, card, summaries) | _facts_in_words(word_files)
         facts |= {"scores": mean_scores(evidence_files, settings.n_clusters), "score_names": list(MEANS.items())}
@@ -129,6 +124,8 @@ def pages(
         facts |= {"evidence": evidence(evidence_files, summaries["interpretability"], settings.n_clusters)}
         words = _words(word_files)
         decided = scores_of_decided(files, tables, embedders[0])
+        if files.decisions and decided:
+            table["monosemanticity_gain"] = rounded(decided["monosemanticity_gain"])
         lines = _Pages(files, Album(made, settings), name.key, words, settings).write(scores, decided)
         facts["examples"] = _examples(table, lines, str(settings.n_clusters))
         write_data(made / "layer.js", f"{name.key}/layer", {"facts": facts, "table": table, "lines": lines})
