@@ -15,15 +15,7 @@ from purelens.numerics.part_numbers import (
     split_by_candidates,
 )
 from purelens.numerics.ridge_split import PENALTY, leave_one_out_smoothers
-
-
-def groups(sizes: list[int], seed: int, apart: float = 6.0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    truth = np.repeat(np.arange(len(sizes)), sizes)
-    points = rng.standard_normal((2, len(truth), 30)) / np.sqrt(np.arange(1, 31))
-    points[:, np.arange(len(truth)), truth] += apart
-    points -= points.mean(axis=1, keepdims=True)
-    return points @ points.swapaxes(1, 2), truth
+from support.points import groups
 
 
 @pytest.mark.parametrize("sizes", [[50, 50], [40, 30, 30], [25, 25, 25, 25]])

@@ -5,15 +5,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from purelens.numerics.parts import look_at, split_into_parts
-
-
-def groups(sizes: list[int], seed: int, apart: float = 6.0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    truth = np.repeat(np.arange(len(sizes)), sizes)
-    points = rng.standard_normal((2, len(truth), 30)) / np.sqrt(np.arange(1, 31))
-    points[:, np.arange(len(truth)), truth] += apart
-    points -= points.mean(axis=1, keepdims=True)
-    return points @ points.swapaxes(1, 2), truth
+from support.points import groups
 
 
 @pytest.mark.parametrize("sizes", [[50, 50], [80, 20], [40, 30, 30], [60, 25, 15], [25, 25, 25, 25]])

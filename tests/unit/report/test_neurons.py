@@ -17,19 +17,7 @@ def neuron(label: list[int]) -> Neuron:
     n = len(label)
     none = np.zeros((n, 0))
     points, labels = np.zeros((n, 2)), np.array(label)[None, None]
-    return Neuron(
-        0,
-        np.arange(n),
-        np.zeros(n),
-        none,
-        none,
-        points,
-        labels,
-        np.zeros((1, 1)),
-        np.zeros((1, 1)),
-        np.zeros((1, 1)),
-        {},
-    )
+    return Neuron(0, np.arange(n), np.zeros(n), none, none, points, labels, {}, {})
 
 
 @pytest.mark.parametrize(

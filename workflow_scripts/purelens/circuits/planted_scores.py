@@ -14,7 +14,7 @@ from purelens.circuits.splitting import FEWEST, random_labels
 from purelens.circuits.views import open_views, view_grams, without_neurons
 from purelens.numerics.agreement import adjusted_rand_index
 from purelens.numerics.bootstrap import Intervals
-from purelens.numerics.clustering import gram_matrices, k_means
+from purelens.numerics.clustering import gram_matrices, k_means_of_one_set
 from purelens.numerics.dyads import estimate_over_sets, estimate_share_over_sets
 from purelens.numerics.light_tails import EQUAL, UNEQUAL, light_tails_p_value
 from purelens.numerics.part_numbers import split_by_candidates
@@ -229,10 +229,9 @@ def find(case: Case, restarts: int, most: int, level: float) -> list[Found]:
         )
     if k == 1:
         return found
-    given = {
-        method: _clustered(gram_matrices(v[None], _all(n)), k, restarts, case) for method, v in case.vectors.items()
-    }
-    given[JOINT_K_MEANS] = _clustered(case.grams.sum(axis=0)[None], k, restarts, case)
+    grams = {method: gram_matrices(vectors[None], _all(n))[0] for method, vectors in case.vectors.items()}
+    grams[JOINT_K_MEANS] = case.grams.sum(axis=0)
+    given = {method: k_means_of_one_set(gram, k, restarts, case.seed) for method, gram in grams.items()}
     given[JOINT] = whole.side.astype(np.int8) if k == 2 and n >= FEWEST else given[JOINT_K_MEANS]
     given[RANDOM] = random_labels(_all(n), k, [case.seed])[0]
     given[CEILING] = supervised(case.grams, case.truth)
@@ -250,11 +249,6 @@ def _tested(case: Case, whole: Part, most: int, level: float) -> Found:
 
 def _all(n: int) -> np.ndarray:
     return np.ones((1, n), dtype=bool)
-
-
-def _clustered(gram: np.ndarray, k: int, restarts: int, case: Case) -> np.ndarray:
-    labels, _ = k_means(gram, _all(gram.shape[1]), k, restarts, [case.seed])
-    return labels[0]
 
 
 def supervised(grams: np.ndarray, truth: np.ndarray) -> np.ndarray:

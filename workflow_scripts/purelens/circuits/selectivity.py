@@ -150,7 +150,7 @@ def selectivity(
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.insert(1, "polysemantic", table["neuron"].isin(polysemantic))
     write_table(selectivity_csv, table)
-    write_table(summary_csv, summarize_subsets(table, AREAS, ["selectivity"], intervals, areas))
+    write_table(summary_csv, summarize_subsets(areas(table), AREAS, ["selectivity"], intervals))
 
 
 def _chosen(

@@ -1,6 +1,6 @@
 """Summarize scores of neurons: means, paired differences between methods, and both for polysemantic neurons alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from purelens.circuits.methods import ACTIVATIONS, ALL, NO_SPLIT, POLYSEMANTIC, 
 from purelens.numerics.bootstrap import Intervals, estimate
 from purelens.storage.reading import read
 
-AREA_COLUMNS = ("neuron", "method", "n_clusters", "selectivity", "control", "selectivity over control")
+AREA_COLUMNS = ("neuron", "polysemantic", "method", "n_clusters", "selectivity", "control", "selectivity over control")
 SUMMARY_COLUMNS = ("method", "n_clusters", "quantity", "mean", "standard_error", "low", "high", "n", "subset")
 
 
@@ -69,11 +69,7 @@ def compare(table: pd.DataFrame, quantity: str, intervals: Intervals) -> pd.Data
 
 
 def summarize_subsets(
-    table: pd.DataFrame,
-    quantities: Sequence[str],
-    compared: Sequence[str],
-    intervals: Intervals,
-    before: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table,
+    table: pd.DataFrame, quantities: Sequence[str], compared: Sequence[str], intervals: Intervals
 ) -> pd.DataFrame:
     """Estimate means and differences over all neurons, and over the polysemantic ones.
 
@@ -85,8 +81,6 @@ def summarize_subsets(
         Columns to average, and those whose differences between methods are estimated.
     intervals
         Settings of the bootstrap.
-    before
-        What makes these columns from the table.
 
     Returns
     -------
@@ -96,9 +90,8 @@ def summarize_subsets(
     parts = []
     for subset, chosen in ((ALL, table), (POLYSEMANTIC, table[table["polysemantic"]])):
         if len(chosen):
-            scores = before(chosen)
-            estimates = [summarize(scores, quantities, intervals)]
-            estimates += [compare(scores, quantity, intervals) for quantity in compared]
+            estimates = [summarize(chosen, quantities, intervals)]
+            estimates += [compare(chosen, quantity, intervals) for quantity in compared]
             parts.append(pd.concat(estimates, ignore_index=True).assign(subset=subset))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(SUMMARY_COLUMNS))
 
@@ -136,14 +129,15 @@ def areas(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row per neuron, method and number: ``selectivity``, ``control`` and ``selectivity over control``.
+        A row per neuron, method and number, with the areas ``selectivity``, ``control`` and ``selectivity over control``.
     """
     rows = []
-    for (neuron, method, k), curve in table.groupby(["neuron", "method", "n_clusters"], sort=False):
+    by = ["neuron", "polysemantic", "method", "n_clusters"]
+    for key, curve in table.groupby(by, sort=False):
         of_curve = {
             "selectivity": area(curve["share"].to_numpy(), curve["selectivity"].to_numpy()),
             "control": area(curve["share"].to_numpy(), curve["control_selectivity"].to_numpy()),
         }
-        names = {"neuron": neuron, "method": method, "n_clusters": k}
+        names = dict(zip(by, key, strict=True))
         rows.append({**names, **of_curve, "selectivity over control": of_curve["selectivity"] - of_curve["control"]})
     return pd.DataFrame(rows, columns=list(AREA_COLUMNS))

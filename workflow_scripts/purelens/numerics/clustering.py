@@ -153,6 +153,25 @@ def inertias(gram: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where((labels >= 0).any(axis=1), np.maximum(total, 0), np.nan)
 
 
+def k_means_of_one_set(gram: np.ndarray, n_clusters: int, n_restarts: int, seed: list[int]) -> np.ndarray:
+    """Cluster one set of vectors, all of which count, by k-means.
+
+    Parameters
+    ----------
+    gram
+        (n, n) scalar products.
+    n_clusters, n_restarts, seed
+        As in `k_means`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n,) int8 labels, as `k_means` gives them.
+    """
+    labels, _ = k_means(gram[None], np.ones((1, len(gram)), dtype=bool), n_clusters, n_restarts, [seed])
+    return labels[0]
+
+
 def in_order_of_size(labels: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Renumber clusters by size, then by first appearance.
 

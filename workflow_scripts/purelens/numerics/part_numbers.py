@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from purelens.numerics.clustering import in_order_of_size, k_means
+from purelens.numerics.clustering import in_order_of_size, k_means_of_one_set
 from purelens.numerics.ridge_split import centered, leave_one_out_smoothers, separations
 from purelens.numerics.unimodal import LEAST_POINTS, p_value
 
@@ -41,7 +41,7 @@ def split_by_candidates(grams: np.ndarray, most: int, restarts: int, seed: list[
         (n,) part of each point, for each candidate.
     """
     gram = grams.sum(axis=0)
-    splits = {k: _k_means(gram, k, restarts, seed) for k in range(1, min(most, len(gram)) + 1)}
+    splits = {k: k_means_of_one_set(gram, k, restarts, seed) for k in range(1, min(most, len(gram)) + 1)}
     smoother = leave_one_out_smoothers(grams).mean(axis=0)
     error = {k: prediction_error(smoother, label) for k, label in splits.items() if k > 1}
     strong = [k for k in splits if k > 1 and prediction_strength(gram, k, [*seed, k]) >= STRONG]
@@ -50,11 +50,6 @@ def split_by_candidates(grams: np.ndarray, most: int, restarts: int, seed: list[
         PREDICTION_STRENGTH: splits[max(strong, default=1)],
         MERGING: merge_parts(grams, splits[max(splits)]),
     }
-
-
-def _k_means(gram: np.ndarray, k: int, restarts: int, seed: list[int]) -> np.ndarray:
-    labels, _ = k_means(gram[None], np.ones((1, len(gram)), dtype=bool), k, restarts, [seed])
-    return labels[0]
 
 
 def prediction_error(smoother: np.ndarray, label: np.ndarray) -> float:
@@ -101,7 +96,7 @@ def prediction_strength(gram: np.ndarray, k: int, seed: list[int]) -> float:
         order = rng.permutation(n)
         halves = (order[: n // 2], order[n // 2 :])
         one, other = (
-            _k_means(centered(gram[half[:, None], half]), k, RESTARTS_OF_HALVES, [*seed, halving, number])
+            k_means_of_one_set(centered(gram[half[:, None], half]), k, RESTARTS_OF_HALVES, [*seed, halving, number])
             for number, half in enumerate(halves)
         )
         if min(one.min(), other.min()) < 0:  # a half has fewer points than clusters

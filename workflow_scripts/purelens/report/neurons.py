@@ -17,6 +17,10 @@ SLAB_NEURONS = 16
 CHOSEN_NUMBER = "chosen"
 """Key of the split whose number of virtual neurons was chosen, beside those of given numbers."""
 
+MEASURES = {"silhouette": "silhouette", "stability": "half_stability", "seed_stability": "seed_stability"}
+"""What pages say of each clustering, and its variable: mean silhouette of the references, agreement with the splits of every
+other reference, and with splits by other seeds."""
+
 THUMBNAIL = 0.075
 """Side of a patch as a share of the map of the references."""
 
@@ -33,12 +37,8 @@ class Neuron:
         Image id, activation, box, heatmap and position on the map of each reference.
     label
         (methods, numbers of clusters, n) virtual neuron of each.
-    silhouette
-        (methods, numbers of clusters) mean silhouette of the references.
-    stability
-        (methods, numbers of clusters) agreement with the splits of every other reference.
-    seed_stability
-        (methods, numbers of clusters) agreement with splits by other seeds.
+    measures
+        (methods, numbers of clusters) for each of ``MEASURES``.
     relevance
         (n, C_lower) for each lower layer.
     decided
@@ -52,9 +52,7 @@ class Neuron:
     heat: np.ndarray
     points: np.ndarray
     label: np.ndarray
-    silhouette: np.ndarray
-    stability: np.ndarray
-    seed_stability: np.ndarray
+    measures: dict[str, np.ndarray]
     relevance: dict[str, np.ndarray]
     decided: np.ndarray | None = None
 
@@ -66,9 +64,7 @@ def neurons(files: LayerFiles) -> Iterator[Neuron]:
     for start in range(0, len(numbers), SLAB_NEURONS):
         rows = slice(start, start + SLAB_NEURONS)
         ids, label = files.clusters["reference_id"][rows], files.clusters["label"][:, :, rows]
-        measures = {
-            name: files.clusters[name][:, :, rows] for name in ("silhouette", "half_stability", "seed_stability")
-        }
+        measures = {name: files.clusters[variable][:, :, rows] for name, variable in MEASURES.items()}
         tested = np.isfinite(files.decisions["p_value"][rows]) if files.decisions else np.zeros(len(ids), dtype=bool)
         decided = files.decisions["label"][rows] if files.decisions else None
         box, heat = files.patches["box"][rows], files.patches["heat"][rows]
@@ -86,9 +82,7 @@ def neurons(files: LayerFiles) -> Iterator[Neuron]:
                 heat=heat[place, :n],
                 points=points[place, :n],
                 label=label[:, :, place, :n],
-                silhouette=measures["silhouette"][:, :, place],
-                stability=measures["half_stability"][:, :, place],
-                seed_stability=measures["seed_stability"][:, :, place],
+                measures={name: values[:, :, place] for name, values in measures.items()},
                 relevance={lower: values[place, :n] for lower, values in relevance.items()},
                 decided=decided[place, :n] if decided is not None and tested[place] else None,
             )
@@ -194,12 +188,7 @@ def _clusterings(
     n_circuit: int,
 ) -> dict[str, dict[str, Any]]:
     """Describe all clusterings, by method and number; the one whose number was chosen is one more of its method."""
-    measures = {
-        **scores,
-        "silhouette": neuron.silhouette,
-        "stability": neuron.stability,
-        "seed_stability": neuron.seed_stability,
-    }
+    measures = {**scores, **neuron.measures}
     described: dict[str, dict[str, Any]] = {
         method: {
             str(k): _clustering(neuron, files, method, neuron.label[number, place], n_circuit)
